@@ -1,0 +1,38 @@
+# Two commands: `make figures` runs every section at the quick profile, `make test` runs every check.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PROFILE ?= quick
+
+.PHONY: figures test lab refresh bench export clean help
+figures: $(READY)  ## run every section and write results/index.html
+	$(BIN)/symbreak figures --profile $(PROFILE) --out results
+
+test: $(READY)     ## every check: exported code, clean notebooks, lint, tests, each notebook once at smoke
+	$(BIN)/python -m pytest tests
+
+lab: $(READY)      ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=nbs
+
+export: $(READY)   ## notebooks -> symbreak_nb/, and clean the notebooks
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+refresh: $(READY)  ## run quick, store the outputs in nbs/ and the results in reference/
+	$(BIN)/python tools/refresh.py
+
+bench: $(READY)    ## the headline ratios, each with its baseline timed in the same run
+	for script in benchmarks/*.py; do echo "# $$script"; $(BIN)/python $$script || exit 1; done
+
+$(READY): settings.ini setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "symbreak_nb needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+clean:             ## remove results and caches, keep the environment
+	rm -rf results build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+help:
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:[^#]*##/\t/'

@@ -1,0 +1,34 @@
+"Packaging, read from settings.ini; the notebooks and the reference results travel inside the wheel."
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+settings = ConfigParser(delimiters=["="])
+settings.read(ROOT/"settings.ini", encoding="utf-8")
+cfg = settings["DEFAULT"]
+
+
+def tree(folder: str, package: str, endings: tuple) -> tuple[dict, dict]:
+    "Map a folder of plain files, and its subfolders, to a package of data files."
+    folders = [ROOT/folder, *(p for p in sorted((ROOT/folder).rglob("*")) if p.is_dir() and not p.name.startswith("."))]
+    places = {p: p.relative_to(ROOT).as_posix() for p in folders if any(f.suffix in endings for f in p.iterdir())}
+    names = {".".join([package, *p.relative_to(ROOT/folder).parts]): path for p, path in places.items()}
+    return names, {name: [f"*{e}" for e in endings] for name in names}
+
+
+notebooks, notebook_files = tree("nbs", "symbreak_nb.notebooks", (".ipynb",))
+reference, reference_files = tree("reference", "symbreak_nb.reference", (".json",))
+setup(
+    name=cfg["lib_name"], version=cfg["version"], description=cfg["description"], license="Apache-2.0",
+    author=cfg["author"], keywords=cfg["keywords"].split(),
+    long_description=(ROOT/"README.md").read_text(encoding="utf-8"), long_description_content_type="text/markdown",
+    python_requires=f">={cfg['min_python']}",
+    install_requires=cfg["requirements"].split(), extras_require={"dev": cfg["dev_requirements"].split()},
+    packages=["symbreak_nb", *notebooks, *reference], package_dir={**notebooks, **reference},
+    package_data={"symbreak_nb": ["templates/*"], **notebook_files, **reference_files},
+    entry_points={"console_scripts": cfg["console_scripts"].split()}, zip_safe=False,
+    classifiers=["Programming Language :: Python :: 3", "Topic :: Scientific/Engineering :: Artificial Intelligence",
+                 "Intended Audience :: Science/Research"],
+)
