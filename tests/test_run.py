@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from symbreak_nb import run as run_module
 from symbreak_nb.run import Claim, ParameterError, Run, RunError, between, each, pack, paired, unpack, verdict, write_atomic
 

@@ -1,0 +1,67 @@
+"""Run the notebooks at quick, keep their outputs in nbs/, and the results in reference/.
+
+    python tools/refresh.py [SECTION ...]    # default: every section and every layer
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parent.parent
+NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"
+PICTURES = {"ising": ["zhang_fig05_ising_landscape"], "expansion": ["expansion_controls"]}  # shown by the README
+BIN = Path(sys.executable).parent
+
+
+def kind(notebook) -> tuple[str, bool]:
+    "Module that a notebook exports, and whether it is a section (has a parameters cell)."
+    sources = [c.source for c in notebook.cells if c.cell_type == "code"]
+    name = next((s.split()[2] for s in sources if s.startswith("#| default_exp")), "")
+    return name, any("parameters" in c.metadata.get("tags", []) for c in notebook.cells)
+
+
+def keep_outputs(path: Path, notebook, executed) -> None:
+    "Move the outputs of an executed notebook into the source, cell by cell; papermill's injected cell is left out."
+    done = [c for c in executed.cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    for cell, ran in zip(code, done, strict=True):
+        cell.outputs = [o for o in ran.outputs if o.output_type != "stream" or o.get("name") != "stderr"]
+    nbformat.write(notebook, path)
+
+
+def refresh_layer(path: Path, notebook) -> None:
+    executed = NotebookClient(nbformat.from_dict(notebook), timeout=600, resources={"metadata": {"path": str(NBS)}}).execute()
+    keep_outputs(path, notebook, executed)
+
+
+def refresh_section(path: Path, notebook, name: str) -> None:
+    "Run through the command line, so that the reference is what a user's own run would give."
+    shutil.rmtree(RESULTS/name, ignore_errors=True)
+    subprocess.run([BIN/"symbreak", "figures", name, "--profile", "quick", "--out", RESULTS], check=True)
+    keep_outputs(path, notebook, nbformat.read(RESULTS/name/f"{name}.ipynb", 4))
+    target = REFERENCE/name/"quick"
+    target.mkdir(parents=True, exist_ok=True)
+    record = json.loads((RESULTS/name/"metrics.json").read_text())
+    record["params"].pop("out_dir", None)
+    (target/"metrics.json").write_text(json.dumps(record, indent=1) + "\n")
+    for picture in PICTURES.get(name, []): shutil.copy(RESULTS/name/"figures"/f"{picture}.png", target)
+
+
+def main(wanted: list[str]) -> None:
+    os.environ.pop("SYMBREAK_PROFILE", None)
+    for path in sorted(NBS.glob("*.ipynb")):
+        notebook = nbformat.read(path, 4)
+        name, section = kind(notebook)
+        if wanted and (name or path.stem) not in wanted: continue
+        if section: refresh_section(path, notebook, name)
+        else: refresh_layer(path, notebook)
+        print(path.name, f"{path.stat().st_size / 1e6:.2f} MB")
+    subprocess.run([BIN/"nbdev_clean"], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__": main(sys.argv[1:])
