@@ -236,7 +236,7 @@ def unpack(path: str | Path,                 # file written from `pack`
     if _digest(arrays, text) != digest: raise ValueError("its content does not match its digest")
     return {k: v.item() if v.ndim == 0 else v for k, v in arrays.items()}, json.loads(text)
 
-# %% ../nbs/00_run.ipynb #8ea34c9d
+# %% ../nbs/00_run.ipynb #f35c0858
 def _source_tree(obj: Any) -> ast.AST | None:
     try: tree = ast.parse(textwrap.dedent(inspect.getsource(obj)))
     except (OSError, TypeError, SyntaxError): return None
@@ -248,8 +248,11 @@ def _source_tree(obj: Any) -> ast.AST | None:
 
 
 def _reached(tree: ast.AST, scope: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    "Objects that a piece of source names, directly or as an attribute of a module."
-    found = [(n.id, scope[n.id]) for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in scope]
+    "Global objects that a piece of source names, directly or as an attribute of a module; its own variables are not."
+    own = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - own
+    found = [(name, scope[name]) for name in sorted(names) if name in scope]
     modules = [(n.value.id, n.attr) for n in ast.walk(tree)
                if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
                and isinstance(scope.get(n.value.id), types.ModuleType)]
