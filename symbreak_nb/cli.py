@@ -518,7 +518,7 @@ def command() -> None:
     Start with `symbreak figures ising --profile smoke`, then open results/index.html.
     """
 
-# %% ../nbs/91_cli.ipynb #468d002c
+# %% ../nbs/91_cli.ipynb #fee86837
 @command.command()
 @_SECTIONS
 @click.option("--profile", type=click.Choice(PROFILE_NAMES),
@@ -558,7 +558,7 @@ def _prepare(out: Path, name: str) -> Path:
 
 def _console() -> Any:
     from rich.console import Console
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    return Console(force_jupyter=False, width=None if sys.stdout.isatty() else 120)
 
 # %% ../nbs/91_cli.ipynb #c8ba9f63
 @command.command()

@@ -365,7 +365,7 @@ def _targets(part) -> np.ndarray:
     found = getattr(part, "targets", None)
     return np.asarray(part._labels if found is None else found, np.int64)
 
-# %% ../nbs/01_data.ipynb #3d8bed03
+# %% ../nbs/01_data.ipynb #cd677080
 def from_data(which: DataSet,   # its row
               split: str,       # train or test
               download: bool,   # whether the network may be used
@@ -390,7 +390,7 @@ def from_cache(which: DataSet,   # its row
         return *read_folder(own, split, which.shape[0]), f"folder {which.name} in the cache"
     return None if pack is None else (*read_pack(pack), "the complete set in the cache, verified after download")
 
-
+# %% ../nbs/01_data.ipynb #4a25edf3
 def from_network(which: DataSet,   # its row
                  split: str,       # train or test
                  download: bool,   # whether the network may be used

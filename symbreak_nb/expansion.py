@@ -38,7 +38,7 @@ __all__ = ['NINE', 'FIVE', 'ALWAYS', 'ABLATION', 'SMALL', 'PROFILES', 'POSITIVE'
            'PATTERNS', 'STEMS', 'MODELS', 'NORMALISE', 'ARMS', 'SCHEDULES', 'AT_HAND', 'CLEAR', 'ExpandPixels',
            'expand_features', 'small_resnet', 'build', 'allowed', 'plot_pixels', 'border', 'bilinear', 'nearest',
            'untouched', 'constant', 'zeros', 'Arm', 'images', 'moments', 'prepare', 'augmented', 'batches', 'optimiser',
-           'Trainer', 'train', 'train_one', 'train_all', 'cores', 'resolve', 'settings', 'grids', 'with_sources',
+           'Trainer', 'train_one', 'train', 'train_all', 'cores', 'resolve', 'settings', 'grids', 'with_sources',
            'collect', 'fieller', 'smallest', 'correlation', 'binomial', 'plot_curves', 'gains', 'plot_bars',
            'plot_gains', 'plot_controls', 'step_cost', 'plan_units']
 
@@ -111,10 +111,19 @@ CONTROLS = {claim.id: claim for claim in (
 )}
 CLAIMS |= CONTROLS
 
-# %% ../nbs/12_expansion.ipynb #a898abb1
+# %% ../nbs/12_expansion.ipynb #870ee4d1
 FILLS = ("random", "noise")
 
 
+def _check_expansion(factor: int, fill: float | Sequence[float] | str) -> None:
+    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
+        raise ParameterError("factor", factor, "an integer of at least 1")
+    words = f"a number from 0 to 1, one for each channel, or one of {FILLS}"
+    try: values = [] if isinstance(fill, str) and fill in FILLS else np.asarray(fill, float)
+    except (TypeError, ValueError): raise ParameterError("fill", fill, words) from None
+    if np.ndim(values) > 1 or not all(0 <= v <= 1 for v in np.ravel(values)): raise ParameterError("fill", fill, words)
+
+# %% ../nbs/12_expansion.ipynb #07393374
 class ExpandPixels(v2.Transform):
     "Spread the pixels of an image K apart and fill the gaps with a constant (zhang2024 Sec. 6.1)."
 
@@ -171,15 +180,6 @@ class ExpandPixels(v2.Transform):
             self._generators[where] = torch.Generator(where).manual_seed(self.seed)
         drawn = shape if self.fill == "noise" else (*shape[:-3], 1, 1, 1)
         return torch.rand(drawn, device=where, generator=self._generators.get(where))
-
-
-def _check_expansion(factor: int, fill: float | Sequence[float] | str) -> None:
-    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
-        raise ParameterError("factor", factor, "an integer of at least 1")
-    words = f"a number from 0 to 1, one for each channel, or one of {FILLS}"
-    try: values = [] if isinstance(fill, str) and fill in FILLS else np.asarray(fill, float)
-    except (TypeError, ValueError): raise ParameterError("fill", fill, words) from None
-    if np.ndim(values) > 1 or not all(0 <= v <= 1 for v in np.ravel(values)): raise ParameterError("fill", fill, words)
 
 # %% ../nbs/12_expansion.ipynb #a731436c
 PATTERNS = ("xc", "xcxcx")
@@ -440,21 +440,33 @@ class Trainer:
         self.net.train()
         return float(right)/len(y)
 
-# %% ../nbs/12_expansion.ipynb #982e7687
-_ahead: dict = {}  # trainings that other processes have begun, by their arguments
+# %% ../nbs/12_expansion.ipynb #615df770
+@contextmanager
+def _one_thread(device: str):
+    "On a CPU the number of threads would change the last digits, and a second one hardly helps a small network."
+    before = torch.get_num_threads()
+    if device == "cpu": torch.set_num_threads(1)
+    try: yield
+    finally: torch.set_num_threads(before)
 
 
-def train(**arguments) -> dict:
-    "`train_one`, or its result if another process has begun it already."
-    future = _ahead.pop(_key(arguments), None)
-    if future is None: return train_one(**arguments)
-    try: return future.result()
-    except (BrokenExecutor, CancelledError): return train_one(**arguments)
+def _descend(trainer: Trainer, train_set: tuple, test_set: tuple, seed: int, epochs: int, batch_size: int,
+             augment: bool, how: dict) -> dict:
+    (x, y), order = train_set, torch.Generator().manual_seed(seed)
+    sgd, scheduler = optimiser(trainer.net, epochs, **how)
+    accuracy, losses = [], []
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if trainer.device == "cuda" else []):
+        torch.manual_seed(seed)
+        for _ in range(epochs):
+            parts = [part.to(x.device) for part in batches(len(y), batch_size, order)]
+            seen = (augmented(x[part], order) if augment else x[part] for part in parts)
+            total = [trainer.step(sgd, batch, y[part])*len(part) for batch, part in zip(seen, parts, strict=True)]
+            scheduler.step()
+            losses.append(float(torch.stack(total).sum())/len(y))
+            accuracy.append(trainer.accuracy(*test_set))
+    return dict(test_accuracy=np.array(accuracy), train_loss=np.array(losses))
 
-
-def _key(arguments: Mapping) -> str: return json.dumps(arguments, sort_keys=True)
-
-
+# %% ../nbs/12_expansion.ipynb #821309ef
 def train_one(dataset: str,                # name of a data set
               arm: str = "raw",            # one of ARMS
               model: str = "small_resnet", # one of MODELS
@@ -482,31 +494,19 @@ def train_one(dataset: str,                # name of a data set
                            dict(learning_rate=learning_rate, schedule=schedule))
     return history | dict(seconds=time.perf_counter() - clock, n_train=len(y), n_test=len(y_test), epochs=epochs*longer)
 
-
-@contextmanager
-def _one_thread(device: str):
-    "On a CPU the number of threads would change the last digits, and a second one hardly helps a small network."
-    before = torch.get_num_threads()
-    if device == "cpu": torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(before)
+# %% ../nbs/12_expansion.ipynb #ca5ac808
+_ahead: dict = {}  # trainings that other processes have begun, by their arguments
 
 
-def _descend(trainer: Trainer, train_set: tuple, test_set: tuple, seed: int, epochs: int, batch_size: int,
-             augment: bool, how: dict) -> dict:
-    (x, y), order = train_set, torch.Generator().manual_seed(seed)
-    sgd, scheduler = optimiser(trainer.net, epochs, **how)
-    accuracy, losses = [], []
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if trainer.device == "cuda" else []):
-        torch.manual_seed(seed)
-        for _ in range(epochs):
-            parts = [part.to(x.device) for part in batches(len(y), batch_size, order)]
-            seen = (augmented(x[part], order) if augment else x[part] for part in parts)
-            total = [trainer.step(sgd, batch, y[part])*len(part) for batch, part in zip(seen, parts, strict=True)]
-            scheduler.step()
-            losses.append(float(torch.stack(total).sum())/len(y))
-            accuracy.append(trainer.accuracy(*test_set))
-    return dict(test_accuracy=np.array(accuracy), train_loss=np.array(losses))
+def train(**arguments) -> dict:
+    "`train_one`, or its result if another process has begun it already."
+    future = _ahead.pop(_key(arguments), None)
+    if future is None: return train_one(**arguments)
+    try: return future.result()
+    except (BrokenExecutor, CancelledError): return train_one(**arguments)
+
+
+def _key(arguments: Mapping) -> str: return json.dumps(arguments, sort_keys=True)
 
 # %% ../nbs/12_expansion.ipynb #d6f3d602
 def train_all(run,                      # a Run
@@ -559,26 +559,26 @@ def settings(p: Mapping,        # from `resolve`
              "augment", "max_size", "download")
     return {name: p[name] for name in names} | dict(device=device)
 
-# %% ../nbs/12_expansion.ipynb #4faf07d6
+# %% ../nbs/12_expansion.ipynb #ad35bb90
 def grids(p: Mapping,             # from `resolve`
           device: str = "cpu",    # cpu or cuda
           seed: int = 0,          # first seed
           ) -> dict[str, list]:   # part -> arguments of `train`
     "All trainings of the section: the comparison, its controls, the ablation, and the normalisation."
-    def jobs(dataset, model, arms, seeds, **changed):
+    def _jobs(dataset, model, arms, seeds, **changed):
         fixed = settings(p, device) | changed | dict(schedule="steps" if dataset.startswith("imagenet") else "cosine")
         fixed = dict(dataset=dataset, model=model) | fixed
         return [fixed | dict(arm=arm, seed=seed + s) for arm in arms for s in range(seeds)]
     first, control, ablation = p["models"][0], p["control_dataset"], p["ablation_dataset"]
     pairs = [(d, m) for d in p["datasets"] for m in (p["models"] if d in p["curve_datasets"] else p["models"][:1])]
     changes = dict.fromkeys([(k, p["fill"]) for k in p["factors"]] + [(p["factor"], f) for f in p["fills"]])
-    return dict(comparison=[job for d, m in pairs for job in jobs(d, m, ("raw", "expanded"), p["n_seeds"])],
-                control=jobs(control, first, ARMS, p["control_seeds"]),
-                ablation=jobs(ablation, first, ["raw"], p["ablation_seeds"])
+    return dict(comparison=[job for d, m in pairs for job in _jobs(d, m, ("raw", "expanded"), p["n_seeds"])],
+                control=_jobs(control, first, ARMS, p["control_seeds"]),
+                ablation=_jobs(ablation, first, ["raw"], p["ablation_seeds"])
                 + [job for k, f in changes
-                   for job in jobs(ablation, first, ["expanded"], p["ablation_seeds"], factor=k, fill=f)],
+                   for job in _jobs(ablation, first, ["expanded"], p["ablation_seeds"], factor=k, fill=f)],
                 normalise=[job for n in NORMALISE
-                           for job in jobs(control, first, ("raw", "expanded"), p["ablation_seeds"], normalise=n)])
+                           for job in _jobs(control, first, ("raw", "expanded"), p["ablation_seeds"], normalise=n)])
 
 # %% ../nbs/12_expansion.ipynb #dbe08813
 def with_sources(run,                 # a Run, which records them
@@ -724,7 +724,7 @@ def plot_controls(accuracy: Mapping[str, np.ndarray],  # arm -> final accuracy, 
     ax.invert_yaxis()
     return ax
 
-# %% ../nbs/12_expansion.ipynb #8420c89e
+# %% ../nbs/12_expansion.ipynb #406f0750
 @functools.lru_cache
 def step_cost(model: str,     # one of MODELS
               classes: int,   # outputs
@@ -734,14 +734,16 @@ def step_cost(model: str,     # one of MODELS
               ) -> dict:      # flops of a step, activation_bytes, weight_bytes (with gradients and momenta)
     "Operations and memory of one step of descent, counted on tensors without storage."
     flops, kept = [], []
-    def count(part: nn.Module, inputs: tuple, out: torch.Tensor) -> None:
+
+    def _count(part: nn.Module, inputs: tuple, out: torch.Tensor) -> None:
         kept.append(out.numel())
         if not isinstance(part, (nn.Conv2d, nn.Linear)): return
         products = 2*out.numel()*part.weight[0].numel()   # forward; as much again for each gradient that is needed
         flops.append(products*(2 + inputs[0].requires_grad))
+
     with torch.device("meta"): net, x = build(model, classes, 0, width, stem), torch.empty(shape)
     for part in net.modules():
-        if not list(part.children()): part.register_forward_hook(count)
+        if not list(part.children()): part.register_forward_hook(_count)
     net(x)
     return dict(flops=sum(flops), activation_bytes=4*sum(kept),
                 weight_bytes=12*sum(w.numel() for w in net.parameters()))
