@@ -34,7 +34,7 @@ import numpy as np
 __all__ = ['VERDICTS', 'COLORS', 'PROFILE_NAMES', 'RunError', 'ParameterError', 'Check', 'between', 'one_of', 'each',
            'parse_rule', 'verdict', 'Claim', 'paired', 'write_atomic', 'pack', 'unpack', 'code_fingerprint', 'unit_key',
            'style', 'import_torchvision', 'versions', 'commit', 'injected_names', 'seed_everything', 'Parameters',
-           'Ledger', 'Run']
+           'Ledger', 'UnitStore', 'Artefacts', 'Findings', 'Run']
 
 # %% ../nbs/00_run.ipynb #9dd2f4f5
 class RunError(Exception):
@@ -449,8 +449,138 @@ def _show(row: Mapping) -> str:
     low, high = row["interval"]
     return f"{row['value']:.4g}" + ("" if low in (None, row["value"]) else f" [{low:.3g}, {high:.3g}]")
 
-# %% ../nbs/00_run.ipynb #174f26e4
-class Run:
+# %% ../nbs/00_run.ipynb #b7fdb719
+class UnitStore:
+    "Units of work in `out_dir/units`, each computed once and verified whenever it is reused."
+    out_dir: Path
+    counts: dict[str, int]
+
+    def unit(self,
+             function: Callable[..., Mapping],  # module-level function of JSON-able keyword arguments
+             **arguments: Any,                  # its arguments, seed included
+             ) -> dict[str, Any]:               # what it returned: arrays, numbers, strings
+        "The result of `function(**arguments)`, from the store if it is there and intact."
+        return self._unit(function, code_fingerprint(function), arguments)
+
+    def _unit(self, function: Callable[..., Mapping], code: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        path = self.out_dir/"units"/f"{unit_key(function, arguments, code)}.npz"
+        try: values, _ = unpack(path)
+        except FileNotFoundError: pass
+        except ValueError as error:
+            self.counts["damaged"] += 1
+            print(f"stored unit {path.name} is damaged: {error}; it is computed again")
+        else:
+            self.counts["reused"] += 1
+            return values
+        clock = time.perf_counter()
+        result, seconds = function(**arguments), time.perf_counter() - clock
+        notes = dict(function=function.__qualname__, arguments=arguments, seconds=seconds, versions=versions())
+        write_atomic(path, pack(result, json.loads(json.dumps(notes, default=_plain))))
+        self.counts["computed"] += 1
+        return unpack(path)[0]
+
+    def units(self,
+              function: Callable[..., Mapping],  # see `unit`
+              grid: Iterable[Mapping[str, Any]], # one dict of arguments a unit
+              desc: str = "",                    # what is being done, for the progress line
+              ) -> list[dict[str, Any]]:         # results in the order of the grid
+        "Results of many units; a run that was killed goes on where it stopped."
+        grid, before, results, code = list(grid), self.counts["reused"], [], code_fingerprint(function)
+        progress = _Progress(len(grid), desc or function.__name__)
+        for arguments in grid:
+            results.append(self._unit(function, code, arguments))
+            progress.update(len(results), self.counts["reused"] - before)
+        progress.update(len(results), self.counts["reused"] - before, last=True)
+        return results
+
+# %% ../nbs/00_run.ipynb #3a697274
+def _file_name(name: str) -> str:
+    if re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name): return name
+    raise ParameterError("name", name, "lower-case letters, digits, '_', '-' and '.'")
+
+
+class Artefacts:
+    "Figures and the data behind them, in `out_dir/figures` and `out_dir/data`."
+    out_dir: Path
+    profile: str
+    seed: int
+    figures: list[dict]
+
+    def save(self,
+             name: str,      # file name without its ending
+             **arrays: Any,  # what the figure is drawn from
+             ) -> Path:      # data/NAME.npz
+        "Store the data behind a figure."
+        return write_atomic(self.out_dir/"data"/f"{_file_name(name)}.npz", pack(arrays))
+
+    def load(self,
+             name: str,             # name given to `save`
+             ) -> dict[str, Any]:   # name -> array or scalar
+        "Read the data behind a figure back."
+        path = self.out_dir/"data"/f"{_file_name(name)}.npz"
+        try: return unpack(path)[0]
+        except FileNotFoundError: problem = f"no data {name!r} in {path.parent}: run the cell that saves it first"
+        except ValueError as error: problem = f"{path} is damaged: {error}; run the cell that saves it again"
+        raise RunError(problem)
+
+    def figure(self,
+               fig: Any,              # matplotlib figure
+               name: str,             # figures/NAME.png and .svg, named after the paper
+               caption: str,          # a sentence with a verb
+               exact: bool = False,   # the figure is the same at every profile and seed
+               ) -> Any:              # the figure, closed in pyplot, to be a cell's last line
+        "Save a figure as PNG and SVG with its caption and, unless it is exact, a stamp of profile and seed."
+        import matplotlib.pyplot as plt
+        note = "exact" if exact else f"{self.profile} profile, seed {self.seed}"
+        if not exact:
+            if fig.get_layout_engine() is not None: fig.get_layout_engine().set(rect=(0, .03, 1, .97))
+            fig.text(.995, .006, note, ha="right", va="bottom", fontsize=7, color=COLORS["grey"])
+        for ending, extra in (("png", {}), ("svg", {"metadata": {"Date": None}})):
+            buffer = io.BytesIO()
+            fig.savefig(buffer, format=ending, **extra)
+            write_atomic(self.out_dir/"figures"/f"{_file_name(name)}.{ending}", buffer.getvalue())
+        entry = dict(name=name, caption=f"{caption} ({note})", exact=exact)
+        self.figures = [f for f in self.figures if f["name"] != name] + [entry]
+        plt.close(fig)
+        return fig
+
+# %% ../nbs/00_run.ipynb #f315266b
+class Findings:
+    "Metrics, decided claims and data sources of a run."
+    profile: str
+    metrics: dict[str, Any]
+    intervals: dict[str, list]
+    claims: Ledger
+    sources: list[str]
+
+    def metric(self,
+               name: str,                                     # dotted name
+               value: float,                                  # the number; nan is stored as null
+               interval: tuple[float, float] | None = None,   # 95% interval
+               ) -> None:
+        "Record a number for metrics.json."
+        self.metrics[name] = _finite(value)
+        if interval is not None: self.intervals[name] = [_finite(x) for x in interval]
+
+    def decide(self,
+               claim: Claim,                                  # with its rule
+               value: float,                                  # the measured value
+               interval: tuple[float, float] | None = None,   # 95% interval; None for an exact value
+               n: int = 1,                                    # independent measurements
+               ) -> dict:                                     # the ledger's row
+        "Apply a claim's rule to its measurement and enter the verdict into the ledger."
+        row = _ledger_row(claim, value, interval, n, self.profile)
+        self.claims[:] = [r for r in self.claims if r["id"] != claim.id] + [row]
+        return row
+
+    def source(self,
+               text: str,  # where a data set came from
+               ) -> None:
+        "Name a data source that the results depend on."
+        if text not in self.sources: self.sources.append(text)
+
+# %% ../nbs/00_run.ipynb #63db8e75
+class Run(UnitStore, Artefacts, Findings):
     "One execution of a section: parameters in, figures, data, metrics and claims out."
 
     def __init__(self,
@@ -504,108 +634,6 @@ class Run:
         words = hashlib.sha256(repr(key).encode()).digest()
         return np.random.default_rng([self.seed, *np.frombuffer(words, np.uint32).tolist()])
 
-    def unit(self,
-             function: Callable[..., Mapping],  # module-level function of JSON-able keyword arguments
-             **arguments: Any,                  # its arguments, seed included
-             ) -> dict[str, Any]:               # what it returned: arrays, numbers, strings
-        "The result of `function(**arguments)`, from the store if it is there and intact."
-        return self._unit(function, code_fingerprint(function), arguments)
-
-    def _unit(self, function: Callable[..., Mapping], code: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        path = self.out_dir/"units"/f"{unit_key(function, arguments, code)}.npz"
-        try: values, _ = unpack(path)
-        except FileNotFoundError: pass
-        except ValueError as error:
-            self.counts["damaged"] += 1
-            print(f"stored unit {path.name} is damaged: {error}; it is computed again")
-        else:
-            self.counts["reused"] += 1
-            return values
-        clock = time.perf_counter()
-        result, seconds = function(**arguments), time.perf_counter() - clock
-        notes = dict(function=function.__qualname__, arguments=arguments, seconds=seconds, versions=versions())
-        write_atomic(path, pack(result, json.loads(json.dumps(notes, default=_plain))))
-        self.counts["computed"] += 1
-        return unpack(path)[0]
-
-    def units(self,
-              function: Callable[..., Mapping],  # see `unit`
-              grid: Iterable[Mapping[str, Any]], # one dict of arguments a unit
-              desc: str = "",                    # what is being done, for the progress line
-              ) -> list[dict[str, Any]]:         # results in the order of the grid
-        "Results of many units; a run that was killed goes on where it stopped."
-        grid, before, results, code = list(grid), self.counts["reused"], [], code_fingerprint(function)
-        progress = _Progress(len(grid), desc or function.__name__)
-        for arguments in grid:
-            results.append(self._unit(function, code, arguments))
-            progress.update(len(results), self.counts["reused"] - before)
-        progress.update(len(results), self.counts["reused"] - before, last=True)
-        return results
-
-    def save(self,
-             name: str,      # file name without its ending
-             **arrays: Any,  # what the figure is drawn from
-             ) -> Path:      # data/NAME.npz
-        "Store the data behind a figure."
-        return write_atomic(self.out_dir/"data"/f"{_file_name(name)}.npz", pack(arrays))
-
-    def load(self,
-             name: str,             # name given to `save`
-             ) -> dict[str, Any]:   # name -> array or scalar
-        "Read the data behind a figure back."
-        path = self.out_dir/"data"/f"{_file_name(name)}.npz"
-        try: return unpack(path)[0]
-        except FileNotFoundError: problem = f"no data {name!r} in {path.parent}: run the cell that saves it first"
-        except ValueError as error: problem = f"{path} is damaged: {error}; run the cell that saves it again"
-        raise RunError(problem)
-
-    def figure(self,
-               fig: Any,              # matplotlib figure
-               name: str,             # figures/NAME.png and .svg, named after the paper
-               caption: str,          # a sentence with a verb
-               exact: bool = False,   # the figure is the same at every profile and seed
-               ) -> Any:              # the figure, closed in pyplot, to be a cell's last line
-        "Save a figure as PNG and SVG with its caption and, unless it is exact, a stamp of profile and seed."
-        import matplotlib.pyplot as plt
-        note = "exact" if exact else f"{self.profile} profile, seed {self.seed}"
-        if not exact:
-            if fig.get_layout_engine() is not None: fig.get_layout_engine().set(rect=(0, .03, 1, .97))
-            fig.text(.995, .006, note, ha="right", va="bottom", fontsize=7, color=COLORS["grey"])
-        for ending, extra in (("png", {}), ("svg", {"metadata": {"Date": None}})):
-            buffer = io.BytesIO()
-            fig.savefig(buffer, format=ending, **extra)
-            write_atomic(self.out_dir/"figures"/f"{_file_name(name)}.{ending}", buffer.getvalue())
-        entry = dict(name=name, caption=f"{caption} ({note})", exact=exact)
-        self.figures = [f for f in self.figures if f["name"] != name] + [entry]
-        plt.close(fig)
-        return fig
-
-    def metric(self,
-               name: str,                                     # dotted name
-               value: float,                                  # the number; nan is stored as null
-               interval: tuple[float, float] | None = None,   # 95% interval
-               ) -> None:
-        "Record a number for metrics.json."
-        self.metrics[name] = _finite(value)
-        if interval is not None: self.intervals[name] = [_finite(x) for x in interval]
-
-    def decide(self,
-               claim: Claim,                                  # with its rule
-               value: float,                                  # the measured value
-               interval: tuple[float, float] | None = None,   # 95% interval; None for an exact value
-               n: int = 1,                                    # independent measurements
-               ) -> dict:                                     # the ledger's row
-        "Apply a claim's rule to its measurement and enter the verdict into the ledger."
-        row = _ledger_row(claim, value, interval, n, self.profile)
-        self.claims[:] = [r for r in self.claims if r["id"] != claim.id] + [row]
-        return row
-
-    def source(self,
-               text: str,  # where a data set came from
-               ) -> None:
-        "Name a data source that the results depend on."
-        if text not in self.sources: self.sources.append(text)
-
     def record(self) -> dict:
         "What metrics.json holds."
         seconds = round(time.perf_counter() - self._clock, 3)
@@ -620,8 +648,3 @@ class Run:
         text = json.dumps(self.record(), indent=1, default=_plain, allow_nan=False)
         write_atomic(self.out_dir/"metrics.json", text + "\n")
         return self.claims
-
-
-def _file_name(name: str) -> str:
-    if re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name): return name
-    raise ParameterError("name", name, "lower-case letters, digits, '_', '-' and '.'")
