@@ -13,7 +13,7 @@ test: $(READY)     ## every check: exported code, clean notebooks, lint, tests, 
 	$(BIN)/python -m pytest tests
 
 lab: $(READY)      ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=nbs
+	$(BIN)/jupyter lab --notebook-dir=nbs $(if $(filter 0,$(shell id -u)),--allow-root)
 
 export: $(READY)   ## notebooks -> symbreak_nb/, and clean the notebooks
 	$(BIN)/nbdev_export
