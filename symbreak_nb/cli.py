@@ -326,7 +326,7 @@ class Lines:
         print(f"{job.section.name}: {job.status}{after} {ended}", file=self.out, flush=True)
         if job.message: print(f"{job.section.name}: {job.message}", file=self.out, flush=True)
 
-# %% ../nbs/91_cli.ipynb #0f62dd80
+# %% ../nbs/91_cli.ipynb #c51e8baa
 class Bars:
     "Progress for a terminal: one bar a section, in cells, and one for the whole."
 
@@ -360,7 +360,7 @@ def progress(jobs: list[Job],  # what will run
     "Something to call while the jobs run: bars on a terminal, lines elsewhere."
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_jupyter=False)
     if not console.is_terminal: yield Lines(jobs, sys.stderr); return
     columns = [TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("{task.fields[note]}", markup=False)]

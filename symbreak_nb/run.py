@@ -493,7 +493,7 @@ class UnitStore:
         progress.update(len(results), self.counts["reused"] - before, last=True)
         return results
 
-# %% ../nbs/00_run.ipynb #3a697274
+# %% ../nbs/00_run.ipynb #16d8cc1d
 def _file_name(name: str) -> str:
     if re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name): return name
     raise ParameterError("name", name, "lower-case letters, digits, '_', '-' and '.'")
@@ -509,9 +509,9 @@ class Artefacts:
     def save(self,
              name: str,      # file name without its ending
              **arrays: Any,  # what the figure is drawn from
-             ) -> Path:      # data/NAME.npz
-        "Store the data behind a figure."
-        return write_atomic(self.out_dir/"data"/f"{_file_name(name)}.npz", pack(arrays))
+             ) -> None:
+        "Store the data behind a figure in data/NAME.npz."
+        write_atomic(self.out_dir/"data"/f"{_file_name(name)}.npz", pack(arrays))
 
     def load(self,
              name: str,             # name given to `save`
