@@ -748,7 +748,7 @@ def step_cost(model: str,     # one of MODELS
     return dict(flops=sum(flops), activation_bytes=4*sum(kept),
                 weight_bytes=12*sum(w.numel() for w in net.parameters()))
 
-# %% ../nbs/12_expansion.ipynb #e5b98225
+# %% ../nbs/12_expansion.ipynb #0b415cda
 def plan_units(params: Mapping,        # a profile with the user's changes
                device: str = "cpu",    # cpu or cuda
                ) -> list[dict]:        # name, count, flops, memory_bytes and step of each kind of training
@@ -784,7 +784,8 @@ def _one_step(job: Mapping, classes: int, chunk: int, side: int, device: str) ->
     net = build(job["model"], classes, 0, job["width"], ARMS[job["arm"]].stem)
     trainer = Trainer(net, job["arm"], job["factor"], job["fill"], job["normalise"], moments(x), device)
     sgd = optimiser(net, job["epochs"], job["learning_rate"])[0]
-    float(trainer.step(sgd, x, y))  # reading the loss waits for a GPU
-    clock = time.perf_counter()
-    float(trainer.step(sgd, x, y))
-    return time.perf_counter() - clock
+    with _one_thread(device):
+        float(trainer.step(sgd, x, y))  # reading the loss waits for a GPU
+        clock = time.perf_counter()
+        float(trainer.step(sgd, x, y))
+        return time.perf_counter() - clock
