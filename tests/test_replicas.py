@@ -1,0 +1,295 @@
+"Replicas against separate trainings: networks, dtypes, optimisers, chunks, kills, damage, bad input, memory."
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from symbreak_nb import replicas as engine
+from symbreak_nb.replicas import Replicas, TransformHalf, train_one
+from symbreak_nb.run import ParameterError
+from torch import nn
+from torch.nn import functional as F
+
+S = nn.Sequential
+
+
+class Residual(nn.Module):
+    "Functions between the layers, a parameter of its own, a branch on the mode, a concatenation."
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.fc = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(128, 10)
+        self.norm, self.scale = nn.GroupNorm(2, 4), nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x):
+        h = F.relu(self.a(x))
+        h = F.max_pool2d(torch.cat([h*self.scale, F.relu(h + self.norm(self.b(h)))], 1), 2)
+        return self.fc(F.dropout(h, 0.2, self.training).view(x.size(0), -1))
+
+
+class Branch(nn.Module):
+    "Depends on its data, which no trace can follow, and draws noise of its own."
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.drop, self.b = nn.Linear(64, 16), nn.Dropout(0.2), nn.Linear(16, 10)
+
+    def forward(self, x):
+        h = self.a(x.flatten(1))
+        h = torch.relu(h) if h.mean() > 0 else torch.tanh(h)
+        return self.b(self.drop(h) + (0.1*torch.randn_like(h) if self.training else 0))
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10)
+        self.b.weight = self.a.weight
+
+    def forward(self, x): return self.out(torch.tanh(self.b(torch.tanh(self.a(x.flatten(1))))))
+
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.norm, self.out = nn.Embedding(17, 6), nn.LayerNorm(6), nn.Linear(384, 10)
+
+    def forward(self, x): return self.out(self.norm(self.table((x*16).long().flatten(1))).flatten(1))
+
+
+NETS = {
+    "mlp": lambda: S(nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.GELU(), nn.Dropout(0.3), S(nn.Linear(32, 10))),
+    "cnn": lambda: S(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+                     nn.Flatten(), nn.Dropout(0.3), nn.Linear(32, 10)),
+    "norms": lambda: S(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout2d(0.2),
+                       nn.Conv2d(8, 8, 3, stride=2, groups=2), nn.Tanh(), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(8, 16, bias=False),
+                       nn.BatchNorm1d(16, momentum=None), nn.Linear(16, 10)),
+    "flip": lambda: S(TransformHalf((-1,)), TransformHalf((-2, -1)), nn.ConvTranspose2d(1, 4, 2, stride=2), nn.PReLU(), nn.MaxPool2d(3),
+                      nn.Flatten(), nn.Linear(100, 10)),
+    "bias before a norm": lambda: S(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)),
+    "residual": Residual, "branch": Branch, "tied": Tied, "words": Words,
+}
+SEEDS = [5, 2**40]
+HOW = dict(epochs=3, batch_size=32, lr=1e-3)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    from sklearn.datasets import load_digits
+    found = load_digits()
+    return found.images[:75, None]/16., found.target[:75]   # 75 = 32 + 32 + 11
+
+
+def flat(net) -> np.ndarray: return torch.cat([p.detach().flatten() for p in net.parameters()]).numpy()
+
+
+def compare(build, digits, dtype, seeds=SEEDS, how=HOW, **settings) -> Replicas:
+    "Train replicas and separate networks; losses, weights, buffers and predictions must agree."
+    x, y = digits
+    eps = 1e-5 if dtype is torch.float32 else 1e-10
+    many = Replicas(build, seeds, dtype=dtype, **settings)
+    losses, predicted, weights = many.fit(x, y, **how), many.predict(x, batch_size=75), many.parameters_vector()
+    assert losses.shape == (len(seeds), how["epochs"]) and predicted.shape == (len(seeds), len(x), 10)
+    for r, seed in enumerate(seeds):
+        net, alone = train_one(build, seed, x, y, dtype=dtype, **how)
+        np.testing.assert_allclose(losses[r], alone, atol=eps, rtol=0)
+        np.testing.assert_allclose(weights[r], flat(net), atol=eps, rtol=0)
+        np.testing.assert_array_equal(flat(many.module(r)), weights[r])
+        for (name, a), b in zip(net.named_buffers(), many.module(r).buffers(), strict=True):
+            torch.testing.assert_close(b, a, atol=eps, rtol=0, msg=name)
+        with torch.no_grad(): outputs = net.eval()(torch.as_tensor(x, dtype=dtype)).numpy()
+        np.testing.assert_allclose(predicted[r], outputs, atol=10*eps, rtol=0)
+    return many
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_adam_in_float32(name, digits):
+    many = compare(NETS[name], digits, torch.float32, how=HOW | dict(weight_decay=1e-3))
+    assert (many.route == "stacked") == (name != "bias before a norm"), many.route
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_sgd_with_momentum_in_float64(name, digits):
+    many = compare(NETS[name], digits, torch.float64, how=HOW | dict(optimizer="sgd", momentum=0.9, weight_decay=1e-3))
+    assert many.route == "stacked"
+
+
+@pytest.mark.parametrize("name", ["cnn", "norms", "bias before a norm", "branch"])
+def test_adam_without_decay_in_float64(name, digits): compare(NETS[name], digits, torch.float64, seeds=[3])
+
+
+def test_the_plain_loop_written_out(digits):
+    "What `train_one` stands for, without any of our code."
+    x, y = torch.as_tensor(digits[0], dtype=torch.float32), torch.as_tensor(digits[1])
+    torch.manual_seed(4)
+    net = NETS["cnn"]()
+    optimizer, means = torch.optim.Adam(net.parameters(), lr=1e-3, weight_decay=1e-3), []
+    for _ in range(2):
+        total = 0.
+        for rows in torch.randperm(75).split(32):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x[rows]), y[rows])
+            loss.backward()
+            optimizer.step()
+            total += loss.item()*len(rows)
+        means.append(total/75)
+    many = Replicas(NETS["cnn"], [3, 4])
+    losses = many.fit(*digits, epochs=2, batch_size=32, lr=1e-3, weight_decay=1e-3)
+    np.testing.assert_allclose(losses[1], means, atol=1e-5)
+    np.testing.assert_allclose(many.parameters_vector()[1], flat(net), atol=1e-5)
+
+
+def huber(out, target): return F.huber_loss(out[:, 0], target)
+
+
+@pytest.mark.parametrize("loss", ["mse", huber])
+def test_other_losses(loss, digits):
+    x, y = digits[0], digits[1].astype(float)
+    target = y if callable(loss) else np.repeat(y[:, None], 10, 1)
+    how = HOW | dict(loss=loss, optimizer="sgd")
+    many = Replicas(NETS["mlp"], [1, 2], dtype=torch.float64)
+    losses = many.fit(x, target, **how)
+    np.testing.assert_allclose(losses[1], train_one(NETS["mlp"], 2, x, target, dtype=torch.float64, **how)[1], atol=1e-10)
+
+
+def test_chunks_change_nothing_and_the_caller_keeps_its_stream(digits, monkeypatch):
+    torch.manual_seed(9)
+    expected, found, threads = torch.rand(1), [], torch.get_num_threads()
+    torch.manual_seed(9)
+    for limit in (2**10, 2**22, 2**40):
+        monkeypatch.setattr(engine, "CACHE_BYTES", limit)
+        many = Replicas(NETS["cnn"], range(5), dtype=torch.float64)
+        many.fit(*digits, **HOW)
+        found.append(many.parameters_vector())
+    assert torch.equal(torch.rand(1), expected) and torch.get_num_threads() == threads
+    for other in found[1:]: np.testing.assert_allclose(other, found[0], atol=1e-10)
+
+
+def test_a_second_fit_goes_on(digits):
+    x, y = digits
+    many, net = Replicas(NETS["mlp"], [1, 2], dtype=torch.float64), None
+    for _ in range(2): many.fit(x, y, **HOW)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        net = NETS["mlp"]().double()
+        for _ in range(2): engine._plain_epochs(net, torch.as_tensor(x), torch.as_tensor(y), engine.Training(**HOW))
+    np.testing.assert_allclose(many.parameters_vector()[1], flat(net), atol=1e-10)
+
+
+def test_routes_are_told(digits):
+    many = Replicas(Residual, [1, 2])
+    many.fit(*digits, **HOW)
+    routes = {what: route for _, what, route in many.describe()}
+    assert routes["Conv2d"] == "grouped convolution" and routes["Linear"] == "batched matrix product" and routes["cat"] == "vmap"
+    many = Replicas(NETS["bias before a norm"], [1, 2])
+    many.fit(*digits, **HOW)
+    assert "0.bias" in many.describe()[0][2]
+    fast = Replicas(NETS["bias before a norm"], [1, 2], route="stacked")
+    np.testing.assert_allclose(fast.fit(*digits, **HOW), many.losses, atol=1e-4)
+    assert fast.route == "stacked"
+
+
+def test_a_diverged_replica_is_recorded(digits):
+    many = Replicas(NETS["cnn"], [1, 2])
+    losses = many.fit(*digits, epochs=3, batch_size=32, lr=1e30, optimizer="sgd")
+    assert many.diverged.all() and np.isnan(losses[:, -1]).all()
+    assert not Replicas(NETS["cnn"], [1]).diverged.any()
+
+
+SCRIPT = """
+import sys, numpy as np, torch
+from torch import nn
+from symbreak_nb import replicas as engine
+engine.CACHE_BYTES = 2**12
+build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
+x, y = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 10
+many = engine.Replicas(build, range(8))
+losses = many.fit(x, y, epochs=int(sys.argv[2]), batch_size=16, lr=1e-3, store=sys.argv[1])
+np.savez(sys.argv[3], weights=many.parameters_vector(), losses=losses, **many.counts)
+"""
+
+
+def run(folder: Path, epochs: int, out: Path, **popen):
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(epochs), str(out)], **popen)
+
+
+def test_a_killed_training_resumes(tmp_path):
+    whole, broken, epochs = tmp_path/"whole", tmp_path/"broken", 60
+    assert run(whole, epochs, tmp_path/"a.npz").wait() == 0
+    expected = np.load(tmp_path/"a.npz")
+    assert expected["reused"] == 0 and expected["computed"] == len(list(whole.glob("*.npz"))) == 8
+    process = run(broken, epochs, tmp_path/"b.npz", start_new_session=True)
+    while process.poll() is None and len(list(broken.glob("*.npz"))) < 3: time.sleep(.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    stored = sorted(broken.glob("*.npz"))
+    assert 3 <= len(stored) < 8 and not (tmp_path/"b.npz").exists()
+    stored[0].write_bytes(stored[0].read_bytes()[:-30])
+    assert run(broken, epochs, tmp_path/"b.npz").wait() == 0
+    found = np.load(tmp_path/"b.npz")
+    assert found["reused"] == len(stored) - 1 and found["computed"] == 8 - len(stored) + 1
+    for name in ("weights", "losses"): np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_a_stored_chunk_serves_nothing_else(digits, tmp_path):
+    x, y = digits
+    def counts(build=NETS["mlp"], x=x, seeds=(1, 2), **how):
+        many = Replicas(build, seeds)
+        many.fit(x, y, store=tmp_path, **(HOW | how))
+        return many.counts["reused"] > 0
+    assert not counts() and counts()
+    assert not counts(lr=2e-3) and not counts(x=x*0.5) and not counts(seeds=(3, 4)) and not counts(loss=F.cross_entropy)
+    assert not counts(build=lambda: S(nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.SiLU(), nn.Dropout(0.3), S(nn.Linear(32, 10))))
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(seeds=[]), "seeds"), (dict(seeds=[1, 1]), "all different"), (dict(seeds=[-1]), "seeds"), (dict(seeds=[0.5]), "seeds"),
+    (dict(build=lambda: 3), "build"), (dict(build=nn.ReLU), "network with parameters"), (dict(build=None), "build"),
+    (dict(epochs=0), "epochs = 0"), (dict(batch_size=0), "batch_size = 0"), (dict(lr=0.), "lr = 0.0"), (dict(lr=np.inf), "lr = inf"),
+    (dict(optimizer="adamw"), "optimizer"), (dict(loss="nll"), "loss"), (dict(weight_decay=-1.), "weight_decay"),
+    (dict(x=np.full((75, 1, 8, 8), np.nan)), "finite"), (dict(y=np.zeros(74, int)), "75 rows"), (dict(y=np.full(75, -1)), "y = -1"),
+    (dict(x=np.zeros((0, 1, 8, 8)), y=np.zeros(0, int)), "a row or more"), (dict(memory_bytes=1000), "memory_bytes = 1000"),
+    (dict(route="fast"), "route"), (dict(device="tpu"), "device"),
+])
+def test_bad_input_is_one_line(change, message, digits):
+    given = dict(build=NETS["mlp"], seeds=[1, 2], x=digits[0], y=digits[1], memory_bytes=2**30, route="auto", device="cpu") | HOW | change
+    with pytest.raises(ParameterError, match=message) as caught:
+        many = Replicas(*[given.pop(k) for k in ("build", "seeds")], **{k: given.pop(k) for k in ("memory_bytes", "route", "device")})
+        many.fit(given.pop("x"), given.pop("y"), **given)
+    assert "\n" not in str(caught.value)
+
+
+MEMORY = """
+import gc, json, sys, threading, time, torch
+from torch import nn
+from symbreak_nb import replicas as engine
+engine.CACHE_BYTES = 2**40   # memory alone decides
+def build(): return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.Tanh(), nn.BatchNorm2d(16), nn.MaxPool2d(2),
+                                  nn.Dropout(0.2), nn.Flatten(), nn.Linear(3136, 10))
+x, y, how = torch.rand(64, 1, 28, 28), torch.arange(64) % 10, dict(epochs=1, batch_size=64, lr=1e-3, optimizer="sgd")
+engine.Replicas(build, [0, 1]).fit(x, y, **how)
+many, budget = engine.Replicas(build, range(24), memory_bytes=int(sys.argv[1])), int(sys.argv[1])
+def resident(): return int(open("/proc/self/statm").read().split()[1])*4096
+gc.collect()
+base, seen, stop = resident(), [0], threading.Event()
+def watch():
+    while not stop.is_set(): seen.append(resident() - base); time.sleep(.001)
+thread = threading.Thread(target=watch); thread.start()
+many.fit(x, y, **how)
+stop.set(); thread.join()
+print(json.dumps(dict(peak=max(seen), results=2*sum(t.nbytes for t in many._tensors.values()), route=many.route)))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_memory_stays_within_its_budget():
+    for budget in (2**28,):
+        done = subprocess.run([sys.executable, "-c", MEMORY, str(budget)], capture_output=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert found["route"] == "stacked" and found["peak"] < budget + found["results"], found
