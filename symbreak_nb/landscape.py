@@ -76,7 +76,7 @@ _FIG6_CONTROLS = tuple(Claim(f"zhang.landscape.control.{name}", "zhang2024", "Se
     ("lower_minimum", "the lowest loss is lower", "value < 0", "lowest loss, expanded minus raw"),
 ))
 
-# %% ../nbs/11_landscape.ipynb #f4cb99fa
+# %% ../nbs/11_landscape.ipynb #88f632ca
 _CONVNETS = (
     Claim("zhang.fig7.plateau", "zhang2024", "Sec. 4.1, Fig. 7",
           "the baseline ConvNet has a plateau of constant loss", "value >= 0.4", "x from 1.5 to 2.9",
@@ -98,13 +98,13 @@ _CONVNETS = (
           "shortest plateau of dropout_fixed, dropout_mean and batchnorm over the baseline's"),
     Claim("zhang.landscape.control.dead_dropout_fixed", "zhang2024", "Sec. 4.1",
           "one fixed dropout mask takes most breakable combinations off the plateau", "value >= 0.5", None,
-          "share of the baseline's plateau with unequal readout weights that leaves log 2"),
+          "of the baseline's plateau combinations with unequal readout weights, the share whose loss is not log 2 now"),
     Claim("zhang.landscape.control.dead_dropout_mean", "zhang2024", "Sec. 4.1",
           "the expectation over dropout masks takes most breakable combinations off the plateau", "value >= 0.5", None,
-          "share of the baseline's plateau with unequal readout weights that leaves log 2"),
+          "of the baseline's plateau combinations with unequal readout weights, the share whose loss is not log 2 now"),
     Claim("zhang.landscape.control.dead_batchnorm", "zhang2024", "Sec. 4.1",
           "BatchNorm takes most breakable combinations off the plateau", "value >= 0.5", None,
-          "share of the baseline's plateau with unequal readout weights that leaves log 2"),
+          "of the baseline's plateau combinations with unequal readout weights, the share whose loss is not log 2 now"),
     Claim("zhang.fig7.equivariance_fewer", "zhang2024", "Sec. 4.1, Fig. 7",
           "equivariance reduces the number of states", "value < 1", None,
           "weight combinations of the equivariant net over those of the baseline (below 1 by construction)"),
@@ -146,7 +146,7 @@ _CONVNETS = (
 # %% ../nbs/11_landscape.ipynb #26da2cb7
 CLAIMS = {claim.id: claim for claim in _FIG6 + _FIG6_CONTROLS + _CONVNETS}
 
-# %% ../nbs/11_landscape.ipynb #cd0ebef7
+# %% ../nbs/11_landscape.ipynb #5f6377ad
 MAX_CONFIGURATIONS = 2**26   # 512 MiB of losses, about 1.5 GiB at the peak
 
 
@@ -170,11 +170,12 @@ def convnet_fits(kernel: int,    # side of the filters
     "A check that refuses ConvNets with more than 2^24 combinations."
     def check(name: str, hidden: int) -> None:
         between(1, 4, int)(name, hidden)
+        between(1, 2 + 2*padding, int)("conv_kernel", kernel)
         weights = channels*kernel**2 + hidden*(channels*max(3 + 2*padding - kernel, 0)**2 + 2)
         if weights > 24: raise ParameterError(name, hidden, f"at most 24 weights; this network has {weights}")
     return check
 
-# %% ../nbs/11_landscape.ipynb #7e7f3ecf
+# %% ../nbs/11_landscape.ipynb #a662f354
 ACTIVATIONS = {"linear": lambda z: z, "tanh": np.tanh, "sin": np.sin, "relu": lambda z: np.maximum(z, 0)}
 
 
@@ -194,7 +195,7 @@ class DiscreteNetwork:
             raise ParameterError("inputs", x.shape, "a finite array (points, dimensions)")
         if t.shape != x.shape[:1] or not np.isfinite(t).all():
             raise ParameterError("targets", t.shape, f"a finite array ({len(x)},), one number an input")
-        each(between(1, None, int))("widths", list(self.widths))
+        each(between(1, None, int))("widths", list(self.widths) if np.iterable(self.widths) else self.widths)
         for name in ("activation", "output_activation"):
             if not callable(getattr(self, name)): one_of(*ACTIVATIONS)(name, getattr(self, name))
         for name, value in dict(inputs=x, targets=t, widths=tuple(self.widths),
@@ -233,18 +234,19 @@ class DiscreteNetwork:
         for w in hidden: h = self.hidden(w@h)
         return np.mean((self.output(last@h)[..., 0, :] - self.targets)**2, -1)
 
-
+# %% ../nbs/11_landscape.ipynb #aa5515ae
 def _function(activation: str | Callable) -> Callable:
     return activation if callable(activation) else ACTIVATIONS[activation]
 
 
 def _letters(alphabet: Sequence[float]) -> np.ndarray:
     letters = np.unique(np.asarray(alphabet, float))
-    if letters.size < 2 or letters.size != np.size(alphabet) or not np.isfinite(letters).all():
+    plain = np.ndim(alphabet) == 1 and np.isfinite(letters).all()
+    if not plain or letters.size < 2 or letters.size != np.size(alphabet):
         raise ParameterError("alphabet", alphabet, "two or more different finite numbers")
     return letters
 
-# %% ../nbs/11_landscape.ipynb #814897fd
+# %% ../nbs/11_landscape.ipynb #ec5d2001
 ARMS = {"raw": (False, False), "expanded": (True, False), "bias": (False, True), "both": (True, True)}
 
 
@@ -257,17 +259,20 @@ def classifier(arm: str,                             # raw | expanded | bias | b
                seed: int = 0,                        # of the uniform sample
                ) -> DiscreteNetwork:                 # tanh hidden units, weights -1 and +1
     "The random-number classifier (zhang2024 Sec. 6.4)."
-    x = (np.arange(n_points) + 0.5)/n_points if sampling == "grid" else np.random.default_rng(seed).random(n_points)
+    between(1, None, int)("n_points", n_points), between(0, None, int)("seed", seed)
+    grid = one_of("grid", "uniform")("sampling", sampling) == "grid"
+    x = (np.arange(n_points) + 0.5)/n_points if grid else np.random.default_rng(seed).random(n_points)
     expanded, bias = ARMS[one_of(*ARMS)("arm", arm)]
+    between(None, None)("constant", constant)
     columns = [x] + [np.full(n_points, constant)]*expanded + [np.ones(n_points)]*bias
     return DiscreteNetwork(np.stack(columns, 1), x > 0.5, widths, output_activation=output_activation)
 
-# %% ../nbs/11_landscape.ipynb #f50d9dc3
+# %% ../nbs/11_landscape.ipynb #8223aeb4
 def sign_flips(net: DiscreteNetwork,   # any network
                ) -> bool:              # true for an odd activation and an alphabet that is its own negative
     "Whether the sign of a hidden unit can be moved from its in-weights to its out-weights."
-    z = np.linspace(0.1, 3, 30)
-    odd = np.allclose(net.hidden(-z), -net.hidden(z), 0, 1e-15) and not np.any(net.hidden(np.zeros(1)))
+    z = np.geomspace(1e-6, 1e3, 400)
+    odd = np.allclose(net.hidden(-z), -net.hidden(z), 1e-12, 1e-15) and not np.any(net.hidden(np.zeros(1)))
     return bool(odd and np.array_equal(net.alphabet, -net.alphabet[::-1]))
 
 
@@ -298,7 +303,7 @@ def _distinct(keys: np.ndarray, up_to_sign: bool) -> tuple[np.ndarray, np.ndarra
     _, first, index = np.unique((keys*sign).ravel(), return_index=True, return_inverse=True)
     return first, index.reshape(keys.shape), sign
 
-# %% ../nbs/11_landscape.ipynb #48d4c65a
+# %% ../nbs/11_landscape.ipynb #fb3c3030
 @dataclass
 class _Fold:
     before: np.ndarray | None   # (m, inputs): in-weights of the distinct units of the hidden layer before the last
@@ -329,16 +334,27 @@ def _last_units(net: DiscreteNetwork, rows: np.ndarray) -> tuple:
     r, u = np.unravel_index(first, keys.shape)
     return vectors, ids[unit[r]], sign[r, u, None]*signs[unit[r]]*w[u], index, sign
 
+# %% ../nbs/11_landscape.ipynb #950182e4
+def _cells(net: DiscreteNetwork) -> tuple[int, int, int]:
+    "Configurations of the folded hidden layers, of the last hidden layer alone, and of the output layer."
+    hidden = len(net.alphabet)**math.prod(net.shapes[-2])
+    below = len(net.alphabet)**math.prod(net.shapes[-3]) if len(net.widths) > 1 else 1
+    return below*hidden, hidden, len(net.alphabet)**net.widths[-1]
 
-def _fold(net: DiscreteNetwork, rows: np.ndarray) -> _Fold:
-    letters, width = len(net.alphabet), net.widths[-1]
+
+def _fold(net: DiscreteNetwork, start: int, stop: int) -> _Fold:
+    "Fold the configurations from `start` to `stop` of the folded hidden layers, with all of the output layer's."
+    letters, width, (_, hidden, last) = len(net.alphabet), net.widths[-1], _cells(net)
+    rows, cell = np.arange(start//hidden, (stop - 1)//hidden + 1), np.arange(start, stop)
     before, units, scales, ids, signs = _last_units(net, rows)
-    u, a = _digits(ids.shape[1]**width, ids.shape[1], width), net.alphabet[_digits(letters**width, letters, width)]
+    r = cell[:, None]//hidden - rows[0]
+    u, a = cell[:, None]%hidden//ids.shape[1]**np.arange(width)[::-1]%ids.shape[1], net.alphabet[_digits(last, letters,
+                                                                                                         width)]
     probe = signs*_probe(len(scales))[ids]
-    keys = sum(probe[:, u[:, j], None]*a[:, j] for j in range(width))   # (rows, last hidden layer, output layer)
+    keys = sum(probe[r, u[:, [j]]]*a[:, j] for j in range(width))   # (cells, output layer)
     first, index, _ = _distinct(keys, False)
-    r, i, j = np.unravel_index(first, keys.shape)
-    return _Fold(before, units, scales, ids[r[:, None], u[i]], signs[r[:, None], u[i]]*a[j], index.ravel())
+    i, j = np.unravel_index(first, keys.shape)
+    return _Fold(before, units, scales, ids[r[i], u[i]], signs[r[i], u[i]]*a[j], index.ravel())
 
 # %% ../nbs/11_landscape.ipynb #cb9f5ec4
 def _split(rows: np.ndarray, cost: float) -> list[np.ndarray]:
@@ -376,21 +392,20 @@ def _prefixes(net: DiscreteNetwork, cells: int) -> Iterator[np.ndarray]:
                 yield from walk(net.hidden(h[flat//matrices]@w.swapaxes(1, 2)), shapes[1:])
     return walk(net.inputs[None], net.shapes[:-3])
 
-# %% ../nbs/11_landscape.ipynb #239cb733
+# %% ../nbs/11_landscape.ipynb #cc55f3ad
 def loss_blocks(net: DiscreteNetwork,                   # any network
                 chunk: int = 2**20,                     # configurations at a time; bounds the memory, not the result
                 ) -> Iterator[tuple[int, np.ndarray]]:  # code of the first, losses of it and those that follow
     "The losses of all configurations in blocks of consecutive codes; blocks come in any order."
-    rows = len(net.alphabet)**math.prod(net.shapes[-3]) if len(net.widths) > 1 else 1
-    rest = len(net.alphabet)**sum(map(math.prod, net.shapes[-2:]))
-    step = max(1, min(rows, chunk//rest))
-    for row in range(0, rows, step):
-        fold, done = _fold(net, np.arange(row, min(row + step, rows))), 0
+    (cells, _, last), chunk = _cells(net), between(1, None, int)("chunk", chunk)
+    step = max(1, min(cells, chunk//last))
+    for start in range(0, cells, step):
+        fold, done = _fold(net, start, min(start + step, cells)), 0
         for h in _prefixes(net, chunk):
             for part in _split(h, _cost(fold, net)/(2*chunk)):
                 losses = _fold_losses(fold.functions(part, net), fold, net).take(fold.index, 1, mode="clip")
-                if step == rows: yield done*rows*rest, losses.ravel()
-                else: yield from (((done + i)*rows*rest + row*rest, some) for i, some in enumerate(losses))
+                if step == cells: yield done*cells*last, losses.ravel()
+                else: yield from (((done + i)*cells*last + start*last, some) for i, some in enumerate(losses))
                 done += len(part)
 
 
@@ -412,7 +427,7 @@ def enumerate_losses(net: DiscreteNetwork,   # any network of at most `MAX_CONFI
     for start, some in loss_blocks(net, chunk): losses[start:start + len(some)] = some
     return losses
 
-# %% ../nbs/11_landscape.ipynb #4307a0c6
+# %% ../nbs/11_landscape.ipynb #2f4db801
 @dataclass(frozen=True)
 class Levels:
     "Different losses and how many configurations have each."
@@ -438,7 +453,7 @@ class Levels:
         "Number of the level that each loss belongs to."
         return np.searchsorted(self.values - self.tolerance, losses, "right") - 1
 
-
+# %% ../nbs/11_landscape.ipynb #20a71e0e
 def count_floats(blocks: Iterable[np.ndarray],           # losses, in blocks of any size
                  ) -> tuple[np.ndarray, np.ndarray]:     # different floats, ascending, and how often each occurs
     "Tally floats block by block, so that the losses never have to be held, or sorted, at once."
@@ -450,16 +465,19 @@ def count_floats(blocks: Iterable[np.ndarray],           # losses, in blocks of 
 
 def levels(losses: np.ndarray,               # (n,) float64
            counts: np.ndarray | None = None, # (n,) integers: configurations behind each loss; None for one each
-           tolerance: float | None = None,   # default 1e-12, times the largest loss if that is above 1
+           tolerance: float | None = None,   # default 1e-13, times the largest loss if that is above 1
            ) -> Levels:
     "Cluster losses into levels; ParameterError if one is not finite."
     losses = np.asarray(losses, float).ravel()
     if not losses.size or not np.isfinite(losses).all():
         raise ParameterError("losses", f"{np.sum(~np.isfinite(losses))} of {losses.size} not finite", "finite numbers")
     if counts is None: losses, counts = count_floats(np.array_split(losses, -(-losses.size//2**20)))
+    if np.shape(counts) != losses.shape: raise ParameterError("counts", np.shape(counts),
+                                                              f"one for each of {losses.size} losses")
     order = np.argsort(losses, kind="stable")
     ordered, counts = losses[order], np.asarray(counts)[order]
-    tolerance = tolerance or 1e-12*max(1.0, float(np.abs(ordered[[0, -1]]).max()))
+    if tolerance is None: tolerance = 1e-13*max(1.0, float(np.abs(ordered[[0, -1]]).max()))
+    between(0, None)("tolerance", tolerance)
     steps = np.diff(ordered)
     jumps = np.flatnonzero(steps > tolerance)
     starts, ends = np.r_[0, jumps + 1], np.r_[jumps, ordered.size - 1]
@@ -487,7 +505,22 @@ def _merge(index: np.ndarray, ways: np.ndarray, size: int) -> np.ndarray:
     np.add.at(total, index, ways)
     return total
 
-# %% ../nbs/11_landscape.ipynb #0820f93b
+# %% ../nbs/11_landscape.ipynb #08dd3842
+def _project(values: np.ndarray) -> np.ndarray: return values@_probe(values.shape[-1])
+
+
+def _same_function(keys: np.ndarray, up_to_sign: bool) -> tuple[np.ndarray, np.ndarray]:
+    "First of each group of equal functions, and the group of every one, from projections (functions,)."
+    keys = keys/max(np.abs(keys).max(), 1e-300)
+    if up_to_sign: keys = np.where(keys.real < -1e-13, -keys, keys)
+    group = np.zeros(len(keys), int)
+    for part in (keys.real, keys.imag):
+        order = np.lexsort((part, group))
+        new = (np.diff(part[order]) > 1e-13) | (np.diff(group[order]) > 0)
+        group[order] = np.r_[0, np.cumsum(new)]
+    return np.unique(group, return_index=True)[1], group
+
+# %% ../nbs/11_landscape.ipynb #9e7ac12d
 def _layer_states(net: DiscreteNetwork, state: tuple, widths: Sequence[int]) -> Iterator[tuple]:
     "States (functions, copies of each, configurations) of the last hidden layer, depth first."
     if not widths:
@@ -495,7 +528,7 @@ def _layer_states(net: DiscreteNetwork, state: tuple, widths: Sequence[int]) -> 
         return
     functions, copies, configurations = state
     sums, ways = _sums(tuple(net.alphabet), tuple(copies))
-    first, index, _ = _distinct(sums@(functions@_probe(functions.shape[1])), sign_flips(net))
+    first, index = _same_function(sums@_project(functions), sign_flips(net))
     units, ways = net.hidden(sums[first]@functions), _merge(index, ways, len(first))
     for choice in itertools.combinations_with_replacement(range(len(units)), widths[0]):
         chosen = Counter(choice)
@@ -513,20 +546,20 @@ def representatives(net: DiscreteNetwork,                 # any network; its con
         outputs = net.output(sums@functions)
         losses.append(np.mean((outputs - net.targets)**2, 1))
         counts.append(ways*many)
-        keys.append(outputs@_probe(outputs.shape[1]))
-    first, index, _ = _distinct(np.concatenate(keys), False)
+        keys.append(_project(outputs))
+    first, index = _same_function(np.concatenate(keys), False)
     return np.concatenate(losses)[first], _merge(index, np.concatenate(counts), len(first))
 
-# %% ../nbs/11_landscape.ipynb #9e043a29
+# %% ../nbs/11_landscape.ipynb #343867ae
 def count_levels(arm: str, **reading: Any) -> dict:
     "Levels of the classifier `arm` under a reading (the arguments of `classifier`), counted by both routes."
     net = classifier(arm, **reading)
     fits("widths", list(net.widths), net.inputs.shape[1])
     full, functions = levels(*count_floats(some for _, some in loss_blocks(net))), representatives(net)
     short = levels(*functions)
-    if not np.array_equal(full.multiplicity, short.multiplicity.astype(np.int64)):
-        raise ArithmeticError(f"{arm}: enumeration and representatives disagree; levels are {full.gap:.2g} apart")
-    return dict(values=full.values, multiplicity=full.multiplicity, spread=full.spread, gap=full.gap, clear=full.clear,
+    clear, agree = full.clear and short.clear, np.array_equal(full.multiplicity, short.multiplicity.astype(np.int64))
+    if clear and not agree: raise ArithmeticError(f"{arm}: enumeration and representatives disagree")
+    return dict(values=full.values, multiplicity=full.multiplicity, spread=full.spread, gap=full.gap, clear=clear,
                 functions=len(functions[0]), unique=full.floats, pair_probability=full.pair_probability)
 
 # %% ../nbs/11_landscape.ipynb #0cd9de3c
@@ -658,7 +691,7 @@ def _orbit_labels(net: DiscreteNetwork) -> np.ndarray:
         if np.array_equal(new, label): return label
         label = new
 
-# %% ../nbs/11_landscape.ipynb #3b3b7324
+# %% ../nbs/11_landscape.ipynb #6f79d3e7
 @dataclass(frozen=True)
 class FlipGraph:
     "Configurations and their neighbours, which differ in one weight."
@@ -676,7 +709,7 @@ def _positive_first(net: DiscreteNetwork, codes: np.ndarray) -> np.ndarray:
             codes = np.where(codes & int(bits[layer][unit, 0]), codes, codes ^ mask)
     return codes
 
-
+# %% ../nbs/11_landscape.ipynb #50701b09
 def _nodes(net: DiscreteNetwork, reduced: bool) -> np.ndarray:
     "All codes, or those whose hidden units have positive first in-weights, ascending."
     if not reduced: return np.arange(net.n_configurations)
@@ -685,7 +718,7 @@ def _nodes(net: DiscreteNetwork, reduced: bool) -> np.ndarray:
     for bit in sorted(set(range(net.n_weights)) - anchors): codes = np.r_[codes, codes | 1 << bit]
     return codes
 
-
+# %% ../nbs/11_landscape.ipynb #9570aca2
 def flip_graph(net: DiscreteNetwork,     # of at most 2^22 nodes
                reduce: bool = True,      # keep one configuration of those that sign flips connect (two letters only)
                ) -> FlipGraph:
@@ -729,7 +762,7 @@ def local_minima(losses: np.ndarray,        # (letters**weights,) loss of every 
             weak &= change >= -tolerance
     return dict(strict=int(strict.sum()), weak=int(weak.sum()))
 
-# %% ../nbs/11_landscape.ipynb #dcb35834
+# %% ../nbs/11_landscape.ipynb #c89fa5fb
 def walk_landscape(arm: str, **reading: Any) -> dict:
     "Local minima and random descents of the classifier `arm` under a reading (the arguments of `classifier`)."
     net = classifier(arm, **reading)
@@ -739,7 +772,8 @@ def walk_landscape(arm: str, **reading: Any) -> dict:
     level = found.index(losses)
     walk = random_descent(level, found.values, graph.neighbours)
     trap = walk["minimum"] & (level > 0)
-    return dict(trapped=1 - walk["reach"].mean(), final_loss=walk["final_loss"].mean(), min_loss=found.values[0],
+    return dict(n_at_min=int(np.sum(level == 0))*graph.copies, trapped=1 - walk["reach"].mean(),
+                final_loss=walk["final_loss"].mean(), min_loss=found.values[0],
                 local_minima=int(walk["minimum"].sum())*graph.copies, false_minima=int(trap.sum())*graph.copies,
                 false_minima_share=trap.mean(), pair_probability=found.pair_probability,
                 plateau_share=found.multiplicity.max()/len(losses), trap_losses=found.values[level[trap]])
@@ -867,11 +901,13 @@ def _conv_margins(net: ConvNet, units: np.ndarray, x: np.ndarray) -> np.ndarray:
     for _ in range(net.hidden - 1): total = (total[:, :, None] + unit[:, None, :]).reshape(len(x), -1)
     return total
 
-# %% ../nbs/11_landscape.ipynb #b7c5850d
+# %% ../nbs/11_landscape.ipynb #2647e381
 def _conv_masks(net: ConvNet, images: int, pixels: int, seed: int,
                 mask: np.ndarray | None) -> list[tuple[float, np.ndarray]]:
     "Weights and masks (images, pixels), scaled so that the mean of a mask is one."
     keep = 1 - net.rate
+    if mask is not None and (np.shape(mask) not in ((1, pixels), (images, pixels)) or not np.isin(mask, (0, 1)).all()):
+        raise ParameterError("mask", f"an array {np.shape(mask)}", f"zeros and ones, (1 or {images}, {pixels})")
     if net.dropout == "fixed" or mask is not None:
         drawn = np.random.default_rng(seed).random((1 if net.share_masks else images, pixels)) < keep
         return [(1.0, np.broadcast_to(drawn if mask is None else mask, (images, pixels))/keep)]
@@ -901,12 +937,12 @@ def _conv_net(net: str | ConvNet, options: dict, side: int) -> ConvNet:
                                                f"2^{need} combinations of {need} free weights")
     return net
 
-# %% ../nbs/11_landscape.ipynb #b31adcab
+# %% ../nbs/11_landscape.ipynb #3c249db3
 def _conv_data(images, labels) -> tuple[np.ndarray, np.ndarray]:
     if images is None: images, labels = pattern_images()
     images, labels = np.asarray(images, float), np.asarray(labels)
-    if images.ndim != 3 or images.shape[1] != images.shape[2]:
-        raise ParameterError("images", f"an array {images.shape}", "square images, (n, side, side)")
+    if images.ndim != 3 or images.shape[1] != images.shape[2] or not images.size or not np.isfinite(images).all():
+        raise ParameterError("images", f"an array {images.shape}", "square images of finite numbers, (n, side, side)")
     if labels.shape != images.shape[:1] or not np.isin(labels, (0, 1)).all():
         raise ParameterError("labels", f"an array {labels.shape}", "a 0 or 1 for each image")
     return images, np.where(labels == 0, 1.0, -1.0)
@@ -1075,7 +1111,7 @@ def _plot_barriers(d: Mapping, ax: Any) -> None:
         ax.set_ylim(0, 1.25*count.max())
         ax.legend(fontsize=8)
 
-# %% ../nbs/11_landscape.ipynb #89c7cabd
+# %% ../nbs/11_landscape.ipynb #609eb1ec
 EXPLORER = dict(widths=["1", "2", "3", "2, 2", "3, 2", "2, 2, 2", "3, 3"],
                 alphabet=["-1, 1", "-1, 0, 1", "-2, -1, 1, 2"],
                 activation=list(ACTIVATIONS), output_activation=["linear", "tanh"], arm=list(ARMS))
@@ -1100,7 +1136,7 @@ def in_jupyterlab() -> bool:
     "Whether somebody could move a slider: a Jupyter server started this kernel, and papermill injected nothing."
     return "JPY_SESSION_NAME" in os.environ and not injected_names()
 
-
+# %% ../nbs/11_landscape.ipynb #1d41d592
 def explorer(live: bool | None = None,   # None: only in JupyterLab
              **start: Any,               # initial values, the arguments of `explorer_network`
              ) -> Any:                   # a widget, or None where it would not work

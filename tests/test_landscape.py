@@ -111,12 +111,37 @@ def test_a_bias_is_a_constant_of_one_and_zero_adds_nothing():
         np.testing.assert_array_equal(a.multiplicity, 8*b.multiplicity)
 
 
+@pytest.mark.parametrize("constant", [1e-6, 7.0, 10.0, 1e6])
+def test_saturated_networks_are_counted_or_said_to_be_unclear(constant):
+    for output in ("linear", "tanh"):
+        u = ls.count_levels("expanded", constant=constant, output_activation=output)
+        assert u["multiplicity"].sum() == 2**23 and (u["clear"] or u["gap"] < 1e-10)
+
+
+def test_oddness_is_tested_at_all_sizes():
+    x = np.random.default_rng(0).normal(size=(5, 2))*3
+    for function, odd in ((lambda z: np.clip(z, -5, 4), False), (lambda z: z**3, True), (np.arctan, True), (np.abs, False)):
+        net = ls.DiscreteNetwork(x, x[:, 0], [2, 2], activation=function)
+        assert ls.sign_flips(net) == odd
+        plain = net.losses(np.arange(net.n_configurations))
+        np.testing.assert_allclose(ls.enumerate_losses(net), plain, atol=1e-12*max(1, plain.max()))
+
+
+def test_wide_layers_are_folded_in_pieces():
+    for widths in ([3], [1, 4], [2, 2]):
+        net = ls.classifier("both", widths, n_points=6)
+        for chunk in (2**5, 2**9, 2**20):
+            losses = ls.enumerate_losses(net, chunk)
+            codes = np.random.default_rng(chunk).integers(0, net.n_configurations, 500)
+            np.testing.assert_allclose(losses[codes], net.losses(codes), atol=1e-12)
+
+
 def test_levels_merge_rounding_and_refuse_nan():
     exact = np.random.default_rng(0).random(50)
-    noisy = np.repeat(exact, 1000)*(1 + 1e-15*np.random.default_rng(1).normal(size=50_000))
+    noisy = np.repeat(exact, 1000)*(1 + 3e-16*np.random.default_rng(1).normal(size=50_000))
     found = ls.levels(noisy)
     assert len(found.values) == 50 and set(found.multiplicity) == {1000} and found.floats > 50 and found.clear
-    assert not ls.levels(np.array([0.0, 2e-12, 1.0])).clear       # two levels that could be one
+    assert not ls.levels(np.array([0.0, 5e-13, 1.0])).clear       # two levels that could be one
     assert ls.levels(np.zeros(10)).gap == math.inf
     for bad in ([], [np.inf, 1.0]):
         with pytest.raises(ParameterError, match="finite numbers"): ls.levels(bad)
@@ -186,6 +211,7 @@ def test_orbits_of_signed_permutations_by_brute_force():
 def naive_convnet(images, labels, tie=None, mask=None, batchnorm=False):
     "Cross-entropies of all combinations, in torch, one filter at a time."
     import torch
+    torch.set_num_threads(1)
     x, y = torch.tensor(images)[:, None], torch.tensor(labels)
     free = [list(v) for v in itertools.product((-1.0, 1.0), repeat=9)]
     if tie: free = [v for v in free if all(torch.equal(m(torch.tensor(v).reshape(3, 3)), torch.tensor(v).reshape(3, 3)) for m in tie)]
@@ -233,6 +259,15 @@ def test_dropout_mean_is_the_sum_over_masks():
     (lambda: ls.DiscreteNetwork([[1.0]], [1.0], widths=[]), "non-empty list"),
     (lambda: ls.explore(ls.classifier("expanded")), "this has 8,388,608"),
     (lambda: ls.convnet_losses("baseline", hidden=3), "at most 24"),
+    (lambda: ls.convnet_losses("baseline", mask=np.full((12, 4), 2)), "zeros and ones"),
+    (lambda: ls.convnet_losses("baseline", images=np.full((2, 2, 2), np.nan), labels=[0, 1]), "finite numbers"),
+    (lambda: ls.classifier("raw", sampling="sobol"), "one of 'grid', 'uniform'"),
+    (lambda: ls.classifier("raw", n_points=-1), "n_points = -1"),
+    (lambda: ls.classifier("raw", constant=np.nan), "constant = nan"),
+    (lambda: ls.DiscreteNetwork([[1.0]], [1.0], widths=3), "non-empty list"),
+    (lambda: ls.DiscreteNetwork([[1.0]], [1.0], alphabet=[[1.0, 2.0]]), "two or more different finite numbers"),
+    (lambda: ls.levels([1.0, 2.0], [1]), "one for each of 2 losses"),
+    (lambda: ls.levels([1.0, 2.0], tolerance=-1.0), "tolerance = -1.0"),
 ])
 def test_bad_input_is_one_line(call, words):
     with pytest.raises(ParameterError, match=words) as error: call()

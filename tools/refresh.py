@@ -14,7 +14,8 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"
-PICTURES = {"ising": ["zhang_fig05_ising_landscape"], "expansion": ["expansion_controls"]}  # shown by the README
+PICTURES = {"ising": ["zhang_fig05_ising_landscape"], "landscape": ["zhang_fig06_loss_landscape"],
+            "expansion": ["expansion_controls"], "rd_metric": ["rd_null_tests"]}  # shown by the README
 BIN = Path(sys.executable).parent
 
 
