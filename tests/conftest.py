@@ -1,10 +1,13 @@
-"Shared by all tests: no display, scratch folders for results and cache, and the repository's root."
+"Shared by all tests: no display, scratch folders for results and cache, the repository's root, and who runs what."
 import os
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):   # share the cores, before torch counts them
+    threads = str(max(1, (os.cpu_count() or 1)//workers))
+    for name in ("OMP", "MKL", "OPENBLAS", "NUMBA"): os.environ.setdefault(f"{name}_NUM_THREADS", threads)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -17,3 +20,13 @@ def _scratch(monkeypatch, tmp_path):
     "A test writes below its own folder, whatever the environment of the caller says."
     for name in ("SYMBREAK_PROFILE", "SYMBREAK_OUT"): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SYMBREAK_CACHE", str(tmp_path/"cache"))
+
+
+LONG = ("test_notebooks.py", "test_resume.py")   # each test takes long and shares nothing with its neighbours
+
+
+def pytest_collection_modifyitems(items):
+    "Side by side: long tests first, one by one; of the other files a worker takes a whole one, with its fixtures."
+    items.sort(key=lambda item: item.path.name not in LONG)
+    for item in items:
+        if item.path.name not in LONG: item.add_marker(pytest.mark.xdist_group(item.path.name))

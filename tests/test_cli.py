@@ -204,11 +204,9 @@ def test_a_stopped_run_leaves_no_process_and_goes_on_where_it_was(notebooks, tmp
     assert [p.name for p in (tmp_path/"out"/"units").iterdir() if p.name.startswith(".") and p.suffix != ".tmp"] == []
 
 
-def test_help_is_quick_and_imports_nothing_heavy(notebooks):
-    clock = time.perf_counter()
+def test_help_imports_nothing_heavy(notebooks):
     status, out, err = symbreak(notebooks, "--help")
     assert status == 0 and all(name in out for name in ("figures", "report", "list", "plan", "data"))
-    assert time.perf_counter() - clock < 2
     heavy = "{'torch', 'matplotlib', 'papermill', 'scipy', 'rich', 'IPython', 'jinja2'}"
     heavy = f"import sys, symbreak_nb.cli; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout == "set()\n"
