@@ -1,4 +1,5 @@
 "Replicas against separate trainings: networks, dtypes, optimisers, chunks, kills, damage, bad input, memory."
+import importlib.util
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,9 +83,10 @@ HOW = dict(epochs=3, batch_size=32, lr=1e-3)
 
 @pytest.fixture(scope="module")
 def digits():
-    from sklearn.datasets import load_digits
-    found = load_digits()
-    return found.images[:75, None]/16., found.target[:75]   # 75 = 32 + 32 + 11
+    "75 = 32 + 32 + 11 of scikit-learn's digits, read without importing it, which would take seconds."
+    folder = Path(importlib.util.find_spec("sklearn").origin).parent
+    found = np.loadtxt(folder/"datasets"/"data"/"digits.csv.gz", delimiter=",", max_rows=75)
+    return found[:, :-1].reshape(75, 1, 8, 8)/16., found[:, -1].astype(int)
 
 
 def flat(net) -> np.ndarray: return torch.cat([p.detach().flatten() for p in net.parameters()]).numpy()
@@ -118,6 +121,12 @@ def test_adam_in_float32(name, digits):
 def test_sgd_with_momentum_in_float64(name, digits):
     many = compare(NETS[name], digits, torch.float64, how=HOW | dict(optimizer="sgd", momentum=0.9, weight_decay=1e-3))
     assert many.route == "stacked"
+
+
+def test_adamw_in_float64(digits):
+    "Decay beside the gradient: other weights than with decay in it."
+    apart = [compare(NETS["mlp"], digits, torch.float64, how=HOW | dict(optimizer=o, weight_decay=0.1)) for o in ("adamw", "adam")]
+    assert np.abs(apart[0].parameters_vector() - apart[1].parameters_vector()).max() > 1e-4
 
 
 @pytest.mark.parametrize("name", ["cnn", "norms", "bias before a norm", "branch"])
@@ -182,10 +191,102 @@ def test_a_second_fit_goes_on(digits):
     np.testing.assert_allclose(many.parameters_vector()[1], flat(net), atol=1e-10)
 
 
+STEP = dict(epochs=3, batch_size=32, lr=1e-3, weight_decay=1e-3)   # both sizes of batch leave their eager start behind
+
+
+@pytest.mark.parametrize("name", ["flip", "residual", "bias before a norm"])
+def test_a_compiled_step_in_float64(name, digits, monkeypatch):
+    "Everything that `torch.compile` does but the C++: that takes seconds for each size of batch."
+    monkeypatch.setattr(engine, "BACKEND", "aot_eager")
+    many = compare(NETS[name], digits, torch.float64, how=STEP | dict(optimizer="sgd", momentum=0.9), step="compile")
+    assert many.step.startswith("torch.compile: ") and "in part" not in many.step
+    assert many.describe()[-1] == ("", "training step", many.step)
+
+
+def test_a_step_compiled_to_machine_code(digits, monkeypatch):
+    import torch._inductor.config
+    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
+    net = lambda: S(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Dropout(0.3), nn.Linear(16, 10))
+    pictures, classes = digits
+    many = compare(net, (pictures[:64], classes[:64]), torch.float32, how=STEP, step="compile")
+    assert many.step.startswith("torch.compile: ") and "in part" not in many.step
+
+
+def as_graph(monkeypatch, captured):
+    "Let a fit on the CPU record its steps with a stand-in."
+    monkeypatch.setattr(engine, "_captured", captured)
+    monkeypatch.setattr(engine._Choosing, "_settle", lambda *_: ("graph", "stand-in"))
+
+
+@pytest.mark.parametrize("name, optimizer", [*((name, "adam") for name in NETS), ("cnn", "sgd")])
+def test_a_recorded_step_is_the_eager_step(name, optimizer, digits, monkeypatch):
+    "Rows and random numbers in tensors that stay where they are, drawn ahead; only the recording itself is stood in for."
+    how, found = STEP | dict(optimizer=optimizer), []
+    for captured in (None, lambda step: step):
+        if captured: as_graph(monkeypatch, captured)
+        many = Replicas(NETS[name], SEEDS, route="stacked")
+        found.append((many.fit(*digits, **how), many.parameters_vector(), many._states.numpy()))
+    for eager, replayed in zip(*found, strict=True): np.testing.assert_array_equal(replayed, eager)
+    own_way = "in part eager (RuntimeError: a layer draws random numbers in a way of its own)"
+    assert many.step == ("stand-in; " + own_way if name == "branch" else "stand-in")
+
+
+def test_a_recording_that_fails_leaves_the_eager_step(digits, monkeypatch):
+    eager, made = Replicas(NETS["cnn"], [1, 2]), []
+    eager.fit(*digits, **STEP)
+    def second_fails(step):
+        made.append(step)
+        if len(made) % 2 == 0: raise RuntimeError("operation not permitted\nwhen stream is capturing")
+        return step
+    for captured in (engine._captured, second_fails):   # torch's own, which finds no GPU here; and one for the last batch
+        if captured is engine._captured and torch.cuda.is_available(): continue
+        as_graph(monkeypatch, captured)
+        many = Replicas(NETS["cnn"], [1, 2])
+        many.fit(*digits, **STEP)
+        np.testing.assert_array_equal(many.parameters_vector(), eager.parameters_vector())
+        assert "in part eager (" in many.step and "\n" not in many.step
+    assert many.step.endswith("(RuntimeError: operation not permitted)")
+
+
+def refused(step): raise RuntimeError("no graph here")
+
+
+def kept(step): return step
+
+
+def wrong(step): return lambda: (step(), step())
+
+
+@pytest.mark.parametrize("captured, seconds, always, way, told", [
+    (refused, 1, True, "eager", "eager: no CUDA graph (RuntimeError: no graph here)"),
+    (wrong, 1, True, "eager", "eager: CUDA graph gives other weights"),
+    (kept, 4, False, "eager", "eager: 200.00 ms a step, CUDA graph 400.00 ms"),
+    (kept, 4, True, "graph", "CUDA graph: 400.00 ms a step, eager 200.00 ms"),
+    (kept, 1, False, "graph", "CUDA graph: 100.00 ms a step, eager 200.00 ms"),
+])
+def test_the_way_to_step_is_tried_before_it_is_used(captured, seconds, always, way, told, digits, monkeypatch):
+    "Ten eager steps take two seconds of this clock, ten recorded ones as many as it says."
+    clock = iter([0., 2., 0., seconds])
+    monkeypatch.setattr(engine, "_captured", captured)
+    monkeypatch.setattr(engine, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    x, y = torch.as_tensor(digits[0]).float(), torch.as_tensor(digits[1])
+    many = Replicas(NETS["mlp"], [1, 2])
+    before = many.parameters_vector()
+    chosen, words = engine._settled(many._network(x[:32]), many._chunk([0, 1]), x, y, engine.Training(**HOW), "graph", always)
+    assert (chosen, words) == (way, told)
+    np.testing.assert_array_equal(many.parameters_vector(), before)
+
+
+def test_what_cannot_be_compiled_is_said(digits):
+    many = compare(NETS["branch"], digits, torch.float64, step="compile")
+    assert many.step == "eager: no torch.compile (RuntimeError: a layer draws random numbers in a way of its own)"
+
+
 def test_routes_are_told(digits):
     many = Replicas(Residual, [1, 2])
     many.fit(*digits, **HOW)
     routes = {what: route for _, what, route in many.describe()}
+    assert many.step == routes["training step"] == "eager"
     assert routes["Conv2d"] == "grouped convolution" and routes["Linear"] == "batched matrix product" and routes["cat"] == "vmap"
     many = Replicas(NETS["bias before a norm"], [1, 2])
     many.fit(*digits, **HOW)
@@ -252,15 +353,17 @@ def test_a_stored_chunk_serves_nothing_else(digits, tmp_path):
     (dict(seeds=[]), "seeds"), (dict(seeds=[1, 1]), "all different"), (dict(seeds=[-1]), "seeds"), (dict(seeds=[0.5]), "seeds"),
     (dict(build=lambda: 3), "build"), (dict(build=nn.ReLU), "network with parameters"), (dict(build=None), "build"),
     (dict(epochs=0), "epochs = 0"), (dict(batch_size=0), "batch_size = 0"), (dict(lr=0.), "lr = 0.0"), (dict(lr=np.inf), "lr = inf"),
-    (dict(optimizer="adamw"), "optimizer"), (dict(loss="nll"), "loss"), (dict(weight_decay=-1.), "weight_decay"),
+    (dict(optimizer="lion"), "optimizer"), (dict(loss="nll"), "loss"), (dict(weight_decay=-1.), "weight_decay"),
     (dict(x=np.full((75, 1, 8, 8), np.nan)), "finite"), (dict(y=np.zeros(74, int)), "75 rows"), (dict(y=np.full(75, -1)), "y = -1"),
     (dict(x=np.zeros((0, 1, 8, 8)), y=np.zeros(0, int)), "a row or more"), (dict(memory_bytes=1000), "memory_bytes = 1000"),
-    (dict(route="fast"), "route"), (dict(device="tpu"), "device"),
+    (dict(route="fast"), "route"), (dict(device="tpu"), "device"), (dict(step="fast"), "step"), (dict(step="graph"), "needs a GPU"),
 ])
 def test_bad_input_is_one_line(change, message, digits):
-    given = dict(build=NETS["mlp"], seeds=[1, 2], x=digits[0], y=digits[1], memory_bytes=2**30, route="auto", device="cpu") | HOW | change
+    given = dict(build=NETS["mlp"], seeds=[1, 2], x=digits[0], y=digits[1], memory_bytes=2**30, route="auto", step="auto",
+                 device="cpu") | HOW | change
     with pytest.raises(ParameterError, match=message) as caught:
-        many = Replicas(*[given.pop(k) for k in ("build", "seeds")], **{k: given.pop(k) for k in ("memory_bytes", "route", "device")})
+        settings = {k: given.pop(k) for k in ("memory_bytes", "route", "step", "device")}
+        many = Replicas(*[given.pop(k) for k in ("build", "seeds")], **settings)
         many.fit(given.pop("x"), given.pop("y"), **given)
     assert "\n" not in str(caught.value)
 
