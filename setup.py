@@ -25,7 +25,7 @@ setup(
     author=cfg["author"], keywords=cfg["keywords"].split(),
     long_description=(ROOT/"README.md").read_text(encoding="utf-8"), long_description_content_type="text/markdown",
     python_requires=f">={cfg['min_python']}",
-    install_requires=cfg["requirements"].split(), extras_require={"dev": cfg["dev_requirements"].split()},
+    install_requires=cfg["requirements"].split(), extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "pretrained")},
     packages=["symbreak_nb", *notebooks, *reference], package_dir={**notebooks, **reference},
     package_data={"symbreak_nb": ["templates/*"], **notebook_files, **reference_files},
     entry_points={"console_scripts": cfg["console_scripts"].split()}, zip_safe=False,
