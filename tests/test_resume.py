@@ -34,7 +34,7 @@ def kill_after(section: str, out: Path, units: int, delay: float) -> int:
     return len(list(folder.glob("*.npz")))
 
 
-@pytest.mark.parametrize("section", ["ising", "expansion", "rd_metric", "qcd"])
+@pytest.mark.parametrize("section", ["ising", "expansion", "rd_metric", "qcd", "kuramoto"])
 def test_a_killed_section_loses_nothing_and_repeats_nothing(section, tmp_path):
     whole, broken = tmp_path/"whole", tmp_path/"broken"
     subprocess.run(command(section, whole), check=True, capture_output=True)

@@ -2,6 +2,8 @@
 
     python tools/refresh.py [SECTION ...]    # default: every section and every layer
 """
+import base64
+import io
 import json
 import os
 import shutil
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"
@@ -28,12 +31,21 @@ def kind(notebook) -> tuple[str, bool]:
     return name, any("parameters" in c.metadata.get("tags", []) for c in notebook.cells)
 
 
+def lighter(png: str) -> str:
+    "A picture in 256 colours, base64 as in a notebook, if that is smaller."
+    stored = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(stored, "png", optimize=True)
+    return min(base64.b64encode(stored.getvalue()).decode(), png, key=len)
+
+
 def keep_outputs(path: Path, notebook, executed) -> None:
     "Move the outputs of an executed notebook into the source, cell by cell; papermill's injected cell is left out."
     done = [c for c in executed.cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
     code = [c for c in notebook.cells if c.cell_type == "code"]
     for cell, ran in zip(code, done, strict=True):
         cell.outputs = [o for o in ran.outputs if o.output_type != "stream" or o.get("name") != "stderr"]
+        for shown in (o.data for o in cell.outputs if "image/png" in o.get("data", {})):
+            shown["image/png"] = lighter(shown["image/png"])
     nbformat.write(notebook, path)
 
 

@@ -1,0 +1,296 @@
+"The symmetries on random kernels, the energy's exact laws, both routes of the step, resuming in mid training, and refusals."
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from symbreak_nb import kuramoto as K
+from symbreak_nb.run import ParameterError, Run
+from torch.nn import functional as F
+
+KINDS = [dict(), dict(padding="zeros"), dict(shared=False), dict(symmetric=False), dict(kernel_size=3), dict(renormalise=False)]
+SEEDS = [0, 1, 7]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make(seed: int = 0, **kind) -> K.KuramotoNet:
+    return K.KuramotoNet(**(dict(channels=6, steps=5, gain=3.0, seed=seed) | kind)).double().requires_grad_(False)
+
+
+def noise_images(seed: int, n: int = 2, size=(9, 11)) -> torch.Tensor:
+    return torch.randn(n, 1, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def oscillators(seed: int, n: int = 2, channels: int = 6, size=(9, 11)) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(n, channels, *size, dtype=torch.float64, generator=generator), dim=1)
+
+
+def gap(a, b) -> float: return (a - b).abs().max().item()
+
+
+# ---- what the symmetry makes exact
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_without_c_the_network_is_odd(seed, kind):
+    error = K.z2_error(make(seed, **kind), noise_images(seed))
+    assert max(error.values()) < 1e-12
+
+
+@pytest.mark.parametrize("kind", [dict(broken=True), dict(lift_bias=True), dict(broken=True, bias_scale=1.0)], ids=str)
+def test_c_and_a_bias_in_the_lift_break_it(kind):
+    assert K.z2_error(make(3, **kind), noise_images(3))["states"] > 0.05
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_translations_gauge_and_uniform_images(seed):
+    net, images = make(seed, broken=True, lift_bias=True), noise_images(seed)
+    R = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))[0]
+    assert gap(net(images.roll((4, -3), (2, 3))), net(images).roll((4, -3), (2, 3))) < 1e-12
+    assert gap(K.rotated(net, R)(images), net(images)) < 1e-12
+    x = net.evolve(net.lift(torch.full((1, 1, 5, 3), -0.5, dtype=torch.float64)))
+    assert gap(x, K.uniform_state(net, -0.5, 5)[:, None, None]) < 1e-12
+
+
+@pytest.mark.parametrize("k, steps", [(1, 4), (3, 3), (5, 2), (5, 0), (7, 1)])
+def test_nothing_leaves_the_cone(k, steps):
+    reach = K.influence(make(2, kernel_size=k), 23, steps)
+    assert reach == steps*(k//2)
+
+
+def test_the_unbroken_arm_shares_every_weight_but_c():
+    plain, broken = K.KuramotoNet(seed=4), K.KuramotoNet(seed=4, broken=True, bias_scale=1.0)
+    for name, w in plain.named_parameters(): assert torch.equal(w, broken.get_parameter(name))
+    assert broken.c.abs().max() > 0.5 and K.KuramotoNet(seed=4, broken=True).c.abs().max() <= 0.05
+
+
+# ---- energy
+
+@pytest.mark.parametrize("kind", [dict(), dict(broken=True), dict(padding="zeros", broken=True)], ids=str)
+def test_minus_the_gradient_of_the_energy_is_the_force(kind):
+    net, x = make(1, **kind), oscillators(1).requires_grad_()
+    assert gap(torch.autograd.grad(K.energy(net, x).sum(), x)[0], -net.force(x)) < 1e-12
+    assert K.energy_identity_error(net, x.detach()) < 1e-6
+
+
+@pytest.mark.parametrize("gamma", [0.1, 1.0, 5.0])
+@pytest.mark.parametrize("padding", ["circular", "zeros"])
+def test_the_change_of_energy_and_its_bound(gamma, padding):
+    rose = []
+    for seed in range(6):
+        net, x = make(seed, step_size=gamma, padding=padding, broken=seed % 2 == 1, gain=6.0), oscillators(seed)
+        low = K.spectrum(net, 9, 11).min()
+        for _ in range(6):
+            change, number = K.energy_change(net, x), gamma*((x*net.force(x)).sum(1).amax((1, 2)) - low)
+            assert gap(change, K.energy(net, net.step(x)) - K.energy(net, x)) < 1e-9
+            assert (change[number <= 2] <= 1e-12).all()
+            rose.append((change > 0).any().item())
+            x = net.step(x)
+    assert any(rose) or gamma < 5
+
+
+def test_the_bound_is_sharp():
+    "J = s - mu on a checkerboard: a flat state is stable for gamma (s - mu) < 2 and alternates just above."
+    for factor, alternates in ((0.97, False), (1.03, True)):
+        net = make(0, channels=2, kernel_size=3, step_size=1.0)
+        net.kernel.zero_()
+        net.kernel[0, 1, 1, 1, 1], net.kernel[0, 0, 0, 1, 1] = -2*factor, 0.0  # x = e_0 has s = 0, e_1 has mu = -2 factor
+        x = F.normalize(torch.tensor([1.0, 1e-3], dtype=torch.float64), dim=0).view(1, 2, 1, 1).expand(1, 2, 6, 6)
+        for _ in range(400): x = net.step(x)
+        assert (gap(x, net.step(x)) > 1e-3) == alternates
+        assert not alternates or gap(x, net.step(net.step(x))) < 1e-6
+
+
+@pytest.mark.parametrize("size", [(6, 7), (3, 4), (1, 2), (8, 8)])
+def test_the_spectrum_is_that_of_the_matrix(size):
+    net = make(5, channels=3)
+    sites = torch.eye(3*size[0]*size[1], dtype=torch.float64).view(-1, 3, *size)
+    dense = K.couple(sites, net.coupling()).flatten(1)
+    assert gap(dense, dense.T) < 1e-12
+    assert gap(torch.linalg.eigvalsh(dense), K.spectrum(net, *size).flatten().sort()[0]) < 1e-10
+    net.padding = "zeros"
+    inner = torch.linalg.eigvalsh(K.couple(sites, net.coupling(), "zeros").flatten(1))
+    outer = K.spectrum(net, *size)
+    assert outer.min() - 1e-12 <= inner[0] and inner[-1] <= outer.max() + 1e-12
+    with pytest.raises(ParameterError, match="symmetric"): K.spectrum(make(symmetric=False), 4, 4)
+
+
+def test_an_alternating_network_is_noticed():
+    net = make(1, channels=4, kernel_size=3, gain=0.1)
+    net.kernel += 6*torch.eye(4)[:, :, None, None]*torch.tensor([[0, -.5, 0], [-.5, 1, -.5], [0, -.5, 0]])
+    found, ends = K.stability(net, noise_images(0), 40), K.period(net, noise_images(0), 200)
+    assert found["number"].max() > 2 and ends["two"] < 0.1*ends["one"]
+    assert found["number"].shape == found["change"].shape == (40, 2)
+
+
+# ---- routes
+
+@pytest.mark.parametrize("size", [(8, 8), (13, 7), (1, 1), (3, 4)])
+@pytest.mark.parametrize("kind", [dict(), dict(broken=True), dict(checkpoint=2), dict(symmetric=False)], ids=str)
+def test_the_paired_route_is_the_plain_one(size, kind):
+    found = []
+    for route in ("plain", "paired"):
+        net = K.KuramotoNet(4, 5, 5, seed=2, gain=2.0, route=route, **kind)
+        images = noise_images(2, 3, size).float()
+        for _ in range(2):  # the second pass uses the buffers of the first
+            net.zero_grad()
+            (net(images)*images).sum().backward()
+        found.append([net(images).detach()] + [w.grad for w in net.parameters()])
+    for a, b in zip(*found, strict=True): assert gap(a, b) < 2e-5*max(1, a.abs().max().item())
+
+
+@pytest.mark.parametrize("convention", K.NOISE)
+def test_noise_is_the_same_on_both_routes_and_one_strength_an_image(convention):
+    outs, eta = [], torch.tensor([0.0, 0.5, 1.0])
+    for route in ("plain", "paired"):
+        net = K.KuramotoNet(4, 3, 4, seed=1, noise_convention=convention, route=route).requires_grad_(False)
+        images = noise_images(1, 3).float()
+        out, states = net(images, eta, torch.Generator().manual_seed(3), trajectory=True)
+        assert gap(net.readout(states[-1]), out) == 0
+        outs.append(out)
+        assert gap(out[0], net(images)[0]) < 1e-5 and gap(out[1:], net(images)[1:]) > 1e-2
+    assert gap(*outs) < 1e-5
+
+
+def test_two_passes_before_a_gradient_keep_apart():
+    net, (a, b) = K.KuramotoNet(4, 5, 3, seed=0, route="paired"), noise_images(0).float().split(1)
+    first, second = net(a).sum(), net(b).sum()
+    first.backward()
+    alone = copy.deepcopy({k: w.grad for k, w in net.named_parameters()})
+    net.zero_grad()
+    second.backward()
+    net.zero_grad()
+    net(a).sum().backward()
+    for name, w in net.named_parameters(): assert gap(w.grad, alone[name]) < 1e-6
+
+
+def test_limits():
+    net, images = make(0), noise_images(0)
+    assert gap(net(images, steps=0), net.readout(net.lift(images))) == 0
+    assert torch.equal(net(3*images), net(images)) or gap(net(3*images), net(images)) < 1e-12  # the sign alone counts
+    assert torch.isfinite(K.KuramotoNet(seed=0)(torch.zeros(8, 1, 6, 6))).all()
+    assert K.KuramotoNet(seed=0)(torch.ones(1, 1, 4, 4, dtype=torch.uint8)).dtype == torch.float32
+    half = K.KuramotoNet(4, seed=0, steps=3, precision=torch.bfloat16)(images.float())
+    assert 1e-5 < gap(half, K.KuramotoNet(4, seed=0, steps=3)(images.float())) < 0.1
+
+
+@pytest.mark.parametrize("wrong, words", [
+    (dict(kernel_size=4), "kernel_size = 4: allowed is an odd integer"), (dict(channels=0), "channels = 0"),
+    (dict(steps=-1), "steps = -1"), (dict(steps=2.5), "steps = 2.5"), (dict(step_size=0), "step_size = 0"),
+    (dict(padding="reflect"), "padding = 'reflect'"), (dict(noise_convention="x"), "noise_convention = 'x'"),
+    (dict(gain=math.nan), "gain = nan"), (dict(bias_scale=-1.0), "bias_scale = -1.0"), (dict(route="fast"), "route = 'fast'"),
+])
+def test_settings_that_cannot_be_built(wrong, words):
+    with pytest.raises(ParameterError, match=words.replace("(", r"\(")): K.KuramotoNet(**wrong)
+
+
+@pytest.mark.parametrize("images, words", [
+    (torch.full((1, 1, 4, 4), math.nan), "nan or infinite"), (torch.full((1, 1, 4, 4), math.inf), "nan or infinite"),
+    (torch.zeros(4, 4), "shape"), (torch.zeros(2, 3, 4, 4), "shape"), (torch.zeros(0, 1, 4, 4), "shape"),
+])
+def test_images_that_cannot_be_shown(images, words):
+    with pytest.raises(ParameterError, match=words) as error: K.KuramotoNet(seed=0)(images)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("noise", [torch.ones(3), torch.ones(2, 2), -0.1, math.nan])
+def test_noise_that_cannot_be_added(noise):
+    with pytest.raises(ParameterError, match="noise"): K.KuramotoNet(seed=0)(torch.ones(2, 1, 4, 4), noise)
+
+
+# ---- shapes
+
+@pytest.mark.parametrize("size", [12, 31, 32, 64, 97])
+@pytest.mark.parametrize("filled", [False, True])
+def test_shapes_lie_inside_and_change_kind(size, filled):
+    inputs, targets = K.shapes(20, size, seed=size, filled=filled)
+    assert inputs.shape == targets.shape == (20, 1, size, size) and inputs.dtype == torch.float32
+    assert set(inputs.unique().tolist()) == set(targets.unique().tolist()) == {-0.5, 0.5}
+    assert torch.equal(inputs, K.shapes(20, size, seed=size, filled=filled)[0]) and not torch.equal(inputs, targets)
+    listed = K.random_shapes(20, size, seed=size)
+    assert np.bincount(listed["image"], minlength=20).max() <= K.most_shapes(size)
+    assert (np.minimum(listed["y"], listed["x"]) > listed["radius"]).all()
+    assert K.transmogrify(K.transmogrify(K.transmogrify(listed)))["kind"].tolist() == listed["kind"].tolist()
+
+
+def test_the_number_of_shapes_follows_the_area():
+    assert [K.most_shapes(s) for s in (16, 32, 64, 128)] == [1, 2, 8, 32]
+    for wrong in (dict(n=0), dict(n=2, size=8), dict(n=2, max_shapes=0)):
+        with pytest.raises(ParameterError): K.shapes(**wrong)
+
+
+# ---- training
+
+TINY = dict(size=16, batch=8, images=20, steps=2, channels=4)
+
+
+@pytest.mark.parametrize("arm", list(K.ARMS))
+def test_training_goes_on_bit_for_bit(arm):
+    straight, half = K.train_network(3, arm, updates=4, **TINY), K.train_network(3, arm, updates=1, **TINY)
+    rest = K.train_network(3, arm, updates=4, start=1, state=half, **TINY)
+    assert np.array_equal(np.concatenate([half["losses"], rest["losses"]]), straight["losses"])
+    for key in straight.keys() - {"losses"}: assert np.array_equal(rest[key], straight[key]), key
+    net = K.network(straight, arm, steps=2, channels=4)
+    assert torch.isfinite(net(K.shapes(2, 16)[0])).all()
+
+
+def test_a_killed_run_repeats_only_the_piece_it_lost(tmp_path, monkeypatch):
+    monkeypatch.delenv("SYMBREAK_OUT", raising=False)
+    arms = ["z2", "broken_small"]
+    whole = K.train(Run("kuramoto", out_dir=tmp_path/"a"), 0, arms, 5, 2, **TINY)
+    first = Run("kuramoto", out_dir=tmp_path/"b")
+    K.train(first, 0, arms, 4, 2, **TINY)
+    assert first.counts["computed"] == 2
+    again = Run("kuramoto", out_dir=tmp_path/"b")
+    found = K.train(again, 0, arms, 5, 2, **TINY)
+    assert again.counts == dict(computed=1, reused=2, damaged=0)
+    for arm in arms:
+        assert np.array_equal(found[arm]["losses"], whole[arm]["losses"]) and len(found[arm]["losses"]) == 5
+        for key, value in whole[arm].items(): assert np.array_equal(found[arm][key], value)
+
+
+def test_an_epoch_shows_every_image_once():
+    rows = torch.cat(K._rows(0, 12, 5, 0, 12))
+    assert torch.equal(rows[:12].sort()[0], torch.arange(12)) and torch.equal(rows[12:24].sort()[0], torch.arange(12))
+    assert torch.equal(torch.cat(K._rows(0, 12, 5, 7, 12)), rows[35:])
+
+
+def test_leaving_the_plateau():
+    curve = np.r_[np.ones(40), np.full(60, 0.5)]
+    assert 40 < K.leaving_time(curve, 1.0) < 51 and K.leaving_time(np.ones(30), 1.0) == 30
+    assert K.leaving_time(np.zeros(30), 1.0) == 0
+
+
+def test_the_plan_counts_the_papers_training():
+    units = K.plan_units(K.PROFILES["paper"])
+    two_arms = 2/3*sum(u["count"]*u["flops"] for u in units if u["name"] == "training steps")
+    assert 2.4e16 < two_arms < 2.8e16  # two arms of five models
+    assert all(u["count"] > 0 and u["flops"] > 0 and u["memory_bytes"] > 0 for u in units)
+    K.plan_units(K.PROFILES["smoke"])[0]["step"]()
+
+
+# ---- beyond
+
+@pytest.mark.parametrize("n", [3, 4, 7])
+def test_a_cyclic_average_is_invariant_under_every_rotation(n):
+    kernel = make(0, channels=8).coupling()
+    averaged, R = K.group_average(kernel, K.cyclic(n, 8)), K.turn(0.7, 8)
+    assert gap(torch.einsum("ab,bckl,dc->adkl", R, averaged, R), averaged) < 1e-12
+    assert gap(K.group_average(averaged, K.cyclic(n, 8)), averaged) < 1e-12
+    assert gap(K.group_average(kernel, K.cyclic(2, 8)), kernel) < 1e-12
+    assert gap(K.symmetrised(averaged), averaged) < 1e-12
+
+
+def test_winding_numbers():
+    y, x = np.mgrid[:6, :6] - 2.5
+    assert K.winding(np.arctan2(y, x)).sum() == 1 and K.winding(np.arctan2(-y, x)).sum() == -1
+    assert K.winding(2*np.arctan2(y, x)).sum() == 2 and not K.winding(0.1*x).any()
