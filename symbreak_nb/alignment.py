@@ -61,7 +61,7 @@ _PAPER = (
           "largest 1 - alignment over pairs of layers of constructed equilibria of several depths and widths"),
 )
 
-# %% ../nbs/43_alignment.ipynb #4d6c1c61
+# %% ../nbs/43_alignment.ipynb #41617648
 _CONTROLS = (
     _control("noise_energy", "the aligned solution is the coldest point of its orbit", "value > 0",
              "smallest rise of the noise energy over random moves along the orbit"),
@@ -93,7 +93,8 @@ _CONTROLS = (
              _MORE, "mean alignment between the networks, true with true minus true with shuffled"),
     _control("minibatch", "Adam needs the noise of its batches: the same steps on all data align less", _MORE,
              "mean alignment between the networks, batches minus full gradient"),
-    _control("which_kernel", "hidden layers carry the kernel of the noise equilibrium, not that of balanced layers",
+    _control("which_kernel",
+             "with Adam and batches hidden layers carry the kernel of the noise equilibrium, not the balanced one",
              _MORE, "mean over hidden layers of the alignment with the first minus that with the second"),
 )
 CLAIMS = {claim.id: claim for claim in _PAPER + _CONTROLS}

@@ -61,7 +61,7 @@ PROFILES = {
                   ),
 }
 
-# %% ../nbs/30_kuramoto.ipynb #2d39149e
+# %% ../nbs/30_kuramoto.ipynb #8918f6bb
 def _claim(name: str, where: str, statement: str, rule: str, measure: str, paper_value=None) -> Claim:
     return Claim(f"iqbal.{name}", "iqbal2025", where, statement, rule, paper_value, measure)
 
@@ -71,7 +71,8 @@ _AT_START = (
            "value < -1.609 with 95% interval and n >= 10",
            "log of the signal at T = 20 over that at T = 5, c at the Conv2d default, networks at initialisation",
            "T = 5, 7, 15, 20"),
-    _claim("fig1.survives", "Sec. 2.2, Fig. 1", "with the symmetry the information survives at any depth",
+    _claim("fig1.survives", "Sec. 2.2, Fig. 1",
+           "with the symmetry the information survives to T = 20 (paper: any depth)",
            "value > -0.693 with 95% interval and n >= 10", "the same for networks without c"),
     _claim("fig1.control.large_c", "Sec. 2.2, Fig. 1", "the output forgets the input when c is as large as the pixels",
            "value < -1.609 with 95% interval and n >= 10", "the same with c in +-1"),
