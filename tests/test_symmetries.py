@@ -286,3 +286,116 @@ def test_the_monitor_only_reads():
 
 def test_the_plan_lists_its_work():
     for profile in PROFILES: assert all(unit["flops"] > 0 for unit in plan_units(PROFILES[profile]))
+
+
+def rnn(s, x):
+    h = torch.zeros(x.shape[0], 4)
+    for t in range(x.shape[1]): h = torch.tanh(s.i(x[:, t]) + s.h(h))
+    return s.o(h)
+
+
+def kinds(model, x): return {(row.symmetry, row.group) for row in symmetry_report(model, x)}
+
+
+def test_forward_functions_that_make_tensors_or_noise():
+    torch.manual_seed(0)
+    net = from_forward(rnn, i=L(3, 4), h=L(4, 4), o=L(4, 2))
+    assert {("permutation", "S_4"), ("sign flip", "Z2^4")} <= kinds(net, X(2, 3, 3))
+    noisy = from_forward(lambda s, x: s.o(F.relu(s.a(x)) + torch.randn(x.shape[0], 1)), a=L(3, 4), o=L(4, 2))
+    x, before = X(2, 3), torch.get_rng_state()
+    assert ("permutation", "S_4") in kinds(noisy, x) and torch.equal(before, torch.get_rng_state())
+    norm = nn.Sequential(L(3, 4), nn.RMSNorm(4, eps=1e-3), L(4, 2))
+    made = from_forward(lambda s, x: s.n(x)*torch.ones(2), n=norm)
+    assert ("scaling", "R+ at eps = 0") in kinds(made, x)
+
+
+def test_nan_after_a_transformation_is_no_symmetry():
+    from symbreak_nb.symmetries import _difference
+    net = from_forward(lambda s, x: (s.p*s.q*x, torch.sqrt(s.p - s.q)), p=nn.Parameter(torch.tensor(5.)), q=nn.Parameter(torch.tensor(1.)))
+    assert not len(symmetry_report(net, X(4, 3)))
+    assert _difference([torch.tensor([0., torch.nan])], [torch.ones(2)]) == np.inf
+
+
+@pytest.mark.parametrize("act", [nn.Hardtanh(-20, 20), nn.Hardtanh(0, 20), nn.Threshold(1e-3, 0), nn.Hardtanh(-1e4, 1e4)])
+def test_corners_far_from_one_are_seen(act):
+    torch.manual_seed(0)
+    found = kinds(nn.Sequential(L(3, 4), act, L(4, 2)), X(8, 3))
+    assert ("permutation", "S_4") in found and not {"rescaling", "double rotation"} & {kind for kind, _ in found}
+
+
+def test_what_holds_for_the_example_only_is_left_out():
+    torch.manual_seed(0)
+    net = nn.Sequential(L(3, 4), nn.Sigmoid(), L(4, 2))
+    net[0].weight.data.mul_(1e6)
+    branch = from_forward(lambda s, x: torch.where(x.sum() > 1e3, s.a(x), s.b(x)), a=L(3, 2), b=L(3, 2))
+    for model in (net, branch):
+        report = symmetry_report(model, X(4, 3))
+        assert not any(row.symmetry == "translation" for row in report), str(report)
+    assert any("this example only" in note for note in report.notes)
+    one_token = symmetry_report(nn.MultiheadAttention(8, 2, batch_first=True).eval(), (X(2, 1, 8),)*3)
+    assert not any(row.symmetry == "translation" for row in one_token), str(one_token)
+    cell = symmetry_report(nn.RNNCell(3, 4), X(2, 3))
+    assert any("no output depends" in note and "weight_hh" in note for note in cell.notes)
+
+
+def test_functions_of_several_tensors_and_eps_of_the_number_format():
+    torch.manual_seed(0)
+    for f in (torch.max, torch.minimum):
+        net = from_forward(lambda s, x, f=f: s.o(f(s.a(x), s.b(x))), a=L(3, 4), b=L(3, 4), o=L(4, 2))
+        assert {("permutation", "S_4"), ("permutation", "S_2"), ("rescaling", "R+^4")} == kinds(net, X(6, 3))
+    assert ("scaling", "R+ at eps = 0") in kinds(nn.Sequential(L(3, 4), nn.RMSNorm(4), L(4, 2)), X(5, 3))
+
+
+def test_w_fix_leaves_no_neuron_alone():
+    for seed in range(3):
+        torch.manual_seed(seed)
+        net, x = nn.Sequential(L(3, 6), nn.ReLU(), L(6, 2)), 9*X(99, 3)  # every neuron is active somewhere
+        w_fix(net, 1e-3, seed=seed)
+        for i in (0, 2):
+            fixed = net[i].parametrizations.weight[0]
+            assert fixed.mask.any(0).all() and fixed.mask.any(1).all() and not fixed.value[~fixed.mask].any()
+        assert not len(symmetry_report(net, x))
+        for i in range(6):
+            scaled, swapped = copy.deepcopy(net), copy.deepcopy(net)
+            order = [i, (i + 1) % 6]
+            with torch.no_grad():
+                a, b = scaled[0].parametrizations.weight.original, scaled[2].parametrizations.weight.original
+                a[i], scaled[0].bias[i], b[:, i] = 2*a[i], 2*scaled[0].bias[i], b[:, i]/2
+                a, b = swapped[0].parametrizations.weight.original, swapped[2].parametrizations.weight.original
+                for t in (a, swapped[0].bias, b.T): t[order] = t[order[::-1]].clone()
+            for other in (scaled, swapped): assert not torch.allclose(net(x), other(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [syre, w_fix, scale_by_parameter])
+def test_tied_weights_are_refused_before_anything_changes(change):
+    net = nn.Sequential(L(4, 4), nn.ReLU(), L(4, 4))
+    net[2].weight = net[0].weight
+    names = list(net.state_dict())
+    with pytest.raises(ParameterError, match="shared"): change(net)
+    assert list(net.state_dict()) == names
+
+
+def test_dropout_of_attention_is_off_in_the_copy():
+    torch.manual_seed(0)
+    layer = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True).train()
+    net = from_forward(lambda s, x: s.m(x, x, x, need_weights=True)[0], m=layer)
+    assert ("double rotation", "GL(4)^2") in kinds(net, X(2, 3, 8)) and layer.dropout == 0.5 and net.training
+
+
+def test_unusual_inputs(monkeypatch, capfd):
+    torch.manual_seed(0)
+    assert ("permutation", "S_4") in kinds(nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 2, 1)), X(2, 7))
+    with pytest.raises(ParameterError, match="not empty"): symmetry_report(L(2, 2), torch.zeros(0, 2))
+    with pytest.raises(ParameterError, match="seed"): symmetry_report(L(2, 2), X(1, 2), seed="a")
+    branch = from_forward(lambda s, x: s.a(x) if float(x.sum()) > 0 else s.a(-x), a=L(2, 2))
+    with pytest.raises(RunError): symmetry_report(branch, X(1, 2))
+    assert capfd.readouterr().err == ""
+    import symbreak_nb.symmetries as module
+    def broken(*_): raise IndexError("unusual")
+    monkeypatch.setitem(module._HANDLERS, "softmax", broken)
+    net, x = nn.Sequential(L(3, 4), nn.ReLU(), L(4, 2), nn.Softmax(-1)), X(4, 3)
+    report = symmetry_report(net, x)
+    assert any("softmax" in note for note in report.notes) and any(row.group == "S_4" for row in report)
+    monkeypatch.setattr(module, "_verify", broken)
+    report = symmetry_report(net, x)
+    assert not len(report) and any("left out: IndexError" in note for note in report.notes)
