@@ -778,7 +778,7 @@ def _on_join(facts, call): return _join_parts(facts, call.args["tensors"], _agai
 
 def _scalars(call: _Call) -> bool: return sum(isinstance(v, _Value) for v in call.args.values()) < 2
 
-# %% ../nbs/40_symmetries.ipynb #099b69ea
+# %% ../nbs/40_symmetries.ipynb #81c6142f
 def _on_add(facts, call): return _on_pointwise(facts, call) if _scalars(call) else _add(facts, _inputs(call))
 
 
@@ -808,7 +808,8 @@ def _constants(call: _Call) -> list[float]:
 
 def _probe(f: Any, corners: Any = ()) -> tuple[float | None, int | None, bool]:
     "Degree and parity of a function of one number, and whether it is linear."
-    x = [0.013, 0.21, 0.7, 1.1, 1.9, 2.6, 3.7, 6.4, *np.logspace(-8, 8, 49), *(c*k for c in corners for k in (0.5, 1, 1.5))]
+    near = [c*k for c in corners for k in (0.5, 1, 1.5)]
+    x = [0.013, 0.21, 0.7, 1.1, 1.9, 2.6, 3.7, 6.4, *np.logspace(-8, 8, 49), *near]
     x = torch.tensor(x, dtype=torch.float64)
     try: up, down, up2, down2 = (f(s*x).double() for s in (1, -1, 2, -2))
     except Exception: return None, None, False
