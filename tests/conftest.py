@@ -22,6 +22,16 @@ def _scratch(monkeypatch, tmp_path):
     monkeypatch.setenv("SYMBREAK_CACHE", str(tmp_path/"cache"))
 
 
+@pytest.fixture
+def one_thread():
+    "The same sums in the same order on every machine."
+    import torch
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 LONG = ("test_notebooks.py", "test_resume.py")   # each test takes long and shares nothing with its neighbours
 
 

@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from symbreak_nb import alignment as al
 from symbreak_nb.run import ParameterError, Run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 IMAGES = dict(side=7, n_train=200, n_probe=40, centred=True, download=False)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +192,6 @@ def test_a_run_that_diverges_is_recorded_and_lowers_n():
     result = al.train_company(0, members, "linear", "sgd", 50., 30, 20, 4, IMAGES)
     assert not np.isfinite(result["loss"][-1]).any() and np.isfinite(result["loss"][0]).all()
     assert np.isnan(al.worst_pair(result, list(members), "a", "b", 4)[-1]) and np.isnan(result["kernels"]).all()
-    assert al.over_seeds([np.nan, 1., 2.])["n"] == 2 and al.over_seeds([np.nan])["n"] == 0
     wild = al.noisy_training([0], .5, 40, 5., 2, 3, [3])
     assert np.isnan(al.kernel_cosines(wild["kernels"])[-1]).any()
 

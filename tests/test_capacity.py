@@ -12,13 +12,7 @@ from symbreak_nb.replicas import train_one
 from symbreak_nb.run import ParameterError, Run, parse_rule
 from torch import nn
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,7 +109,7 @@ def test_a_run_that_diverges_is_recorded_as_such():
     assert np.isnan(c.numerical_rank(c.singular_values(weights))).all()
     bad = np.full((1, 4, 3), np.nan)
     assert np.isnan(c.symmetric_pairs(bad, np.zeros((1, 2, 4)))).all() and c.living_classes(bad[0]) == -1
-    assert c.mean_interval([np.nan, np.nan])["n"] == 0
+    assert c.over_seeds([np.nan, np.nan])["n"] == 0
 
 
 def test_counts_know_the_sign_flip():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from symbreak_nb import run as run_module
@@ -92,13 +93,31 @@ def test_a_truncated_unit_is_computed_again_and_said(tmp_path, capsys, cut):
 def _square(x, seed): return {"y": np.full(2, x**2)}
 
 
+def _fails_at_three(x, seed):
+    if x == 3: raise ValueError("three")
+    return _square(x, seed)
+
+
+def test_units_side_by_side_keep_their_order_and_their_neighbours(tmp_path):
+    run, before, grid = start(tmp_path), torch.get_num_threads(), [dict(x=x, seed=0) for x in range(9)]
+    with pytest.raises(ValueError, match="three"): run.units(_fails_at_three, grid, at_once=2)
+    assert torch.get_num_threads() == before
+    assert 3 <= run.counts["computed"] < 8  # what had begun is stored, what had not is dropped
+    found = run.units(_square, grid, at_once=3)
+    assert [u["y"][0] for u in found] == [x**2 for x in range(9)]
+    again = start(tmp_path)
+    again.units(_square, grid, at_once=2)
+    assert again.counts == dict(computed=0, reused=9, damaged=0)
+    with pytest.raises(ParameterError, match="at_once = 0"): run.units(_square, grid, at_once=0)
+
+
 LOOP = """
 import sys, time, pathlib
 sys.path.insert(0, {folder!r})
 from worker import slow
 from symbreak_nb.run import Run
 run = Run("demo", profile="smoke", device="cpu", out_dir={folder!r} + "/out", params=dict(size=None), profiles=dict(smoke=dict(size=2)))
-units = run.units(slow, [dict(k=k, log={folder!r} + "/log") for k in range(12)], "units")
+units = run.units(slow, [dict(k=k, log={folder!r} + "/log") for k in range(12)], "units", at_once={at_once})
 run.metric("total", sum(u["k"] for u in units))
 run.finish()
 """
@@ -111,10 +130,10 @@ def slow(k, log):
 """
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_killed_run_goes_on_and_repeats_no_finished_unit(tmp_path, seed):
+@pytest.mark.parametrize(("seed", "at_once"), [(0, 1), (1, 1), (2, 2)])
+def test_a_killed_run_goes_on_and_repeats_no_finished_unit(tmp_path, seed, at_once):
     (tmp_path/"worker.py").write_text(WORKER)
-    script = [sys.executable, "-c", LOOP.format(folder=str(tmp_path))]
+    script = [sys.executable, "-c", LOOP.format(folder=str(tmp_path), at_once=at_once)]
     units, draw = tmp_path/"out"/"units", random.Random(seed)
     goals, kills = sorted(draw.sample(range(1, 11), 2)), 0
     for goal in goals:
@@ -129,7 +148,7 @@ def test_a_killed_run_goes_on_and_repeats_no_finished_unit(tmp_path, seed):
     record = json.loads((tmp_path/"out"/"metrics.json").read_text())
     assert record["metrics"]["total"] == sum(range(12)) and record["units"]["damaged"] == 0
     assert record["units"]["reused"] == finished and record["units"]["computed"] == 12 - finished
-    assert len((tmp_path/"log").read_text().split()) <= 12 + kills  # only a unit in flight at a kill may run twice
+    assert len((tmp_path/"log").read_text().split()) <= 12 + at_once*kills  # only units in flight at a kill may run twice
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
