@@ -62,15 +62,22 @@ class Training:
         if self.optimizer == "sgd": how["momentum"] = self.momentum
         return OPTIMIZERS[self.optimizer](parameters, lr=self.lr, weight_decay=self.weight_decay, **how)
 
-# %% ../nbs/02_replicas.ipynb #8fe7b04b
-def _tensor(values: Any, dtype: torch.dtype) -> torch.Tensor:
-    found = torch.as_tensor(values)
+# %% ../nbs/02_replicas.ipynb #1d847248
+def _tensor(name: str, values: Any, dtype: torch.dtype) -> torch.Tensor:
+    try: found = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise ParameterError(name, type(values).__name__, "an array of numbers, (n, ...)") from None
     return found.to(dtype) if found.is_floating_point() else found
+
+
+def _kind(parameters: Iterable[torch.Tensor]) -> torch.dtype:
+    "The type in which a network computes: that of its first parameter that is no integer."
+    return next((p.dtype for p in parameters if p.is_floating_point()), torch.get_default_dtype())
 
 
 def _data(x: Any, y: Any, dtype: torch.dtype, loss: Any) -> tuple[torch.Tensor, torch.Tensor]:
     "Inputs and targets as tensors; one line for each way in which they cannot be trained on."
-    x, y = _tensor(x, dtype), _tensor(y, dtype)
+    x, y = _tensor("x", x, dtype), _tensor("y", y, dtype)
     if not x.ndim or not len(x): raise ParameterError("x", tuple(x.shape), "a shape (n, ...) with a row or more")
     if not y.ndim or len(x) != len(y):
         raise ParameterError("y", tuple(y.shape), f"a shape (n, ...) with the {len(x)} rows of x")
@@ -81,7 +88,7 @@ def _data(x: Any, y: Any, dtype: torch.dtype, loss: Any) -> tuple[torch.Tensor, 
         raise ParameterError("y", int(y.min()), "a class of 0 or more")
     return x, y.long() if loss == "cross_entropy" and not y.is_floating_point() else y
 
-
+# %% ../nbs/02_replicas.ipynb #ac71f360
 def _plain_epochs(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Training) -> np.ndarray:
     "Train one network on the global stream of random numbers."
     net.train()
@@ -96,7 +103,12 @@ def _plain_epochs(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Tr
             losses[epoch] += value.item()*len(rows)/len(x)
     return losses
 
-# %% ../nbs/02_replicas.ipynb #13f5fc9c
+# %% ../nbs/02_replicas.ipynb #59da8a08
+def _own_stream():
+    "Random numbers without a trace in the caller's, on the CPU and on a GPU that is in use."
+    return torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else [])
+
+
 def train_one(build: Callable[[], nn.Module],    # makes a network
               seed: int,                         # of initialisation, order of the data and dropout
               x: Any,                            # inputs, (n, ...)
@@ -108,10 +120,10 @@ def train_one(build: Callable[[], nn.Module],    # makes a network
               ) -> tuple[nn.Module, np.ndarray]: # the trained network, and its mean loss in every epoch
     "The plain loop that every replica agrees with. The caller's random numbers are left alone."
     training = Training(**training)
-    with torch.random.fork_rng(devices=[]):
+    with _own_stream():
         torch.manual_seed(seed)
         net = build().to(device=device, dtype=dtype)
-        x, y = _data(x, y, next(net.parameters()).dtype, training.loss)
+        x, y = _data(x, y, _kind(net.parameters()), training.loss)
         return net, _plain_epochs(net, x.to(device), y.to(device), training)
 
 # %% ../nbs/02_replicas.ipynb #860c01e6
@@ -168,7 +180,7 @@ def _batch_norm(layer, p, x, generators):
     out = F.batch_norm(_folded(x), mean, variance, flat.get("weight"), flat.get("bias"), batch, factor, layer.eps)
     return _unfolded(out, len(x))
 
-# %% ../nbs/02_replicas.ipynb #e6888f1d
+# %% ../nbs/02_replicas.ipynb #b134b743
 def _each(p: torch.Tensor, x: torch.Tensor, after: int) -> torch.Tensor:
     "A stacked parameter (R, ...) shaped to multiply x from its axis `after` on."
     return p.view(len(p), *(1,)*(after - 1), *p.shape[1:], *(1,)*(x.dim() - after - p.dim() + 1))
@@ -185,7 +197,7 @@ def _group_norm(layer, p, x, generators):
     out = F.group_norm(x.flatten(0, 1), layer.num_groups, eps=layer.eps).view(x.shape)
     return out*_each(p["weight"], x, 2) + _each(p["bias"], x, 2) if "weight" in p else out
 
-
+# %% ../nbs/02_replicas.ipynb #0c50dea6
 def _embedding(layer, p, x, generators):
     if layer.padding_idx is not None or layer.max_norm is not None or layer.scale_grad_by_freq: return NotImplemented
     first = torch.arange(len(x), device=x.device)*layer.num_embeddings
@@ -202,7 +214,9 @@ def _pointwise(layer, p, x, generators): return layer(x)
 
 def _rows(layer, p, x, generators):
     if x.dim() < 4: return NotImplemented
-    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    first = x if x.is_contiguous() else x.transpose(0, 1)   # the order in memory, where no copy is needed
+    out = layer(first.flatten(0, 1)).unflatten(0, first.shape[:2])
+    return out if first is x else out.transpose(0, 1)
 
 # %% ../nbs/02_replicas.ipynb #e011f8ac
 class Streams:
@@ -424,7 +438,7 @@ def _graph(root: nn.Module) -> fx.Graph:
     graph.output(graph.create_node("call_module", "", (graph.placeholder("x"),), {}, name="whole"))
     return graph
 
-# %% ../nbs/02_replicas.ipynb #b802086a
+# %% ../nbs/02_replicas.ipynb #873e29a3
 def _attribute(root: nn.Module, path: str) -> Any:
     return functools.reduce(getattr, path.split(".") if path else [], root)
 
@@ -436,7 +450,7 @@ def _plainly(root: nn.Module, node: fx.Node, args: tuple, kwargs: dict) -> Any:
     if node.op == "call_method": return getattr(args[0], node.target)(*args[1:], **kwargs)
     return node.target(*args, **kwargs)
 
-
+# %% ../nbs/02_replicas.ipynb #a381841a
 def _probe(root: nn.Module, graph: fx.Graph, x: torch.Tensor) -> dict[fx.Node, tuple[bool, bool]]:
     "For every node, whether it gives tensors and whether it draws random numbers, from one run of one network."
     values, found = {}, {}
@@ -583,13 +597,13 @@ def _plan(root: nn.Module, graph: fx.Graph, found: Mapping) -> dict[fx.Node, _St
     _fuse(steps)
     return steps
 
-# %% ../nbs/02_replicas.ipynb #b4ed1d0a
+# %% ../nbs/02_replicas.ipynb #6a17eae9
 def _held(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-class _Network:
-    "A network that runs for all replicas at once, in training or in evaluation mode."
+class _Program:
+    "A network's steps, and the stacked tensors that they use."
 
     def __init__(self, template: nn.Module, training: bool, sample: torch.Tensor):
         self.root = template.train(training)
@@ -597,7 +611,6 @@ class _Network:
         self.steps = _plan(self.root, self.graph, _probe(self.root, self.graph, sample))
         self.names = [(k, id(t)) for k, t in _held(template)]
         self.own = {id(s): {k: id(t) for k, t in _held(s.layer)} for s in self.steps.values() if s.layer is not None}
-
         self.compiled: dict[tuple, Callable] = {}   # by the shape of the rows
         self.folded = sample.dim() > 2 and any(s.batched in (_convolution, _batch_norm) for s in self.steps.values())
 
@@ -610,30 +623,14 @@ class _Network:
         "Use these stacked parameters and buffers."
         self.tensors = {key: tensors[name] for name, key in self.names}
 
-    def __call__(self, x: torch.Tensor, generators: Streams) -> Any:
-        "Outputs for stacked inputs (R, B, ...)."
-        values: dict[fx.Node, Any] = {}
-        for node in self.graph.nodes:
-            if node.op == "placeholder": values[node] = _default(node) if node.args else _Each(x)
-            elif node.op == "output": return fx.node.map_arg(node.args[0], lambda n: _open(values[n]))
-            else: values[node] = self._call(self.steps[node], values, generators)
-            for used in node.all_input_nodes:
-                if self.last[used] is node: values.pop(used)
-
     @functools.cached_property
     def last(self) -> dict[fx.Node, fx.Node]:
         "The last reader of every value, after which it is let go."
         return {used: node for node in self.graph.nodes for used in node.all_input_nodes}
 
-    def _call(self, step: _Step, values: Mapping, generators: list) -> Any:
-        args, kwargs = _arguments(step.node, values)
-        if step.skip: return args[0]
-        if step.route == "stacked": return _Each(self.tensors[id(_attribute(self.root, step.node.target))])
-        if not step.stacked: return step.direct(self.root, args, kwargs)
-        own = {k: self.tensors[key] for k, key in self.own.get(id(step), {}).items()}
-        out = self._batched(step, args, kwargs, own, generators)
-        if out is NotImplemented: out = step.general(self.root, args, kwargs, own, generators)
-        return _Each(out)
+# %% ../nbs/02_replicas.ipynb #aa82ee7f
+class _Calls(_Program):
+    "A call by the route that was chosen for it."
 
     def _batched(self, step: _Step, args: tuple, kwargs: dict, own: dict, generators: list) -> Any:
         "The call by the route that was chosen, or NotImplemented."
@@ -654,6 +651,30 @@ class _Network:
 
 
 def _open(value: Any) -> Any: return value.value if isinstance(value, _Each) else value
+
+# %% ../nbs/02_replicas.ipynb #97b9c53d
+class _Network(_Calls):
+    "A network that runs for all replicas at once, in training or in evaluation mode."
+
+    def __call__(self, x: torch.Tensor, generators: Streams) -> Any:
+        "Outputs for stacked inputs (R, B, ...)."
+        values: dict[fx.Node, Any] = {}
+        for node in self.graph.nodes:
+            if node.op == "placeholder": values[node] = _default(node) if node.args else _Each(x)
+            elif node.op == "output": return fx.node.map_arg(node.args[0], lambda n: _open(values[n]))
+            else: values[node] = self._call(self.steps[node], values, generators)
+            for used in node.all_input_nodes:
+                if self.last[used] is node: values.pop(used)
+
+    def _call(self, step: _Step, values: Mapping, generators: list) -> Any:
+        args, kwargs = _arguments(step.node, values)
+        if step.skip: return args[0]
+        if step.route == "stacked": return _Each(self.tensors[id(_attribute(self.root, step.node.target))])
+        if not step.stacked: return step.direct(self.root, args, kwargs)
+        own = {k: self.tensors[key] for k, key in self.own.get(id(step), {}).items()}
+        out = self._batched(step, args, kwargs, own, generators)
+        if out is NotImplemented: out = step.general(self.root, args, kwargs, own, generators)
+        return _Each(out)
 
 # %% ../nbs/02_replicas.ipynb #f0e845d0
 def _each_loss(loss: str | Callable, out: Any, target: torch.Tensor) -> torch.Tensor:
@@ -690,7 +711,13 @@ def _generators(states: torch.Tensor) -> list[torch.Generator]:
         generator.set_state(state.clone())  # torch crashes on a row of a matrix
     return made
 
-# %% ../nbs/02_replicas.ipynb #8956ee6d
+# %% ../nbs/02_replicas.ipynb #a7a3b753
+def _ordered(gradient: torch.Tensor | None, weights: torch.Tensor) -> torch.Tensor | None:
+    "A gradient in the memory order of its weights: a fused optimiser goes through memory, not through indices."
+    if gradient is None or gradient.stride() == weights.stride(): return gradient
+    return torch.empty_like(weights).copy_(gradient)
+
+# %% ../nbs/02_replicas.ipynb #c92bc576
 class _Training:
     "A chunk in training: its tensors, streams and optimiser, and the step."
 
@@ -720,7 +747,7 @@ class _Training:
         "One step of every replica; its loss is added to the epoch's mean."
         self.optimizer.zero_grad()
         each, found = gradients(self.tensors, rows)
-        for k, g in zip(self.trained, found, strict=True): self.tensors[k].grad = g
+        for k, g in zip(self.trained, found, strict=True): self.tensors[k].grad = _ordered(g, self.tensors[k])
         self.optimizer.step()
         self.means += each.double()*(rows.shape[1]/len(self.x))
 
@@ -743,14 +770,16 @@ def _train_chunk(network: _Network, chunk: _Chunk, x: torch.Tensor, y: torch.Ten
     states = torch.stack([g.get_state() for g in run.generators])
     return _Chunk(chunk.members, {k: t.detach().cpu() for k, t in run.tensors.items()}, states, losses, run.reason)
 
-# %% ../nbs/02_replicas.ipynb #e79533fc
+# %% ../nbs/02_replicas.ipynb #939420b8
 WARM = 2   # eager steps before a step is compiled or recorded; they are part of the training
 
 
 def _captured(step: Callable[[], None]) -> Callable[[], None]:
     "The step as a CUDA graph. It is recorded, not run."
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph): step()
+    graph, present = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph): step()
+    finally: torch.cuda.set_stream(present)   # which a recording that fails leaves
     return graph.replay
 
 
@@ -789,13 +818,13 @@ def _compiled(run: _Training, rows: torch.Tensor, drawn: list[torch.Tensor]) -> 
         with torch.no_grad(): return known[rows.shape](plain, rows, drawn)
     return gradients
 
-# %% ../nbs/02_replicas.ipynb #fdd535f8
+# %% ../nbs/02_replicas.ipynb #37ffc393
 def _reason(error: Exception) -> str:
     "The first line of an error, at most a hundred letters of it."
     line = f"{type(error).__name__}: {error}".splitlines()[0]
     return line if len(line) <= 100 else f"{line[:99]}…"
 
-
+# %% ../nbs/02_replicas.ipynb #cc28604a
 class _Batch:
     "The steps of one size of batch: eager at first, then compiled or replayed, eager again where that fails."
 
@@ -812,6 +841,7 @@ class _Batch:
         self.replay()
 
     def _eager(self, rows: torch.Tensor) -> None:
+        if self.run.reason: return self.run.update(rows, self.run.gradients)
         with _note(self.run.streams) as noted, _aside(rows.device): self.run.update(rows, self.run.gradients)
         self.noted = noted
 
@@ -917,7 +947,7 @@ def _settled(network: _Network, chunk: _Chunk, x: torch.Tensor, y: torch.Tensor,
     if other > eager and not always: return "eager", f"eager: {eager:.2f} ms a step, {WAYS[way]} {other:.2f} ms"
     return way, f"{WAYS[way]}: {other:.2f} ms a step, eager {eager:.2f} ms"
 
-# %% ../nbs/02_replicas.ipynb #99b229a7
+# %% ../nbs/02_replicas.ipynb #0d20d428
 CACHE_BYTES = 8*2**20   # on the CPU, largest tensor of a chunk
 STORED = 8              # chunks, at least, of a training that is stored
 
@@ -937,15 +967,24 @@ class _Meter(torch.utils._python_dispatch.TorchDispatchMode):
             self.total, self.largest = self.total + t.nbytes, max(self.largest, t.nbytes)
         return out
 
-
-def _footprint(net: nn.Module, x: torch.Tensor, batch_size: int) -> tuple[int, int]:
-    "Bytes that a replica takes in training, and the largest tensor of its forward pass."
-    meter, rows = _Meter(), x[:batch_size].cpu()
-    with torch.random.fork_rng(devices=[]), meter: net(rows.clone())
+# %% ../nbs/02_replicas.ipynb #88fc7455
+def _footprint(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Training) -> tuple[int, int]:
+    "Bytes that a replica takes in training, and the largest tensor of its forward pass, from a pass of one network."
+    meter, rows = _Meter(), x[:training.batch_size].cpu()
+    try:
+        with torch.random.fork_rng(devices=[]), meter: out = net(rows.clone())
+    except Exception as error:
+        raise ParameterError("x", tuple(x.shape), f"rows that the network takes ({_reason(error)})") from error
+    _check_classes(out, y, training.loss)
     own = sum(t.nbytes for t in (*net.parameters(), *net.buffers()))
     return int(1.5*meter.total + 4*meter.largest + 2*rows.nbytes + 5*own), max(meter.largest, rows.nbytes)
 
 
+def _check_classes(out: Any, y: torch.Tensor, loss: Any) -> None:
+    if loss != "cross_entropy" or y.is_floating_point() or not isinstance(out, torch.Tensor) or out.dim() < 2: return
+    if y.max() >= out.shape[1]: raise ParameterError("y", int(y.max()), f"a class below {out.shape[1]}, the outputs")
+
+# %% ../nbs/02_replicas.ipynb #82d899cd
 def _chunks(replicas: int, need: int, largest: int, budget: int, workers: int, cpu: bool,
             limit: int) -> tuple[list, int]:
     "Places of the replicas of each chunk, and how many chunks run at a time."
@@ -958,7 +997,7 @@ def _chunks(replicas: int, need: int, largest: int, budget: int, workers: int, c
     count = min(replicas, -(-count//workers)*workers)
     return [part.tolist() for part in np.array_split(np.arange(replicas), count)], workers
 
-# %% ../nbs/02_replicas.ipynb #3e2168eb
+# %% ../nbs/02_replicas.ipynb #24c7687a
 def _sha(*parts: Any) -> str:
     h = hashlib.sha256()
     for part in parts: h.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
@@ -985,7 +1024,7 @@ def _network_code(net: nn.Module) -> list:
     own = {type(m) for m in net.modules() if not type(m).__module__.startswith("torch.")}
     return [repr(net), [repr(plain(m)) for m in net.modules()], sorted(_code(kind) for kind in own)]
 
-
+# %% ../nbs/02_replicas.ipynb #dac4ed03
 def _chunk_key(chunk: _Chunk, common: str) -> str:
     start = [_sha(k, _bytes(t)) for k, t in sorted(chunk.tensors.items())]
     return _sha(common, start, _bytes(chunk.states))[:24]
@@ -1006,7 +1045,7 @@ def _load_chunk(path: Path, members: list[int]) -> _Chunk | None:
     tensors = {k.removeprefix("tensor."): torch.as_tensor(v) for k, v in found.items() if k.startswith("tensor.")}
     return _Chunk(members, tensors, torch.as_tensor(found["states"]), found["losses"])
 
-# %% ../nbs/02_replicas.ipynb #ab64a7c6
+# %% ../nbs/02_replicas.ipynb #3110e00c
 def _seeds(seeds: Iterable[int]) -> list[int]:
     known = isinstance(seeds, Iterable) and not isinstance(seeds, str | bytes)
     found, seed = list(seeds) if known else [], between(0, 2**63 - 1, int)
@@ -1016,29 +1055,43 @@ def _seeds(seeds: Iterable[int]) -> list[int]:
     return [int(s) for s in found]
 
 
-class _Weights:
-    "Stacked parameters, buffers and streams."
+def _check_network(net: Any) -> None:
+    if not isinstance(net, nn.Module): raise ParameterError("build", net, "a function that returns a nn.Module")
+    if any(nn.parameter.is_lazy(t) for t in (*net.parameters(), *net.buffers())):
+        raise ParameterError("build", type(net).__name__, "a network that knows its sizes, without lazy layers")
+    if not any(p.numel() for p in net.parameters()):
+        raise ParameterError("build", type(net).__name__, "a function that returns a network with parameters")
+
+# %% ../nbs/02_replicas.ipynb #e20db36e
+class _Initial:
+    "Networks as their seeds make them, stacked."
 
     def _initial(self, seed: int) -> tuple[nn.Module, torch.Tensor]:
         "A network as its seed makes it, and the stream's position after that."
-        with torch.random.fork_rng(devices=[]):
+        with _own_stream():
             torch.manual_seed(seed)
             net = self.build()
             state = torch.get_rng_state()
-        if not isinstance(net, nn.Module): raise ParameterError("build", net, "a function that returns a nn.Module")
-        if not any(p.numel() for p in net.parameters()):
-            raise ParameterError("build", type(net).__name__, "a function that returns a network with parameters")
+        _check_network(net)
         return net.to(device="cpu", dtype=self.dtype), state
 
     def _initialise(self) -> None:
-        tensors, states = {}, []
+        tensors, states, shapes, before = {}, [], None, None
         for r, seed in enumerate(self.seeds):
             net, state = self._initial(seed)
-            for k, t in _held(net):
-                if not r: tensors[k] = t.new_empty((len(self.seeds), *t.shape))
-                tensors[k][r] = t.detach()
+            found = {k: tuple(t.shape) for k, t in _held(net)}
+            if found != (shapes := shapes or found) or net is before:
+                raise ParameterError("build", f"another network, or the same object, for seed {seed}",
+                                     "a function that makes a new network of the same shapes for every seed")
+            tensors = tensors or {k: t.new_empty((len(self.seeds), *t.shape)) for k, t in _held(net)}
+            for k, t in _held(net): tensors[k][r] = t.detach()
             states.append(state)
+            before = net
         self._names, self._tensors, self._states = [k for k, _ in net.named_parameters()], tensors, torch.stack(states)
+
+# %% ../nbs/02_replicas.ipynb #38381cf2
+class _Weights(_Initial):
+    "Stacked parameters, buffers and streams."
 
     def module(self,
                r: int,          # place of the replica among the seeds
@@ -1051,12 +1104,12 @@ class _Weights:
 
     def parameters_vector(self) -> np.ndarray:  # (R, P)
         "All parameters of every replica, in the order of `module.parameters()`."
-        return torch.cat([self._tensors[k].flatten(1) for k in self._names], 1).numpy()
+        return torch.cat([self._tensors[k].reshape(len(self.seeds), -1) for k in self._names], 1).numpy()
 
     @property
     def diverged(self) -> np.ndarray:  # (R,)
         "Which replicas have parameters that are not finite."
-        return ~np.logical_and.reduce([torch.isfinite(self._tensors[k].flatten(1)).all(1).numpy() for k in self._names])
+        return ~np.isfinite(self.parameters_vector()).all(1)
 
     def _chunk(self, members: list[int]) -> _Chunk:
         return _Chunk(members, {k: t[members] for k, t in self._tensors.items()}, self._states[members])
@@ -1087,9 +1140,9 @@ def _run(waiting: list, networks: list[_Network], train: Callable, done: Callabl
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
 
-# %% ../nbs/02_replicas.ipynb #d6fe090f
+# %% ../nbs/02_replicas.ipynb #fedafe57
 class _Choosing(_Weights):
-    "The choice between the stacked pass and the plain loop, and the plain loop."
+    "The choice between the stacked pass and the plain loop."
 
     def _network(self, x: torch.Tensor) -> _Network:
         network = _Network(self.module(0), True, x.cpu())
@@ -1103,7 +1156,7 @@ class _Choosing(_Weights):
         if self._step == "auto" and few: return "eager", "eager: too few steps to try a CUDA graph"
         way = "graph" if self._step == "auto" else self._step
         network, chunk = self._network(x[:training.batch_size]), self._chunk(members)
-        with _exact_products(): return _settled(network, chunk, x, y, training, way, self._step != "auto")
+        return _settled(network, chunk, x, y, training, way, self._step != "auto")
 
     def _choose(self, x: torch.Tensor, y: torch.Tensor, training: Training) -> str:
         "Why the plain loop has to be used; nothing if the stacked pass does as well."
@@ -1120,20 +1173,25 @@ class _Choosing(_Weights):
         if reason.startswith(_FOLLOWS): return ""
         raise RunError(f"the stacked pass is not that of plain modules ({reason}): use route='auto' or 'loop'")
 
+# %% ../nbs/02_replicas.ipynb #41986f96
+class _Looping(_Choosing):
+    "The plain loop, for what the stacked pass cannot do."
+
     def _loop_chunk(self, chunk: _Chunk, x: torch.Tensor, y: torch.Tensor, training: Training) -> _Chunk:
         "Train the replicas of a chunk one after the other with plain modules."
         losses = []
         for i, r in enumerate(chunk.members):
             net = self.module(r).to(self.device)
-            with torch.random.fork_rng(devices=[]):
+            with _own_stream():
+                if self.device == "cuda": torch.cuda.manual_seed(self.seeds[r] ^ self._fits << 48)
                 torch.set_rng_state(chunk.states[i].clone())
                 losses.append(_plain_epochs(net, x, y, training))
                 chunk.states[i] = torch.get_rng_state()
             for k, t in _held(net): chunk.tensors[k][i] = t.detach().cpu()
         return _Chunk(chunk.members, chunk.tensors, chunk.states, np.array(losses))
 
-# %% ../nbs/02_replicas.ipynb #0d5e7e39
-class _Fitting(_Choosing):
+# %% ../nbs/02_replicas.ipynb #4226f038
+class _Fitting(_Looping):
     "Chunks of replicas, trained, stored and taken up again."
 
     def _common(self, x: torch.Tensor, y: torch.Tensor, training: Training) -> str:
@@ -1164,10 +1222,10 @@ class _Fitting(_Choosing):
             else: waiting.append(members)
         stacked, sample = self.route == "stacked", x[:training.batch_size]
         networks = [self._network(sample) if stacked else None for _ in range(min(workers, len(waiting)))]
-        with _exact_products(): _run(waiting, networks, lambda n, m, stop: train(n, self._chunk(m), stop), done)
+        _run(waiting, networks, lambda n, m, stop: train(n, self._chunk(m), stop), done)
         return results
 
-# %% ../nbs/02_replicas.ipynb #a776dacc
+# %% ../nbs/02_replicas.ipynb #82ffe417
 class _Reading(_Fitting):
     "Outputs of the replicas, and what they are."
 
@@ -1181,7 +1239,7 @@ class _Reading(_Fitting):
         return sum(self._tensors[k][0].numel() for k in self._names)
 
     @property
-    def _kind(self) -> torch.dtype: return self._tensors[self._names[0]].dtype
+    def _kind(self) -> torch.dtype: return _kind(self._tensors[k] for k in self._names)
 
     @torch.no_grad()
     def predict(self,
@@ -1190,17 +1248,81 @@ class _Reading(_Fitting):
                 ) -> np.ndarray:        # (R, n, ...)
         "Outputs of every replica in evaluation mode."
         between(1, None, int)("batch_size", batch_size)
-        x = _tensor(x, self._kind).to(self.device)
+        x = _tensor("x", x, self._kind).to(self.device)
         nets = (self.module(r).eval().to(self.device) for r in range(len(self)))
-        return np.stack([torch.cat([net(b) for b in x.split(batch_size)]).cpu().numpy() for net in nets])
+        with _exact_products():
+            return np.stack([torch.cat([net(b) for b in x.split(batch_size)]).cpu().numpy() for net in nets])
 
     def describe(self) -> list[tuple[str, str, str]]:
         "Every call of the network (name, what is called) and the route by which all replicas make it, after a fit."
         if self.route.startswith("loop"): return [("", "whole network", self.route)]
         return [*self._steps, ("", "training step", self.step)]
 
-# %% ../nbs/02_replicas.ipynb #efab26e0
-class Replicas(_Reading):
+# %% ../nbs/02_replicas.ipynb #a4217a69
+def _folder(store: Any) -> Path | None:
+    if store is None or isinstance(store, Path): return store
+    if isinstance(store, str): return Path(store)
+    if not hasattr(store, "out_dir"): raise ParameterError("store", type(store).__name__, "a folder or a run")
+    return Path(store.out_dir)/"replicas"
+
+
+def _exact_products():
+    "On CUDA, convolutions and products in full float32 and by repeatable algorithms."
+    if not torch.cuda.is_available(): return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+# %% ../nbs/02_replicas.ipynb #78f69eb3
+class _Preparing(_Reading):
+    "What comes before and after the training of chunks."
+
+    def _prepare(self, x: torch.Tensor, y: torch.Tensor, training: Training, stored: bool) -> tuple[list, int]:
+        "Choose how to train; the places of the replicas of each chunk, and how many chunks run at a time."
+        self._compiled = {}   # functions of this training
+        need = _footprint(self.module(0), x, y, training)
+        reason = self._choose(x, y, training)
+        self.route = f"loop: {reason}" if reason else "stacked"
+        alone = self.device == "cuda" or reason or self._step == "compile"   # the compiler wants a single thread
+        workers = 1 if alone else torch.get_num_threads()
+        most = -(-len(self)//STORED) if stored else len(self)
+        parts, workers = _chunks(len(self), *need, self.memory_bytes, workers, self.device == "cpu", most)
+        if not reason: self._how, self.step = self._settle(parts[0], x.contiguous(), y, training)
+        return parts, workers
+
+    def _collect(self, results: list[_Chunk], epochs: int) -> np.ndarray:
+        "Weights and losses of all chunks, in their places."
+        self.losses, self._fits = np.zeros((len(self), epochs)), self._fits + 1
+        for chunk in results:
+            self._take(chunk)
+            self.losses[chunk.members] = chunk.losses
+        fell = sorted({chunk.fell for chunk in results if chunk.fell})
+        if fell: self.step += f"; in part eager ({fell[0]})"
+        return self.losses.copy()
+
+# %% ../nbs/02_replicas.ipynb #94c70a06
+class _Fit(_Preparing):
+    "Training from the present weights."
+
+    def fit(self,
+            x: Any,                       # inputs, (n, ...)
+            y: Any,                       # targets, (n, ...)
+            *,
+            store: Any = None,            # folder, or a run, that keeps finished chunks
+            progress: bool | str = False, # show a counter, with this label
+            **training: Any,              # epochs, batch_size, lr and the rest of `Training`
+            ) -> np.ndarray:              # mean training loss of every epoch, (R, epochs)
+        "Train every replica from its present weights, on its own stream, with a fresh optimiser."
+        training, folder = Training(**training), _folder(store)
+        x, y = (v.to(self.device) for v in _data(x, y, self._kind, training.loss))
+        with _exact_products():
+            parts, workers = self._prepare(x, y, training, folder is not None)
+            bar = _Progress(len(self), progress if isinstance(progress, str) else "replicas") if progress else None
+            results = self._train(parts, workers, x.contiguous() if self.route == "stacked" else x, y, training,
+                                  folder, bar)
+        if bar: bar.update(len(self), 0, last=True)
+        return self._collect(results, training.epochs)
+
+# %% ../nbs/02_replicas.ipynb #6330bc16
+class Replicas(_Fit):
     "Copies of a small network, one a seed, trained together, each exactly as it would be alone."
 
     def __init__(self,
@@ -1223,52 +1345,9 @@ class Replicas(_Reading):
             raise ParameterError("device", device, "'cpu' on this machine: torch sees no CUDA device")
         if device == "cpu" and step == "graph":
             raise ParameterError("step", step, "'auto', 'eager' or 'compile' on the CPU: a CUDA graph needs a GPU")
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise ParameterError("dtype", str(dtype), "a floating-point type of torch, such as torch.float64")
         self.build, self.device, self.dtype, self.memory_bytes, self._wanted = build, device, dtype, memory_bytes, route
         self.route, self._steps, self.losses, self.counts = route, [], None, dict(computed=0, reused=0)
-        self.step, self._step, self._how, self._compiled = "eager", step, "eager", {}
+        self.step, self._step, self._how, self._compiled, self._fits = "eager", step, "eager", {}, 0
         self._initialise()
-
-    def fit(self,
-            x: Any,                       # inputs, (n, ...)
-            y: Any,                       # targets, (n, ...)
-            *,
-            store: Any = None,            # folder, or a run, that keeps finished chunks
-            progress: bool | str = False, # show a counter, with this label
-            **training: Any,              # epochs, batch_size, lr and the rest of `Training`
-            ) -> np.ndarray:              # mean training loss of every epoch, (R, epochs)
-        "Train every replica from its present weights, on its own stream, with a fresh optimiser."
-        training = Training(**training)
-        x, y = _data(x, y, self._kind, training.loss)
-        x, y = x.to(self.device), y.to(self.device)
-        self._compiled = {}   # functions of this training
-        reason = self._choose(x, y, training)
-        self.route = f"loop: {reason}" if reason else "stacked"
-        need = _footprint(self.module(0), x, training.batch_size)
-        alone = self.device == "cuda" or reason or self._step == "compile"   # the compiler wants a single thread
-        workers = 1 if alone else torch.get_num_threads()
-        most = len(self) if store is None else -(-len(self)//STORED)
-        parts, workers = _chunks(len(self), *need, self.memory_bytes, workers, self.device == "cpu", most)
-        bar = _Progress(len(self), progress if isinstance(progress, str) else "replicas") if progress else None
-        if self.route == "stacked":
-            x = x.contiguous()
-            self._how, self.step = self._settle(parts[0], x, y, training)
-        results = self._train(parts, workers, x, y, training, _folder(store), bar)
-        if bar: bar.update(len(self), 0, last=True)
-        self.losses = np.zeros((len(self), training.epochs))
-        for chunk in results:
-            self._take(chunk)
-            self.losses[chunk.members] = chunk.losses
-        fell = sorted({chunk.fell for chunk in results if chunk.fell})
-        if fell: self.step += f"; in part eager ({fell[0]})"
-        return self.losses.copy()
-
-
-def _folder(store: Any) -> Path | None:
-    if store is None or isinstance(store, Path): return store
-    return Path(store) if isinstance(store, str) else Path(store.out_dir)/"replicas"
-
-
-def _exact_products():
-    "On CUDA, convolutions and products in full float32 and by repeatable algorithms."
-    if not torch.cuda.is_available(): return contextlib.nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

@@ -396,3 +396,83 @@ def test_memory_stays_within_its_budget():
         done = subprocess.run([sys.executable, "-c", MEMORY, str(budget)], capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         assert found["route"] == "stacked" and found["peak"] < budget + found["results"], found
+
+
+class Gate(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain, self.mix = nn.Parameter(torch.randn(16)), nn.Parameter(torch.randn(16, 16)*.2)
+        self.power = nn.Parameter(torch.tensor(1.5))
+        self.steps = nn.Parameter(torch.arange(3), requires_grad=False)
+
+    def forward(self, x): return (x*torch.sigmoid(self.gain) + x @ self.mix)*self.power
+
+
+class Circular(nn.Module):
+    "Its last gradient comes out of `vmap` in another memory order than the weights have."
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.n = nn.Conv1d(8, 6, 3, padding=1, padding_mode="circular"), nn.InstanceNorm1d(6, track_running_stats=True)
+        self.out = nn.Linear(48, 10)
+
+    def forward(self, x):
+        h = self.n(self.a(x.view(x.shape[0], 8, 8))).permute(0, 2, 1).contiguous()
+        return F.log_softmax(self.out(h.view(x.shape[0], -1)), 1)
+
+
+def hooked():
+    net = S(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+    net[1].register_forward_hook(lambda layer, given, out: 2*out)
+    return net
+
+
+MORE = {"hook": hooked, "circular": Circular,
+        "gate": lambda: S(nn.Flatten(), nn.Linear(64, 16), Gate(), nn.ReLU(), Gate(), nn.Linear(16, 10)),
+        "orthogonal": lambda: S(nn.Flatten(), nn.utils.parametrizations.orthogonal(nn.Linear(64, 16)), nn.Tanh(), nn.Linear(16, 10))}
+
+
+@pytest.mark.parametrize("name, optimizer", [("hook", "adam"), ("circular", "sgd"), ("gate", "adam"), ("orthogonal", "sgd")])
+def test_gradients_in_any_memory_order_and_numbers_as_parameters(name, optimizer, digits):
+    many = compare(MORE[name], digits, torch.float64, how=HOW | dict(optimizer=optimizer, weight_decay=1e-3))
+    assert many.route == "stacked", many.route
+
+
+def test_pooling_keeps_the_memory_order_of_its_rows():
+    x = torch.randn(5, 3, 4, 8, 8).transpose(0, 1)
+    found = engine._rows(nn.AvgPool2d(2), {}, x, [])
+    assert torch.equal(found, engine._rows(nn.AvgPool2d(2), {}, x.contiguous(), [])) and found.transpose(0, 1).is_contiguous()
+
+
+SHARED = nn.Linear(64, 10)
+
+
+@pytest.mark.parametrize("build", [lambda: SHARED, lambda: S(nn.Flatten(), nn.LazyLinear(10)),
+                                   lambda: nn.Linear(64, int(torch.randint(2, 99, ())))])
+def test_a_builder_that_does_not_build_is_one_line(build):
+    with pytest.raises(ParameterError, match="build = ") as caught: Replicas(build, range(6))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(x="pictures"), "x = 'str': allowed is an array"), (dict(x=np.zeros((75, 9))), "rows that the network takes"),
+    (dict(y=np.full(75, 10)), "y = 10: allowed is a class below 10"), (dict(store=3), "store"), (dict(dtype="float64"), "dtype"),
+])
+def test_data_that_do_not_fit_are_one_line(change, message, digits):
+    given = dict(x=digits[0], y=digits[1]) | change
+    with pytest.raises(ParameterError, match=message) as caught:
+        Replicas(NETS["mlp"], [1], dtype=given.pop("dtype", None)).fit(**given, **HOW)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recording_that_fails_gives_the_stream_back(monkeypatch):
+    "Torch's context leaves its own stream behind when the recording cannot be ended."
+    class Broken:
+        def __init__(self, graph): pass
+        def __enter__(self): streams.append("of the recording")
+        def __exit__(self, *_): raise RuntimeError("capture was invalidated")
+    streams = ["present"]
+    for name, stand_in in dict(CUDAGraph=object, graph=Broken, current_stream=lambda: streams[-1], set_stream=streams.append).items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    with pytest.raises(RuntimeError, match="invalidated"): engine._captured(lambda: None)
+    assert streams == ["present", "of the recording", "present"]
