@@ -256,3 +256,26 @@ def test_the_plan_counts_and_steps(profile):
     units = rd.plan_units(rd.PROFILES[profile], "cpu")
     assert all({"name", "count", "flops", "memory_bytes", "step"} <= set(u) and u["count"] > 0 and u["flops"] > 0 for u in units)
     if profile == "smoke": assert units[0]["step"]() > 0
+
+
+def test_two_activations_in_a_row_have_the_symmetry_that_both_have():
+    chain = lambda *acts: nn.Sequential(nn.Linear(3, 4), *acts, nn.Linear(4, 2))
+    rows = [(nn.ReLU, nn.Tanh), (nn.Tanh, nn.ReLU), (nn.ReLU, nn.LeakyReLU), (nn.Tanh, nn.Softsign), (nn.ReLU, nn.GELU)]
+    found = [rd.read_chain(chain(*(act() for act in acts)))[0].symmetry for acts in rows]
+    assert found == ["permutation", "permutation", "scale", "sign", "permutation"]
+    one, x = chain(nn.Tanh(), nn.ReLU()), torch.randn(20, 3)
+    assert torch.allclose(one(x), rd.transform_hidden(one, 1, rescale=True)(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.orthogonal])
+def test_weights_that_are_computed_and_layers_used_twice_are_named(norm):
+    twice = nn.Linear(4, 4)
+    with pytest.raises(ParameterError, match="computed from others"): rd.read_chain(nn.Sequential(norm(twice), nn.ReLU(), nn.Linear(4, 2)))
+    again = nn.Linear(4, 4)
+    with pytest.raises(ParameterError, match="used twice"): rd.read_chain(nn.Sequential(again, nn.ReLU(), again))
+
+
+@pytest.mark.parametrize("settings", [dict(device="nowhere"), dict(method="umap", n_components=0), dict(method="umap", n_components=1.5)])
+def test_bad_settings_end_in_one_line(settings):
+    with pytest.raises(ParameterError) as error: rd.replica_distance([mlp() for _ in range(6)], **settings)
+    assert "\n" not in str(error.value)
