@@ -1,4 +1,5 @@
 "Thermodynamics against high precision, derivatives against other routes, optimisers that keep rows apart, and refusals."
+import functools
 import json
 import math
 
@@ -10,29 +11,24 @@ from hypothesis import strategies as st
 from symbreak_nb import qcd
 from symbreak_nb.run import ParameterError, Run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 T50 = np.linspace(*qcd.VALID, 50)
 AIM = qcd.target(T50, *qcd.hotqcd(T50))
 VALUES = dict(T=T50.tolist(), p=AIM.p.tolist(), e=AIM.e.tolist())
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
+@functools.cache
 def high_precision(x: float, sign: int) -> float:
-    "30 digits: a sum of Bessel functions, or the integral itself where the sum is long."
+    "20 digits: a sum of Bessel functions, or the integral itself where the sum is long."
     mp = pytest.importorskip("mpmath")
-    with mp.workdps(30): return float(_high_precision(mp, mp.mpf(x), sign))
+    with mp.workdps(20): return float(_high_precision(mp, mp.mpf(x), sign))
 
 
 def _high_precision(mp, x, sign):
     if x == 0: return mp.pi**2/90*(1 if sign < 0 else mp.mpf(7)/8)
     if x > .5:
-        terms = ((-sign)**(k + 1)*x**2/(2*mp.pi**2*k**2)*mp.besselk(2, k*x) for k in range(1, math.ceil(60/x) + 3))
+        terms = ((-sign)**(k + 1)*x**2/(2*mp.pi**2*k**2)*mp.besselk(2, k*x) for k in range(1, math.ceil(42/x) + 3))
         return mp.fsum(terms)
     integrand = lambda u: sign*u*u*mp.log(1 + sign*mp.exp(-mp.sqrt(u*u + x*x)))/(2*mp.pi**2)
     return mp.quad(integrand, [0, x/8, x, 4*x, 30*x + .1, 4, 10, 20, 40, 80])
@@ -60,9 +56,26 @@ def test_pressure_keeps_kind_and_shape():
     assert torch.is_tensor(qcd.pressure_over_t4(torch.tensor(x))) and qcd.pressure_over_t4(x)[0, 2] == 0
     assert np.array_equal(qcd.pressure_over_t4([1, 2]), qcd.pressure_over_t4(np.array([1., 2.])))
     assert not qcd.pressure_over_t4(1e300)
+    single = torch.tensor([.5, 2], dtype=torch.float32, requires_grad=True)
+    assert np.array_equal(qcd.pressure_over_t4(single).detach(), qcd.pressure_over_t4(np.array([.5, 2], np.float32)))
+    qcd.pressure_over_t4(single, 16, "fermi").sum().backward()
+    assert (single.grad < 0).all() and qcd.pressure_over_t4([]).shape == (0,)
 
 
-@pytest.mark.parametrize("arguments", [(-1,), (math.nan,), (math.inf,), ("a",), (1, -1), (1, math.nan), (1, 1, "bosons"), ([1, -2],)])
+@pytest.mark.parametrize("statistics, sign", [("bose", -1), ("fermi", 1)])
+@pytest.mark.parametrize("x", [1.5, 3, 8, 40])
+def test_slope_of_the_pressure_against_high_precision(x, statistics, sign):
+    mp = pytest.importorskip("mpmath")
+    with mp.workdps(20):
+        terms = ((-sign)**(k + 1)*mp.mpf(x)**2/(2*mp.pi**2*k)*mp.besselk(1, k*x) for k in range(1, math.ceil(36/x) + 3))
+        exact = float(-mp.fsum(terms))  # d/dx of x^2 K_2(kx) is -k x^2 K_1(kx)
+    m = torch.tensor(float(x), dtype=torch.float64, requires_grad=True)
+    slope, = torch.autograd.grad(qcd.pressure_over_t4(m, 1, statistics), m)
+    assert math.isclose(slope, exact, rel_tol=2e-12)
+
+
+@pytest.mark.parametrize("arguments", [(-1,), (math.nan,), (math.inf,), ("a",), (1, -1), (1, math.nan), (1, 1, "bosons"), ([1, -2],),
+                                       ("1",), (None,), (True,), (1j,), ([[1], [2, 3]],), (torch.tensor([1j]),)])
 def test_pressure_refuses_in_one_line(arguments):
     with pytest.raises(ParameterError, match="allowed is") as caught: qcd.pressure_over_t4(*arguments)
     assert "\n" not in str(caught.value)
@@ -91,11 +104,23 @@ def test_hotqcd_against_high_precision(T):
     assert np.array_equal(qcd.hotqcd(np.array([T, T])).e, [state.e]*2)
 
 
-@pytest.mark.parametrize("bad", [.1299, .4001, 0, -.2, math.nan, math.inf, "hot", [.2, .5], None])
+def test_hotqcd_takes_every_kind_of_number():
+    exact = qcd.hotqcd([.2, .3])
+    assert all(isinstance(v, float) for v in qcd.hotqcd(.2))
+    for T in ((.2, .3), np.array([.2, .3]), torch.tensor([.2, .3], dtype=torch.float64, requires_grad=True)):
+        assert np.array_equal(qcd.hotqcd(T), exact)
+    ends = np.array(qcd.VALID, np.float32)  # the ends rounded to single precision lie a little outside
+    for T in (ends, torch.tensor(ends)): assert np.allclose(qcd.hotqcd(T), qcd.hotqcd(qcd.VALID), rtol=1e-5)
+    for T in np.nextafter(ends, np.array([0, 1], np.float32), dtype=np.float32):
+        with pytest.raises(ParameterError): qcd.hotqcd(T)
+
+
+@pytest.mark.parametrize("bad", [.1299, .4001, 0, -.2, math.nan, math.inf, "hot", [.2, .5], None, "0.2", True, .2 + 0j,
+                                 [[.2], [.2, .3]], [.2, None], torch.tensor(.5, requires_grad=True)])
 def test_temperatures_out_of_range_are_one_line(bad):
     with pytest.raises(ParameterError, match="allowed is") as caught: qcd.hotqcd(bad)
     assert "\n" not in str(caught.value) and str(caught.value).startswith("temperature = ")
-    if bad in (0, -.2) or bad is None:
+    if bad is None or isinstance(bad, (int, float)) and bad <= 0:
         with pytest.raises(ParameterError): qcd.hotqcd(bad, extrapolate=True)
 
 
@@ -138,6 +163,38 @@ def test_fixed_masses_need_no_bag_and_moving_ones_do():
     assert np.array_equal(fixed(T50).e, qcd.QuasiParticleModel(lambda T: (.5, .6, .7))(T50).e)
     assert np.allclose(fixed(T50).e, fixed.kinetic_energy_over_t4(T50), rtol=1e-13)
     assert (moving.kinetic_energy_over_t4(T50) - moving(T50).e).min() > 1e-3
+
+
+@pytest.mark.parametrize("bad", [0, -.2, math.nan, math.inf, "hot", None, True, [], [.2, -.1], [[.2, .3]]])
+@pytest.mark.parametrize("method", ["__call__", "pressure", "pressure_over_t4", "energy_density", "entropy_density",
+                                    "kinetic_energy_over_t4", "speed_of_sound", "derivatives"])
+def test_a_model_refuses_bad_temperatures_in_one_line(method, bad):
+    with pytest.raises(ParameterError, match="^temperature = ") as caught:
+        getattr(qcd.QuasiParticleModel(lambda T: torch.stack([T]*3)), method)(bad)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("masses", [lambda T: torch.stack([T, T]), lambda T: [T, T], lambda T: torch.ones(3), lambda T: -T,
+                                    lambda T: torch.stack([T, T, -T]), lambda T: np.exp(T), lambda T: T.detach()**2,
+                                    lambda T: [T, T, T.detach().numpy()], 3, None, [1, 2, 3], [lambda T: T]*2])
+def test_masses_that_make_no_gas_are_one_line(masses):
+    "Among them masses cut off from T: their energy would silently be the one at fixed masses."
+    with pytest.raises(ParameterError, match="^masses = ") as caught: qcd.QuasiParticleModel(masses)([.2, .3])
+    assert "\n" not in str(caught.value)
+
+
+def test_masses_may_be_given_in_several_ways():
+    T = torch.tensor([.15, .2, .3], dtype=torch.float64)
+    forms = (lambda T: 2*T, [lambda T: 2*T]*3, lambda T: [2*T]*3, lambda T: torch.stack([2*T]*3), lambda T: torch.stack([2*T]*3)[None])
+    states = [qcd.QuasiParticleModel(masses)(T) for masses in forms]
+    for state in states: assert torch.equal(state.p.reshape(-1), states[0].p) and (state.e/state.p - 3).abs().max() < 1e-12
+    assert states[-1].p.shape == (1, 3)
+    batch = qcd.QuasiParticleModel(lambda T: [torch.stack([T, 2*T])]*3)(T)
+    assert batch.p.shape == (2, 3) and torch.equal(batch.p[1], states[0].p)
+    fixed = qcd.QuasiParticleModel(lambda T: .5)
+    assert torch.equal(fixed(T).e, qcd.QuasiParticleModel(lambda T: torch.full((3, 1), .5))(T).e)
+    gas, (p, e) = qcd.QuasiParticleModel(forms[0]), states[0]
+    assert torch.allclose(gas.entropy_density(T), (e + p)*T**3, rtol=1e-14)
 
 
 @pytest.mark.parametrize("inputs, constant", [(1, None), (2, .155), (2, 0.), (2, 1.)])
@@ -219,6 +276,33 @@ def test_a_learning_rate_far_too_large_is_recorded_not_raised():
     assert found["trace"].shape == (2, 8) and found["weights"].shape[:2] == (2, 3)
 
 
+BAD_FITS = [dict(seeds=[]), dict(seeds=3), dict(seeds=[.5]), dict(inputs=3), dict(constant=math.nan), dict(adam_steps=0),
+            dict(lbfgs_steps=0), dict(learning_rate=0), dict(width=2.5), dict(blocks=0), dict(values=None), dict(values={}),
+            dict(values=VALUES | dict(mass=[1])), dict(values=VALUES | dict(p=VALUES["p"][1:])),
+            dict(values=VALUES | dict(T=[-1]*50)), dict(values=VALUES | dict(e=[math.nan]*50)),
+            dict(values=VALUES | dict(p_error=[0]*50)), dict(values=dict(T=[], p=[], e=[]))]
+
+
+@pytest.mark.parametrize("change", BAD_FITS)
+def test_a_fit_refuses_bad_input_in_one_line(change):
+    fine = dict(seeds=[0], inputs=1, constant=0., values=VALUES, adam_steps=1, lbfgs_steps=1)
+    with pytest.raises(ParameterError, match="allowed is") as caught: qcd.fit(**fine | change)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 250
+
+
+def test_a_fit_of_own_data_is_kept_loaded_and_predicts(tmp_path):
+    T = np.linspace(.15, .3, 6)
+    own = dict(T=T, p=1 + T, e=3 + 8*T, p_error=.1 + T)
+    found = qcd.fit(range(2), 2, .155, own, 3, 5)
+    np.savez(tmp_path/"fit.npz", **found)
+    weights = np.load(tmp_path/"fit.npz")["weights"]
+    p, e = (v.numpy() for v in qcd.QuasiParticleModel(qcd.masses(weights, .155))(T))
+    loss = (((p - own["p"])/own["p_error"])**2 + (e - own["e"])**2).mean(1)/2
+    assert np.allclose(loss, found["loss"], rtol=1e-10)
+    for bad in (weights[0], weights[..., 1:]):
+        with pytest.raises(ParameterError, match="^weights = "): qcd.masses(bad, .155)
+
+
 @pytest.mark.parametrize("seeds", [[0], [3, 4, 5]])
 def test_a_fit_is_the_same_whatever_the_threads(seeds):
     found = []
@@ -240,7 +324,8 @@ def test_families_of_masses_give_the_same_pressure(ratios):
     m = qcd.family(T50, AIM.p.numpy(), ratios)
     p = sum(qcd.pressure_over_t4(row/T50, *species) for row, species in zip(m, qcd.SPECIES.values(), strict=True))
     assert np.allclose(p, AIM.p, atol=1e-12) and (m > 0).all()
-    for bad in ((0, 1, 1), (-1, 1, 1)):
+    with pytest.raises(ParameterError): qcd.family([-.2], [1], ratios)
+    for bad in ((0, 1, 1), (-1, 1, 1), (1, 1)):
         with pytest.raises(ParameterError): qcd.family(T50, AIM.p.numpy(), bad)
 
 
