@@ -56,6 +56,28 @@ def test_every_loss_and_both_routes(case, output):
         np.testing.assert_allclose(full.values, short.values, atol=1e-11)
 
 
+@pytest.mark.parametrize("letters", [(-1, -1/3, 1/3, 1), (-math.sqrt(2), -0.1, 0.1, math.sqrt(2)), (-0.3, 0.1, 0.2)])
+def test_letters_that_no_float_holds_exactly(letters):
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(7, 2)), rng.normal(size=7)
+    for activation, output in itertools.product(("tanh", "relu"), ("linear", "tanh")):
+        net = ls.DiscreteNetwork(x, t, [2], letters, activation, output)
+        expected = naive(x, t, [2], letters, activation, output)
+        np.testing.assert_allclose(ls.enumerate_losses(net), expected, atol=1e-13)
+        full, short = ls.levels(expected), ls.levels(*ls.representatives(net))
+        assert full.clear and short.clear
+        np.testing.assert_array_equal(full.multiplicity, short.multiplicity.astype(int))
+
+
+@pytest.mark.parametrize("letters", [(-1e8, 1e-5, 1.0), (1e-12, 1.0), (1.0, 1 + 1e-13)])
+def test_letters_far_apart_are_told_apart(letters):
+    rng = np.random.default_rng(1)
+    x, t = rng.normal(size=(5, 2)), rng.normal(size=5)
+    for activation, output in (("tanh", "linear"), ("tanh", "tanh"), ("relu", "tanh")):
+        net, expected = ls.DiscreteNetwork(x, t, [2], letters, activation, output), naive(x, t, [2], letters, activation, output)
+        np.testing.assert_allclose(ls.enumerate_losses(net), expected, rtol=1e-14, atol=1e-15*expected.max())
+
+
 @settings(max_examples=40, deadline=None)
 @given(widths=st.lists(st.integers(1, 3), min_size=1, max_size=3), dimensions=st.integers(1, 3), points=st.integers(1, 6),
        letters=st.sampled_from([(-1, 1), (-1, 0, 1), (0, 1), (-2, 1)]), activation=st.sampled_from(["tanh", "relu", "sin"]),
@@ -268,6 +290,20 @@ def test_dropout_mean_is_the_sum_over_masks():
     (lambda: ls.DiscreteNetwork([[1.0]], [1.0], alphabet=[[1.0, 2.0]]), "two or more different finite numbers"),
     (lambda: ls.levels([1.0, 2.0], [1]), "one for each of 2 losses"),
     (lambda: ls.levels([1.0, 2.0], tolerance=-1.0), "tolerance = -1.0"),
+    (lambda: ls.enumerate_losses(ls.DiscreteNetwork([[1.0]], [1.0], [6, 3], (-1, 0, 1))), "16 weights of 3 values; with 1 inputs"),
+    (lambda: ls.DiscreteNetwork([[1.0, 2.0], [3.0]], [1.0, 2.0]), "inputs = .*real numbers"),
+    (lambda: ls.DiscreteNetwork([[1.0]], ["a"]), "targets = .*real numbers"),
+    (lambda: ls.DiscreteNetwork([1.0, 2.0], [1.0, 2.0]), "inputs = .*points, dimensions"),
+    (lambda: ls.DiscreteNetwork([[1.0]], [1.0], widths=[0]), "at least 1"),
+    (lambda: ls.DiscreteNetwork([[1.0]], [1.0], alphabet=[]), "two or more different finite numbers"),
+    (lambda: ls.DiscreteNetwork([[1.0]], [1.0], activation=lambda z: 0.0), "pointwise function"),
+    (lambda: ls.explorer_network("3; 2"), "widths = "),
+    (lambda: ls.explorer_network("2", "-1; 1"), "alphabet = "),
+    (lambda: ls.levels("abc"), "losses = .*real numbers"),
+    (lambda: ls.pattern_images(values=(0,)), "two or more different numbers"),
+    (lambda: ls.convnet_losses(seed="x"), "seed = 'x'"),
+    (lambda: ls.convnet_losses(images=[[1], [2, 3]], labels=[0]), "images = .*real numbers"),
+    (lambda: ls.plan_units(ls.PROFILES["smoke"] | dict(widths=[4, 4, 2])), "with 3 inputs this has 2\\^38"),
 ])
 def test_bad_input_is_one_line(call, words):
     with pytest.raises(ParameterError, match=words) as error: call()
@@ -280,8 +316,19 @@ def test_explorer_follows_its_controls():
     controls = {w.description: w for w in view.children[0].children}
     assert controls["widths"].value == "1" and controls["arm"].value == "raw" and ls.explorer() is None
     for name, value in (("widths", "3, 3"), ("alphabet", "-2, -1, 1, 2"), ("constant", 1.0)): controls[name].value = value
+    own = ls.explorer(live=True, widths="1, 1", alphabet="0, 1")   # not in the menus
+    assert [w.value for w in own.children[0].children][:2] == ["1, 1", "0, 1"]
     d = ls.explore(ls.explorer_network("2", "-1, 0, 1", arm="expanded"))
     assert d["multiplicity"].sum() == 3**6 == d["picture"].sum() and len(d["barriers"]) == d["multiplicity"][0] - 1
+
+
+@pytest.mark.parametrize("profile", ["smoke", "paper"])
+def test_the_plan_lists_work_that_can_be_tried(profile):
+    units = ls.plan_units(ls.PROFILES[profile] | dict(widths="[2, 1]", sampling="uniform"))
+    assert all(u["count"] > 0 and u["flops"] > 0 and u["memory_bytes"] > 0 and callable(u["step"]) for u in units)
+    assert len(units) == 4*2*2 + 2 and all(u["step"]() > 0 for u in units[:8])
+    default = {u["name"]: u["count"] for u in ls.plan_units(ls.PROFILES["quick"])}
+    assert (default["raw [3, 3, 2]: descents"], default["expanded [3, 3, 2]: descents"]) == (2 + 20, 2 + 20 + 28)
 
 
 def test_peak_memory_at_26_bits():
@@ -299,7 +346,7 @@ def run_notebook(tmp_path, **parameters):
 
 
 def test_notebook_with_other_parameters(tmp_path):
-    metrics = run_notebook(tmp_path, widths=[2, 2], n_points=7, sampling="uniform", constant=0.3, output_activation="tanh", seed=5,
+    metrics = run_notebook(tmp_path, widths="[2, 2]", n_points=7, sampling="uniform", constant=0.3, output_activation="tanh", seed=5,
                            conv_activation="tanh")["metrics"]
     x = np.random.default_rng(5).random(7)
     for arm, columns in dict(raw=[], expanded=[0.3], bias=[1.0], both=[0.3, 1.0]).items():
