@@ -467,7 +467,7 @@ def _show(row: Mapping) -> str:
     low, high = row["interval"]
     return f"{row['value']:.4g}" + ("" if low in (None, row["value"]) else f" [{low:.3g}, {high:.3g}]")
 
-# %% ../nbs/00_run.ipynb #9516c8c7
+# %% ../nbs/00_run.ipynb #5096875e
 class UnitStore:
     "Units of work in `out_dir/units`, each computed once and verified whenever it is reused."
     out_dir: Path
@@ -525,7 +525,8 @@ def _side_by_side(at_once: int):
         yield map
         return
     import torch
-    threads, pool = torch.get_num_threads(), ThreadPoolExecutor(at_once)
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,))  # products count by thread
     torch.set_num_threads(1)
     try: yield pool.map
     finally:
