@@ -1,4 +1,4 @@
-"""A step of an oscillator network, two images a transform and a compiled projection, against the plain NCHW step.
+"""A step of an oscillator network, in Fourier space and with a compiled projection, against the plain NCHW step.
 
     python benchmarks/kuramoto_step.py [SIZE] [STEPS] [compile]
 
@@ -38,7 +38,7 @@ def compare(size: int, steps: int, gradient: bool, compiled: bool, repeats: int 
     "Median CPU seconds of each route, taken in turn."
     make = lambda **how: KuramotoNet(steps=steps, gain=2.0, seed=0, **how)
     images, targets = shapes(16, size)
-    nets = dict(plain=make(), paired=make(route="paired"))
+    nets = dict(plain=make(), fourier=make(route="fourier"))
     if compiled: nets["compiled"] = make(route="plain", compiled=True)
     runs = {name: (lambda i, n=net: plain(n, i)) if name == "plain" else net for name, net in nets.items()}
     results = {name: work(nets[name], run, images, targets, gradient) for name, run in runs.items()}

@@ -9,16 +9,10 @@ from symbreak_nb import kuramoto as K
 from symbreak_nb.run import ParameterError, Run
 from torch.nn import functional as F
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KINDS = [dict(), dict(padding="zeros"), dict(shared=False), dict(symmetric=False), dict(kernel_size=3), dict(renormalise=False)]
 SEEDS = [0, 1, 7]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make(seed: int = 0, **kind) -> K.KuramotoNet:
@@ -136,9 +130,9 @@ def test_an_alternating_network_is_noticed():
 
 @pytest.mark.parametrize("size", [(8, 8), (13, 7), (1, 1), (3, 4)])
 @pytest.mark.parametrize("kind", [dict(), dict(broken=True), dict(checkpoint=2), dict(symmetric=False)], ids=str)
-def test_the_paired_route_is_the_plain_one(size, kind):
+def test_the_fourier_route_is_the_plain_one(size, kind):
     found = []
-    for route in ("plain", "paired"):
+    for route in K.ROUTES[1:]:
         net = K.KuramotoNet(4, 5, 5, seed=2, gain=2.0, route=route, **kind)
         images = noise_images(2, 3, size).float()
         for _ in range(2):  # the second pass uses the buffers of the first
@@ -151,7 +145,7 @@ def test_the_paired_route_is_the_plain_one(size, kind):
 @pytest.mark.parametrize("convention", K.NOISE)
 def test_noise_is_the_same_on_both_routes_and_one_strength_an_image(convention):
     outs, eta = [], torch.tensor([0.0, 0.5, 1.0])
-    for route in ("plain", "paired"):
+    for route in K.ROUTES[1:]:
         net = K.KuramotoNet(4, 3, 4, seed=1, noise_convention=convention, route=route).requires_grad_(False)
         images = noise_images(1, 3).float()
         out, states = net(images, eta, torch.Generator().manual_seed(3), trajectory=True)
@@ -162,7 +156,7 @@ def test_noise_is_the_same_on_both_routes_and_one_strength_an_image(convention):
 
 
 def test_two_passes_before_a_gradient_keep_apart():
-    net, (a, b) = K.KuramotoNet(4, 5, 3, seed=0, route="paired"), noise_images(0).float().split(1)
+    net, (a, b) = K.KuramotoNet(4, 5, 3, seed=0, route="fourier"), noise_images(0).float().split(1)
     first, second = net(a).sum(), net(b).sum()
     first.backward()
     alone = copy.deepcopy({k: w.grad for k, w in net.named_parameters()})
@@ -245,17 +239,20 @@ def test_training_goes_on_bit_for_bit(arm):
 
 def test_a_killed_run_repeats_only_the_piece_it_lost(tmp_path, monkeypatch):
     monkeypatch.delenv("SYMBREAK_OUT", raising=False)
-    arms = ["z2", "broken_small"]
-    whole = K.train(Run("kuramoto", out_dir=tmp_path/"a"), 0, arms, 5, 2, **TINY)
+    seeds, arms = [0, 10], ["z2", "broken_small"]
+    whole = K.train(Run("kuramoto", out_dir=tmp_path/"a"), seeds, arms, 5, 2, **TINY)
     first = Run("kuramoto", out_dir=tmp_path/"b")
-    K.train(first, 0, arms, 4, 2, **TINY)
-    assert first.counts["computed"] == 2
+    K.train(first, seeds, arms, 4, 2, **TINY)
+    assert first.counts["computed"] == 8
     again = Run("kuramoto", out_dir=tmp_path/"b")
-    found = K.train(again, 0, arms, 5, 2, **TINY)
-    assert again.counts == dict(computed=1, reused=2, damaged=0)
+    found = K.train(again, seeds, arms, 5, 2, 2, **TINY)
+    assert again.counts == dict(computed=4, reused=8, damaged=0)
     for arm in arms:
-        assert np.array_equal(found[arm]["losses"], whole[arm]["losses"]) and len(found[arm]["losses"]) == 5
-        for key, value in whole[arm].items(): assert np.array_equal(found[arm][key], value)
+        for seed, one, other in zip(seeds, found[arm], whole[arm], strict=True):
+            assert len(one["losses"]) == 5 and one.keys() == other.keys()
+            for key, value in other.items(): assert np.array_equal(one[key], value)
+            alone = K.train_network(seed, arm, updates=5, **TINY)
+            assert np.array_equal(one["losses"], alone["losses"])
 
 
 def test_an_epoch_shows_every_image_once():
