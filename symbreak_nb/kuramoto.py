@@ -1485,7 +1485,7 @@ def colours(seed: int,           # of the network
     real, imaginary = (torch.einsum("tnhw,tn->thw", states, v) for v in (ground, ground @ turn(math.pi/2, channels).T))
     return dict(phase=torch.atan2(imaginary, real).numpy(), modulus=torch.hypot(real, imaginary).numpy())
 
-# %% ../nbs/30_kuramoto.ipynb #88d871e0
+# %% ../nbs/30_kuramoto.ipynb #57a74e78
 def plan_units(params: Mapping,        # a profile with the user's changes
                device: str = "cpu",    # cpu or cuda
                ) -> list[dict]:        # name, count, flops, memory_bytes and step of each kind of work
@@ -1503,8 +1503,7 @@ def plan_units(params: Mapping,        # a profile with the user's changes
             ("steps of untrained networks", p["init_networks"]*(5*20 + p["depth"]//2), start_flops,
              4*16*4*p["init_size"]**2, functools.partial(_plan_step, p["init_size"]))]
     own = [dict(name=n, count=c, flops=f, memory_bytes=m, step=s) for n, c, f, m, s in rows]
-    more = globals().get("plan_noise")
-    return own + (more(p, device) if more else [])
+    return own + noise_units(p, device)
 
 
 def _plan_training(p: Mapping, device: str) -> float:
