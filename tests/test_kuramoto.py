@@ -1,6 +1,7 @@
 "The symmetries on random kernels, the energy's exact laws, both routes of the step, resuming in mid training, and refusals."
 import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -293,3 +294,76 @@ def test_winding_numbers():
     y, x = np.mgrid[:6, :6] - 2.5
     assert K.winding(np.arctan2(y, x)).sum() == 1 and K.winding(np.arctan2(-y, x)).sum() == -1
     assert K.winding(2*np.arctan2(y, x)).sum() == 2 and not K.winding(0.1*x).any()
+
+
+# ---- a network that has been used
+
+def used(**kind) -> tuple[K.KuramotoNet, torch.Tensor, torch.Tensor]:
+    "A network after a gradient on the fast route, and two batches."
+    net, batches = K.KuramotoNet(**(dict(channels=4, seed=0, steps=4) | kind)), torch.randn(2, 5, 1, 8, 8)
+    net(batches[0]).mean().backward()
+    return net, *batches
+
+
+@pytest.mark.parametrize("other", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"])
+def test_a_copy_of_a_used_network_is_the_network(other):
+    net, seen, new = used(broken=True)
+    twin = other(net)
+    for images in (seen, new):
+        outputs = [n(images) for n in (net, twin)]
+        assert gap(*outputs) == 0
+        for n, out in zip((net, twin), outputs, strict=True):
+            n.zero_grad()
+            out.square().sum().backward()
+        assert gap(net.kernel.grad, twin.kernel.grad) == 0
+    assert len(pickle.dumps(twin)) < 10**5
+
+
+@pytest.mark.parametrize("keep", [0, 2])
+def test_a_gradient_can_be_taken_twice(keep):
+    net, _, images = used(checkpoint=keep)
+    net.zero_grad()
+    loss = net(images).square().sum()
+    loss.backward(retain_graph=True)
+    once = net.kernel.grad.clone()
+    loss.backward()
+    assert gap(net.kernel.grad, 2*once) <= 1e-5*once.abs().max()
+
+
+def test_what_inference_mode_keeps_serves_gradients_too():
+    for cached in (K._phases, K._transforms): cached.cache_clear()
+    net, images = K.KuramotoNet(4, seed=0, steps=3), torch.randn(5, 1, 7, 9)
+    with torch.inference_mode(): before = net(images)
+    after = net(images)
+    after.sum().backward()
+    assert gap(after, before.clone()) == 0
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_the_noise_has_a_gradient_at_any_number_of_images(n):
+    eta, images = torch.tensor(0.3, requires_grad=True), torch.ones(n, 1, 8, 8)
+    net = K.KuramotoNet(4, seed=0, steps=2).requires_grad_(False)
+    at = lambda value: net(images, value, torch.Generator().manual_seed(0)).sum()
+    at(eta).backward()
+    assert math.isclose(eta.grad.item(), ((at(0.301) - at(0.299))/0.002).item(), rel_tol=0.02, abs_tol=1e-3)
+
+
+def test_the_trajectory_of_one_pixel_keeps_its_states():
+    net, pixel = K.KuramotoNet(4, steps=3, seed=0, route="fourier").requires_grad_(False), torch.ones(1, 1, 1, 1)
+    states = [(setattr(net, "route", route), net(pixel, trajectory=True)[1])[1] for route in ("fourier", "plain")]
+    assert gap(*states) < 1e-6
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: K.KuramotoNet(broken="False"), "broken = 'False'"), (lambda: K.KuramotoNet(seed="a"), "seed = 'a'"),
+    (lambda: K.KuramotoNet(precision=torch.int32), "precision"), (lambda: make()(None), "images"),
+    (lambda: make()(noise_images(0), noise="much"), "noise = 'much'"), (lambda: make()(noise_images(0), noise=math.inf), "noise"),
+    (lambda: make().evolve(torch.ones(1, 3, 4, 4)), r"\(B, 6, H, W\)"), (lambda: K.train_network(0, updates=0), "updates = 0"),
+    (lambda: K.train_network(0, lr=0.0), "lr"), (lambda: K.shapes(2, 16, seed=-1), "seed = -1"),
+    (lambda: K.stability(make(renormalise=False), noise_images(0), 3), "renormalise"),
+    (lambda: K.stability(make(shared=False), noise_images(0), 3), "one kernel"),
+    (lambda: K.forgetting(0, [0.0], [5, 3], 16), "depths"), (lambda: K.cyclic(0, 4), "n = 0"),
+    (lambda: K.tiled_images(1, 0, 16, 0), "cell = 0")])
+def test_what_makes_no_sense_is_one_line(call, words):
+    with pytest.raises(ParameterError, match=words) as refused: call()
+    assert "\n" not in str(refused.value)

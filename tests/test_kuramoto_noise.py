@@ -151,3 +151,27 @@ def test_the_plan_lists_noisy_steps():
     assert unit["count"] > 0 and unit["flops"] > 0 and unit["memory_bytes"] > 0
     larger, = ku.noise_units(ku.PROFILES["paper"] | dict(channels=16))
     assert larger["count"]*larger["flops"] > 1000*unit["count"]*unit["flops"]
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(curves=np.full((3, 9), np.nan)), "curves"), (dict(error=np.zeros((3, 9))), "error"), (dict(sizes=[16, 16, 16]), "sizes"),
+    (dict(etas=np.zeros(9)), "etas"), (dict(etas=np.linspace(1, 0, 9)), "etas"), (dict(error=np.ones((2, 9))), "error")])
+def test_a_collapse_of_nothing_is_refused(change, words):
+    good = dict(etas=np.linspace(0, 1, 9), curves=np.tile(np.linspace(1, 2, 9), (3, 1)), sizes=[16, 32, 64], error=np.ones((3, 9)))
+    assert np.isfinite(ku.collapse(**good)).all()
+    with pytest.raises(ParameterError, match=words): ku.collapse(**(good | change))
+
+
+def test_each_network_is_divided_by_its_own_density():
+    make = lambda density: [dict(density=np.full(4, density), square=np.full((2, 4), 0.1))]*2
+    pair = ku.rmse_curves([make(1.0), make(4.0)], None, "relative to the target")
+    assert np.allclose(pair**2, (0.1 + 0.025)/2)
+    assert np.allclose(pair, ku.rmse_curves([make(4.0), make(1.0)], None, "relative to the target"))
+
+
+def test_the_jackknife_of_a_mean_is_the_interval_of_a_mean():
+    values = np.random.default_rng(3).normal(size=7)
+    from symbreak_nb.run import over_seeds
+    found = ku.jackknife_interval(values.mean(), [np.delete(values, k).mean() for k in range(7)])
+    assert np.allclose(found, over_seeds(values)["interval"])
+    assert np.isnan(ku.jackknife_interval(1.0, [1.0])).all()
