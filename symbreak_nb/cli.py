@@ -32,10 +32,10 @@ from .run import PROFILE_NAMES, VERDICTS, RunError, write_atomic
 
 # %% auto #0
 __all__ = ['H200_PEAK', 'H200_UTILISATION', 'Notebook', 'read_notebook', 'notebook_folder', 'find_sections', 'choose',
-           'read_value', 'read_parameters', 'kernel_environment', 'kernel_class', 'Job', 'describe_failure', 'execute',
-           'interrupt', 'stop', 'run_all', 'Lines', 'Bars', 'progress', 'summary', 'throughput', 'plan_parameters',
-           'planned_units', 'check_unit', 'estimate', 'amount', 'plan_table', 'command', 'figures', 'report',
-           'list_sections', 'plan', 'data', 'fetch', 'main']
+           'read_value', 'read_parameters', 'kernel_environment', 'kernel_class', 'Job', 'describe_failure', 'engine',
+           'execute', 'interrupt', 'stop', 'run_all', 'Lines', 'Bars', 'progress', 'summary', 'throughput',
+           'plan_parameters', 'planned_units', 'check_unit', 'estimate', 'amount', 'plan_table', 'command', 'figures',
+           'report', 'list_sections', 'plan', 'data', 'fetch', 'main']
 
 # %% ../nbs/91_cli.ipynb #d50a1064
 def _one_line(text: Any) -> str: return " ".join(str(text).split())
@@ -248,7 +248,31 @@ def describe_failure(error: Exception,  # raised by papermill
     place = f"cell {error.cell_index}, traceback in {path}" if hasattr(error, "cell_index") else "the kernel"
     return f"{name}: {text[:300]} ({place})"
 
-# %% ../nbs/91_cli.ipynb #940b4d5b
+# %% ../nbs/91_cli.ipynb #abc4fc4e
+def engine(every: float = 5.0,   # seconds between two writes of a notebook that runs
+           ) -> str:             # name under which papermill knows it
+    "Papermill's own engine, writing by the clock and at the end instead of twice a cell."
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Seldom(NBClientEngine):
+        "An engine whose manager skips the writes that come too soon."
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, *args: Any, **kwargs: Any) -> None:
+            "As papermill's; its last write, made after this returns or raises, is never skipped."
+            write = nb_man.save
+
+            def save(**named: Any) -> None:
+                if (nb_man.now() - nb_man.last_save_time).total_seconds() >= every: write(**named)
+
+            nb_man.save = save
+            try: super().execute_managed_notebook(nb_man, *args, **kwargs)
+            finally: nb_man.save = write
+
+    papermill_engines.register("symbreak", Seldom)
+    return "symbreak"
+
+# %% ../nbs/91_cli.ipynb #03ad1333
 def execute(job: Job,              # section and folder; its fields are filled in
             parameters: Mapping,   # what papermill injects
             manager: type,         # see `kernel_class`
@@ -261,8 +285,9 @@ def execute(job: Job,              # section and folder; its fields are filled i
     job.status = "running"
     try:
         papermill.execute_notebook(
-            job.section.path, partial, dict(parameters) | dict(out_dir=str(job.folder)), kernel_name="python3",
-            progress_bar=False, start_timeout=300, kernel_manager_class=manager, on_cell_start=job.enter)
+            job.section.path, partial, dict(parameters) | dict(out_dir=str(job.folder)), engine(),
+            kernel_name="python3", progress_bar=False, start_timeout=300, kernel_manager_class=manager,
+            on_cell_start=job.enter)
         job.status = "done"
     except Exception as error:
         job.status = "interrupted" if job.stopped or getattr(error, "ename", "") == "KeyboardInterrupt" else "failed"

@@ -104,8 +104,24 @@ def test_sections_run_side_by_side_and_one_failure_stops_no_other(notebooks, tmp
     executed = json.loads((tmp_path/"out"/"wells"/"wells.ipynb").read_text())
     assert any("image/png" in o.get("data", {}) for c in executed["cells"] for o in c.get("outputs", []))
     assert [p.name for p in (tmp_path/"out"/"wells").iterdir() if p.name.startswith(".")] == []
+    dead = json.loads((tmp_path/"out"/"crash"/"crash.ipynb").read_text())["cells"]
+    assert sum(c["metadata"]["papermill"]["duration"] is not None for c in dead) >= 4, "what ran before the crash is kept"
     page = (tmp_path/"out"/"index.html").read_text()
     assert "data:image/png" in page and "The wells of it" in page and "ended early: ZeroDivisionError" in page
+
+
+@pytest.mark.parametrize(("every", "fewest", "most"), [(0.0, 10, 99), (1000.0, 1, 3)])
+def test_a_running_notebook_is_written_by_the_clock_and_whole_at_the_end(notebooks, tmp_path, monkeypatch, every, fewest, most):
+    import papermill
+    from symbreak_nb.cli import engine
+    written, write = [], papermill.engines.write_ipynb
+    monkeypatch.setattr(papermill.engines, "write_ipynb", lambda nb, path: written.append(path) or write(nb, path))
+    target, settings = tmp_path/"wells.ipynb", dict(out_dir=str(tmp_path/"wells"))
+    papermill.execute_notebook(notebooks/"10_wells.ipynb", target, settings, engine(every), progress_bar=False)
+    assert fewest <= len(written) <= most
+    cells = json.loads(target.read_text())["cells"]
+    assert {c["metadata"]["papermill"]["status"] for c in cells} == {"completed"}
+    assert all(c["execution_count"] for c in cells if c["cell_type"] == "code")
 
 
 def test_a_wrong_value_is_exactly_one_line_and_touches_nothing(notebooks, tmp_path):
