@@ -1235,11 +1235,11 @@ def noise_scan(carried: str,               # digest of the weights, from `_carry
     found = noisy_outputs(net, inputs, targets, etas, _stream(seed, size, cell, device=device))
     return dict(density=1000*count[which]/drawn[1]**2) | found
 
-# %% ../nbs/30_kuramoto.ipynb #1446e050
+# %% ../nbs/30_kuramoto.ipynb #2d0fd0c4
 def half_noise(etas: Sequence[float],  # increasing
                rmse: np.ndarray,       # (etas,)
                ) -> float:             # noise at half of the rise
-    "Where an RMSE has risen half-way from its first value to its highest, by linear interpolation."
+    "Where an RMSE has risen half-way from first to highest, by linear interpolation; the last noise if it never rises."
     level = np.maximum.accumulate(np.asarray(rmse) - rmse[0])
     return float(np.interp(level[-1]/2, level, etas))
 

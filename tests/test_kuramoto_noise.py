@@ -127,6 +127,7 @@ def test_redrawn_curves_scatter_around_the_curves(scans):
 def test_half_noise_is_where_half_of_the_rise_is():
     assert np.isclose(ku.half_noise([0, 1, 2], np.array([1., 1., 3.])), 1.5)
     assert np.isclose(ku.half_noise([0, 1, 2, 3], np.array([1., 2., 3., 2.])), 1.0)
+    assert ku.half_noise([0, 1, 2], np.array([3., 2., 1.])) == 2
 
 
 def test_uniform_images_keep_their_state_without_noise_and_lose_it_with_much(weights):
