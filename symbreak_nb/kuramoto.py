@@ -28,8 +28,8 @@ __all__ = ['PROFILES', 'CLAIMS', 'KINDS', 'NOISE', 'ROUTES', 'C_LABELS', 'ARMS',
            'initial_walls', 'plot_walls_of_network', 'network', 'train_network', 'train_piece', 'train', 'smooth',
            'leaving_time', 'plot_training', 'log_spread_ratio', 'tiled_images', 'pixel_errors', 'order',
            'noisy_outputs', 'noise_scan', 'half_noise', 'expected_density', 'adjusted_means', 'rmse_curves',
-           'per_doubling', 'fan', 'crossing_strength', 'redrawn_curves', 'size_errors', 'check_curves', 'collapse',
-           'quality_at', 'shades', 'plot_scaling', 'density_curves', 'explained', 'jackknife_interval', 'with_bias',
+           'per_doubling', 'fan', 'crossing_strength', 'redrawn_curves', 'size_errors', 'collapse', 'quality_at',
+           'shades', 'plot_scaling', 'density_curves', 'explained', 'jackknife_interval', 'with_bias',
            'background_scan', 'noise_units', 'walls_by_layer', 'plot_wall_frames', 'turn', 'group_average', 'cyclic',
            'winding', 'colours', 'plan_units']
 
@@ -265,12 +265,12 @@ def check_images(images: torch.Tensor,   # pixels
         raise ParameterError("images", "pixels that are nan or infinite", "finite numbers")
     return images
 
-# %% ../nbs/30_kuramoto.ipynb #2bc5de64
+# %% ../nbs/30_kuramoto.ipynb #06b985d4
 def _strengths(noise: float | torch.Tensor, x: torch.Tensor) -> torch.Tensor | None:
     "Noise strengths to multiply x-like arrays with, or None where there is no noise."
     try: eta = torch.as_tensor(noise, dtype=x.dtype, device=x.device)
-    except (TypeError, ValueError, RuntimeError): eta = None
-    if eta is None: raise ParameterError("noise", noise, f"one number or one an image, ({len(x)},)")
+    except (TypeError, ValueError, RuntimeError):
+        raise ParameterError("noise", noise, f"one number or one an image, ({len(x)},)") from None
     if eta.ndim > 1 or eta.ndim == 1 and len(eta) not in (1, len(x)):
         raise ParameterError("noise", tuple(eta.shape), f"one number or one an image, ({len(x)},)")
     if not (torch.isfinite(eta).all() and (eta >= 0).all()):
@@ -1110,8 +1110,8 @@ def log_spread_ratio(a: np.ndarray,        # one number a seed
     found = np.log(a[rows].std(1)) - np.log(b[rows].std(1))
     return float(np.log(a.std()/b.std())), tuple(np.nanpercentile(found, (2.5, 97.5)))
 
-# %% ../nbs/30_kuramoto.ipynb #85a0c8f0
-from .criticality import collapse_quality
+# %% ../nbs/30_kuramoto.ipynb #3de20f00
+from .criticality import check_curves, collapse_quality
 
 # %% ../nbs/30_kuramoto.ipynb #84c2a529
 _NOISE_CLAIMS = (
@@ -1333,23 +1333,7 @@ def size_errors(draws: np.ndarray,  # from `redrawn_curves`, (resamples, sizes, 
     variance = own.var(0)*draws.shape[1]/(draws.shape[1] - 1)
     return np.sqrt(np.maximum(uniform_filter1d(variance, 3, axis=1, mode="nearest"), 1e-8))
 
-# %% ../nbs/30_kuramoto.ipynb #f78569b5
-def check_curves(etas: Sequence[float],   # noise
-                 curves: np.ndarray,      # (sizes, etas)
-                 sizes: Sequence[int],    # L
-                 error: np.ndarray,       # (sizes, etas)
-                 ) -> None:
-    "Curves that a collapse can be searched for, or one line."
-    shape = (len(sizes), len(etas))
-    if len(set(sizes)) < 2 or min(sizes) <= 0:
-        raise ParameterError("sizes", list(sizes), "two or more different sizes above 0")
-    if len(etas) < 3 or not (np.diff(etas) > 0).all():
-        raise ParameterError("etas", list(etas), "three or more increasing strengths of the noise")
-    for name, values, low in (("curves", curves, -math.inf), ("error", error, 0)):
-        if np.shape(values) != shape or not (np.isfinite(values) & (np.asarray(values) > low)).all():
-            raise ParameterError(name, f"an array {np.shape(values)}", f"finite numbers above {low}, {shape}")
-
-
+# %% ../nbs/30_kuramoto.ipynb #0ab01724
 def collapse(etas: Sequence[float],   # noise
              curves: np.ndarray,      # (sizes, etas)
              sizes: Sequence[int],    # L
@@ -1358,9 +1342,10 @@ def collapse(etas: Sequence[float],   # noise
              ) -> tuple[float, float, float]:  # eta_c, alpha and quality S
     "Best data collapse (iqbal2025 Eq. 11) with eta_c within the scanned noise and alpha from -2 to 4."
     from scipy.optimize import minimize
-    check_curves(etas, curves, sizes, error)
+    etas = np.ravel(etas)
+    check_curves(etas, curves, sizes, error, ("etas", "curves", "sizes", "error"))
     low, high = etas[0], etas[-1]
-    def _cost(v): return min(collapse_quality(np.asarray(etas), curves, sizes, error, *v), 1e12)
+    def _cost(v): return min(collapse_quality(etas, curves, sizes, error, *v), 1e12)
     def _search(share):
         start = np.array([low + share*(high - low), 0.4])
         simplex = start + np.array([[0, 0], [(high - low)/8, 0], [0, 0.3]])

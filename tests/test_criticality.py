@@ -102,7 +102,10 @@ def test_crossings():
 
 @pytest.mark.parametrize("change,text", [
     (dict(L=[16, 24]), "2 sizes"), (dict(L=[16, 16, 16, 16]), "two different sizes"), (dict(x=GRID[::-1]), "increasing"),
-    (dict(error=0.0), "errors above 0"), (dict(y=np.full((4, 31), np.nan)), "finite"), (dict(critical=50.0), "do not overlap")])
+    (dict(error=0.0), "errors above 0"), (dict(y=np.full((4, 31), np.nan)), "finite"), (dict(critical=50.0), "do not overlap"),
+    (dict(L=[0, 16, 24, 32]), "above 0"), (dict(error=np.full((4, 31), np.nan)), "errors above 0"),
+    (dict(error=np.ones((2, 31))), "errors above 0"), (dict(x=GRID[:-1]), "increasing"),
+    (dict(x=GRID[:2], y=np.ones((4, 2))), "three points")])
 def test_refusals_are_one_line(change, text):
     arguments = dict(x=GRID, y=curves(0), L=SIDES, error=0.01, critical=1.0) | change
     with pytest.raises(ValueError, match=text) as caught: cr.data_collapse(**arguments)

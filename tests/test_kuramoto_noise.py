@@ -156,7 +156,8 @@ def test_the_plan_lists_noisy_steps():
 
 @pytest.mark.parametrize("change, words", [
     (dict(curves=np.full((3, 9), np.nan)), "curves"), (dict(error=np.zeros((3, 9))), "error"), (dict(sizes=[16, 16, 16]), "sizes"),
-    (dict(etas=np.zeros(9)), "etas"), (dict(etas=np.linspace(1, 0, 9)), "etas"), (dict(error=np.ones((2, 9))), "error")])
+    (dict(etas=np.zeros(9)), "etas"), (dict(etas=np.linspace(1, 0, 9)), "etas"), (dict(etas=np.ones((3, 9))), "etas"),
+    (dict(error=np.ones((2, 9))), "error")])
 def test_a_collapse_of_nothing_is_refused(change, words):
     good = dict(etas=np.linspace(0, 1, 9), curves=np.tile(np.linspace(1, 2, 9), (3, 1)), sizes=[16, 32, 64], error=np.ones((3, 9)))
     assert np.isfinite(ku.collapse(**good)).all()
