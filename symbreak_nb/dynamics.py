@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +21,11 @@ from .symmetries import delta
 __all__ = ['MODEL', 'PROFILES', 'INPUTS', 'GAIN', 'THRESHOLDS', 'CLAIMS', 'ACTIVATIONS', 'KINDS', 'LAYERS', 'PACE', 'MARGINS',
            'FORCES', 'NOISY', 'GROUPS', 'allowed', 'broken_distance', 'half_time', 'two_neurons', 'descend_two',
            'Activation', 'layer_sizes', 'layer_views', 'outputs', 'loss_and_gradient', 'Task', 'task', 'mirrors',
-           'distances', 'Held', 'advance', 'train', 'directly', 'setting', 'finite_runs', 'plateau_ends',
-           'fast_windows', 'breaking_points', 'plot_run', 'inside', 'coincidence', 'exchange_test', 'definitions',
-           'select', 'leading_share', 'chain_time', 'slopes', 'chain_outputs', 'embed', 'fit_chain',
-           'numerical_hessian', 'symmetric_projector', 'kicked', 'noisy_growth', 'symmetric_pairs', 'dose_response',
-           'grouped', 'separation', 'plan_units']
+           'distances', 'advance', 'train', 'directly', 'setting', 'finite_runs', 'plateau_ends', 'fast_windows',
+           'breaking_points', 'plot_run', 'inside', 'coincidence', 'exchange_test', 'definitions', 'select',
+           'leading_share', 'chain_time', 'slopes', 'chain_outputs', 'embed', 'fit_chain', 'numerical_hessian',
+           'symmetric_projector', 'kicked', 'noisy_growth', 'symmetric_pairs', 'dose_response', 'grouped', 'separation',
+           'plan_units']
 
 # %% ../nbs/41_dynamics.ipynb #0caa8173
 MODEL = dict(width=64, samples=300, tests=500)
@@ -261,19 +260,6 @@ def distances(first: torch.Tensor,     # first layer, (R, inputs, neurons)
     mirror = (first @ mirrors(w.shape[1], str(w.device)).to(w.dtype)).square().sum(1)
     return torch.stack([swap, modulo, flip, mirror], 1)
 
-# %% ../nbs/41_dynamics.ipynb #e50f01a0
-class Held(str):
-    "A digest that carries the array it is the digest of."
-    array: np.ndarray
-
-    @classmethod
-    def of(cls, array: np.ndarray) -> Held:
-        "Wrap an array."
-        array = np.ascontiguousarray(array)
-        held = cls(hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()[:16])
-        held.array = array
-        return held
-
 # %% ../nbs/41_dynamics.ipynb #5773cbf1
 def _batch(data: Task, rng: np.random.Generator, batch: int, jitter: float) -> tuple[torch.Tensor, torch.Tensor]:
     "All rows, or a minibatch of each replica; inputs with Gaussian noise if asked for."
@@ -299,7 +285,7 @@ def _noisy(data: Task, seeds: Sequence[int], std: float) -> Task:
     return data._replace(y=data.y + std*torch.as_tensor(noise, dtype=data.y.dtype, device=data.y.device))
 
 # %% ../nbs/41_dynamics.ipynb #77d4ed8b
-def advance(weights: Held,            # where all replicas stand, (R, P)
+def advance(weights: np.ndarray,      # where all replicas stand, (R, P)
             seeds: list[int],         # one a replica
             start: int,               # steps already taken
             steps: int,               # to take
@@ -315,7 +301,7 @@ def advance(weights: Held,            # where all replicas stand, (R, P)
     data = task(tuple(seeds), **setting)
     if label_noise: data = _noisy(data, seeds, label_noise)
     sizes = layer_sizes(setting["width"], setting["layers"])
-    flat, rng = torch.tensor(weights.array, device=data.x.device), np.random.default_rng([*seeds, start])
+    flat, rng = torch.tensor(weights, device=data.x.device), np.random.default_rng([*seeds, start])
     layers, activation, records = layer_views(flat, sizes), setting["activation"], []
     for t in range(steps):
         if t % every == 0: records.append(_record(layers, data, activation))
@@ -339,7 +325,7 @@ def train(unit: Callable,              # `run.unit`, or a function (function, **
     weights = task(tuple(seeds), **settings).start.cpu().numpy() if start is None else start
     parts = []
     for t in range(0, steps, chunk):
-        now = dict(weights=Held.of(weights), seeds=list(seeds), start=t, steps=min(chunk, steps - t))
+        now = dict(weights=weights, seeds=list(seeds), start=t, steps=min(chunk, steps - t))
         parts.append(unit(advance, **now, **how))
         weights = parts[-1]["weights"]
     found = {k: np.concatenate([part[k] for part in parts]) for k in _RECORDED}

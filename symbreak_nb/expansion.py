@@ -8,22 +8,19 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from joblib.externals.loky import get_reusable_executor
 from torch import nn
 from torch.nn import functional as F
 
 from . import data
 from symbreak_nb.run import (
-    COLORS, Check, Claim, ParameterError, between, each, import_torchvision, one_of, paired, unit_key,
+    COLORS, Check, Claim, ParameterError, between, each, import_torchvision, one_of, paired, usable_cores,
 )
 
 import_torchvision()
@@ -38,9 +35,9 @@ __all__ = ['NINE', 'FIVE', 'ALWAYS', 'ABLATION', 'SMALL', 'PROFILES', 'POSITIVE'
            'PATTERNS', 'STEMS', 'MODELS', 'NORMALISE', 'ARMS', 'SCHEDULES', 'AT_HAND', 'CLEAR', 'ExpandPixels',
            'expand_features', 'small_resnet', 'build', 'allowed', 'plot_pixels', 'border', 'bilinear', 'nearest',
            'untouched', 'constant', 'zeros', 'Arm', 'images', 'moments', 'prepare', 'augmented', 'batches', 'optimiser',
-           'Trainer', 'train_one', 'train', 'train_all', 'cores', 'resolve', 'settings', 'grids', 'with_sources',
-           'collect', 'fieller', 'smallest', 'correlation', 'binomial', 'plot_curves', 'gains', 'plot_bars',
-           'plot_gains', 'plot_controls', 'step_cost', 'plan_units']
+           'Trainer', 'train_one', 'train_all', 'cores', 'resolve', 'settings', 'grids', 'with_sources', 'collect',
+           'fieller', 'smallest', 'correlation', 'binomial', 'plot_curves', 'gains', 'plot_bars', 'plot_gains',
+           'plot_controls', 'step_cost', 'plan_units']
 
 # %% ../nbs/12_expansion.ipynb #30d0e818
 NINE = ["cifar10", "cifar100", "imagenet_r", "imagenet_100", "kmnist", "fashion_mnist", "eurosat", "fgvc_aircraft",
@@ -495,46 +492,22 @@ def train_one(dataset: str,                # name of a data set
     return history | dict(seconds=time.perf_counter() - clock, n_train=len(y), n_test=len(y_test), epochs=epochs*longer)
 
 # %% ../nbs/12_expansion.ipynb #ca5ac808
-_ahead: dict = {}  # trainings that other processes have begun, by their arguments
-
-
-def train(**arguments) -> dict:
-    "`train_one`, or its result if another process has begun it already."
-    future = _ahead.pop(_key(arguments), None)
-    if future is None: return train_one(**arguments)
-    try: return future.result()
-    except (BrokenExecutor, CancelledError): return train_one(**arguments)
-
-
 def _key(arguments: Mapping) -> str: return json.dumps(arguments, sort_keys=True)
 
 # %% ../nbs/12_expansion.ipynb #d6f3d602
 def train_all(run,                      # a Run
-              grid: Sequence[Mapping],  # arguments of `train`, one dict a training
-              jobs: int = 1,            # trainings at the same time, each on one thread
+              grid: Sequence[Mapping],  # arguments of `train_one`, one dict a training
+              jobs: int = 1,            # trainings at the same time, each in a process on one thread
               desc: str = "training",   # for the progress line
               ) -> list[dict]:          # results in the order of the grid
     "Train what the run has not stored yet, several at a time, and return everything."
-    missing = [kw for kw in grid if not (run.out_dir/"units"/f"{unit_key(train, kw)}.npz").exists()]
-    if min(jobs, len(missing)) < 2: return run.units(train, grid, desc)
-    pool = get_reusable_executor(max_workers=jobs, initializer=_start_worker, timeout=30)
-    _ahead.update({_key(kw): pool.submit(train_one, **kw) for kw in missing})
-    try: return run.units(train, grid, desc)
-    finally:
-        for future in _ahead.values(): future.cancel()
-        _ahead.clear()
-
-
-def _start_worker() -> None:
-    import_torchvision()
-    torch.set_num_threads(1)
+    return run.units(train_one, grid, desc, at_once=min(jobs, len(grid)) or 1, processes=True)
 
 
 def cores(device: str = "cpu",  # cpu or cuda
           ) -> int:             # trainings to run at the same time
-    "Number of cores that this process may use, at most eight; one where a GPU does the work."
-    if device == "cuda": return 1
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    "Number of cores that this run may use, at most eight; one where a GPU does the work."
+    return 1 if device == "cuda" else min(8, usable_cores())
 
 # %% ../nbs/12_expansion.ipynb #f15484a8
 AT_HAND = ("cifar10", "fashion_mnist", "kmnist", "dtd", "digits", "textures", "mnist", "photographs")

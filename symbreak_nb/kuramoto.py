@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -1008,26 +1007,15 @@ def train_network(seed: int,                 # of the weights, of the images and
     return dict(losses=torch.stack(losses).double().cpu().numpy()) | _adam_state(optimizer, net)
 
 # %% ../nbs/30_kuramoto.ipynb #4c7f0c3c
-_CARRIED: dict = {}  # digest -> state that a unit of training starts from
-
-
-def _carry(state: Mapping[str, np.ndarray]) -> str:
-    "Keep a state for the next unit under a digest of its content."
-    digest = hashlib.sha256(b"".join(k.encode() + np.ascontiguousarray(state[k]).tobytes() for k in sorted(state)))
-    digest = digest.hexdigest()[:16]
-    _CARRIED[digest] = dict(state)
-    return digest
-
-
 def train_piece(seed: int,    # see `train_network`
                 arm: str,     # one of ARMS
                 start: int,   # steps made already
                 stop: int,    # steps to reach
-                carried: str, # digest of the state at `start`, empty at 0
+                state: Mapping[str, np.ndarray] | None,  # what the piece before returned, None at 0
                 **setting,    # keywords of `train_network`
                 ) -> dict:    # what `train_network` returns
     "One piece of the training of a network."
-    return train_network(seed, arm, updates=stop, start=start, state=_CARRIED[carried] if carried else None, **setting)
+    return train_network(seed, arm, updates=stop, start=start, state=state, **setting)
 
 # %% ../nbs/30_kuramoto.ipynb #eea34c61
 def train(run,               # gives `units`, which stores every piece
@@ -1040,13 +1028,13 @@ def train(run,               # gives `units`, which stores every piece
           ) -> dict:         # arm -> list with losses (updates,) and weights.NAME of every seed
     "Train all arms of all seeds in pieces that a killed run need not repeat."
     jobs = [dict(seed=seed, arm=arm) for seed in seeds for arm in arms]  # neighbours share their images
-    carried, losses = [""]*len(jobs), []
+    states, losses = [None]*len(jobs), []
     for start in range(0, updates, chunk):
         stop = min(start + chunk, updates)
-        grid = [job | dict(start=start, stop=stop, carried=c, **setting) for job, c in zip(jobs, carried, strict=True)]
+        grid = [job | dict(start=start, stop=stop, state=s, **setting) for job, s in zip(jobs, states, strict=True)]
         found = run.units(train_piece, grid, f"{len(jobs)} networks, to step {stop} of {updates}", at_once)
         losses.append([piece.pop("losses") for piece in found])
-        carried = [_carry(piece) for piece in found]
+        states = [run.hold(piece) for piece in found]
     whole = [dict(losses=np.concatenate(parts)) | {k: v for k, v in piece.items() if k.startswith("weights.")}
              for parts, piece in zip(zip(*losses, strict=True), found, strict=True)]
     return {arm: whole[i::len(arms)] for i, arm in enumerate(arms)}
@@ -1213,7 +1201,7 @@ def noisy_outputs(net: KuramotoNet,        # a network
     return {k: torch.cat([part[k] for part in parts]).view(len(eta), n).cpu().numpy() for k in parts[0]}
 
 
-def noise_scan(carried: str,               # digest of the weights, from `_carry`
+def noise_scan(weights: Mapping[str, np.ndarray],  # see `network`
                arm: str,                   # one of ARMS
                size: int,                  # side L of the images
                etas: list[float],          # strengths of the noise
@@ -1226,7 +1214,7 @@ def noise_scan(carried: str,               # digest of the weights, from `_carry
                **architecture,             # keywords of `KuramotoNet`
                ) -> dict:                  # density, shapes per 1000 pixels (images,), and `noisy_outputs`
     "All noises and images of one network and one size."
-    net = network(_CARRIED[carried], arm, device, noise_convention=noise_convention, **architecture)
+    net = network(weights, arm, device, noise_convention=noise_convention, **architecture)
     drawn = (cells, cell, [seed, 3]) if cell else (images, size, [seed, size])
     count = np.bincount(random_shapes(*drawn)["image"], minlength=drawn[0])
     pairs = tiled_images(cells, cell, size, seed, device) if cell else shapes(*drawn, device=device)
@@ -1431,7 +1419,7 @@ def with_bias(scans: Sequence[Sequence[Mapping]],  # as in `rmse_curves`
     return [[change(u, bias - b) for u in sizes] for sizes, b in zip(scans, given, strict=True)]
 
 # %% ../nbs/30_kuramoto.ipynb #5b69bce5
-def background_scan(carried: str,        # digest of the weights, from `_carry`
+def background_scan(weights: Mapping[str, np.ndarray],  # see `network`
                     size: int,           # side L
                     etas: list[float],   # strengths of the noise
                     samples: int,        # images a noise
@@ -1441,7 +1429,7 @@ def background_scan(carried: str,        # digest of the weights, from `_carry`
                     **architecture,      # keywords of `KuramotoNet`
                     ) -> dict:           # overlap and walls, (etas, samples)
     "A uniform image under noise."
-    net = network(_CARRIED[carried], "z2", device, **architecture)
+    net = network(weights, "z2", device, **architecture)
     image = torch.full((samples, 1, size, size), -0.5, device=device)
     found = noisy_outputs(net, image, image, etas, _stream(seed, size, steps_run, device=device), steps_run)
     return {k: found[k] for k in ("overlap", "walls")}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import math
 import time
 import warnings
@@ -28,7 +27,7 @@ from .run import COLORS, Claim, ParameterError, between, one_of
 __all__ = ['PROFILES', 'ACCURACY_ORDER', 'RD_ORDER', 'CLAIMS', 'NETS', 'NET_COLORS', 'NOISE', 'SCALES', 'METHODS', 'LEVELS',
            'check_components', 'build_net', 'load_images', 'train_replicas', 'seeds_of', 'gather', 'accuracy_curve',
            'plot_accuracy', 'order_relations', 'percentiles', 'check_points', 'pairwise_wasserstein', 'umap_start',
-           'umap_embed', 'Density', 'smoothed_density', 'pairs_of', 'bootstrap_mean', 'hold', 'embedded_distances',
+           'umap_embed', 'Density', 'smoothed_density', 'pairs_of', 'bootstrap_mean', 'embedded_distances',
            'shared_weights', 'mean_tau', 'bootstrap_tau', 'plot_densities', 'Slot', 'read_chain', 'transform_hidden',
            'weights_vector', 'restore', 'null_ensembles', 'null_ratios', 'plot_ratios', 'Stack', 'stack_models',
            'match', 'replica_distance', 'aligned_distances', 'noisy_copies', 'disagreement', 'apart_in_class',
@@ -379,25 +378,13 @@ def bootstrap_mean(matrices: np.ndarray,   # distances of the same replicas, (S,
     return (chosen*sums).sum(1)/(times.sum(1)**2 - (times**2).sum(1))
 
 # %% ../nbs/13_rd_metric.ipynb #cf38a430
-_POINTS: dict[str, np.ndarray] = {}
-
-
-def hold(points: np.ndarray,  # (R, P)
-         ) -> str:            # digest by which units find them
-    "Keep vectors for units of work, which are named by what they depend on."
-    kept = np.ascontiguousarray(points)
-    digest = hashlib.sha256(str((kept.shape, kept.dtype)).encode() + kept.tobytes()).hexdigest()[:20]
-    _POINTS[digest] = kept
-    return digest
-
-
-def embedded_distances(points: str,        # digest from `hold`, groups of replicas one after another
+def embedded_distances(points: np.ndarray, # (groups*R, P), groups of replicas one after another
                        groups: int,        # of equal size
                        n_components: int,  # of UMAP
                        umap_seed: int,     # of UMAP
                        ) -> dict:          # distances within each group, (groups, R, R)
     "One UMAP fit to all groups, then the Wasserstein distances of the pairs within each."
-    found = umap_embed(_POINTS[points], n_components, umap_seed)
+    found = umap_embed(points, n_components, umap_seed)
     return dict(distances=np.stack([pairwise_wasserstein(part) for part in np.split(found, groups)]))
 
 
@@ -866,8 +853,8 @@ def _umap_distance(models: Sequence[nn.Module], n_components: int, seed: int) ->
     return pairwise_wasserstein(umap_embed(np.stack(vectors), n_components, seed))
 
 # %% ../nbs/13_rd_metric.ipynb #677e62b5
-def aligned_distances(points: str,      # digest of the weights, (R, P)
-                      buffers: str,     # digest of the running statistics, (R, B)
+def aligned_distances(points: np.ndarray,   # weights, (R, P)
+                      buffers: np.ndarray,  # running statistics, (R, B)
                       net: str,         # a row of NETS
                       shape: list,      # of an image
                       classes: int,     # outputs
@@ -877,7 +864,7 @@ def aligned_distances(points: str,      # digest of the weights, (R, P)
                       ) -> dict:        # distances, (R, R)
     "Distances between stored replicas."
     build = functools.partial(build_net, net, tuple(shape), classes, widths)
-    models = [restore(build(), w, b) for w, b in zip(_POINTS[points], _POINTS[buffers], strict=True)]
+    models = [restore(build(), w, b) for w, b in zip(points, buffers, strict=True)]
     with _one_thread(device): return dict(distances=replica_distance(models, method, device=device))
 
 # %% ../nbs/13_rd_metric.ipynb #631f63a6
@@ -912,7 +899,7 @@ def apart_in_class(predicted: np.ndarray,  # classes, (R, images)
     return np.stack([(predicted != one).mean(1) for one in predicted])
 
 # %% ../nbs/13_rd_metric.ipynb #c317fda3
-def function_test(points: str,        # digest of trained weights, (R, P), of the simple network
+def function_test(points: np.ndarray, # trained weights, (R, P), of the simple network
                   test: dict,         # arguments of `load_images`
                   net: dict,          # arguments of `build_net`
                   bases: int,         # networks that are copied, the first ones
@@ -923,7 +910,7 @@ def function_test(points: str,        # digest of trained weights, (R, P), of th
     "Disagreement and distances between networks and their noisy, permuted copies."
     x = load_images(**test)[2]
     groups = [[one, *noisy_copies(one, seed=1000*seed + 10*r)] for r, one in
-              enumerate(restore(build_net(**net), w) for w in _POINTS[points][:bases])]
+              enumerate(restore(build_net(**net), w) for w in points[:bases])]
     found = dict(disagreement=np.stack([disagreement(g, x)[0, 1:] for g in groups]))
     with _one_thread(device):
         for method in METHODS[:4]:

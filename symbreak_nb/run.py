@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import contextvars
+import copy
+import functools
 import hashlib
 import importlib
-import inspect
 import io
 import json
 import math
 import os
 import random
 import re
+import reprlib
+import shutil
 import subprocess
 import sys
 import tempfile
-import textwrap
 import threading
 import time
 import types
+import uuid
+import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, is_dataclass
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -33,11 +39,15 @@ from typing import Any
 
 import numpy as np
 
+from . import fingerprint
+from .fingerprint import Memo, Unhashable
+
 # %% auto #0
-__all__ = ['VERDICTS', 'COLORS', 'PROFILE_NAMES', 'RunError', 'ParameterError', 'Check', 'between', 'one_of', 'each',
-           'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds', 'write_atomic', 'pack', 'unpack',
-           'code_fingerprint', 'unit_key', 'style', 'import_torchvision', 'versions', 'commit', 'injected_names',
-           'seed_everything', 'Parameters', 'Ledger', 'UnitStore', 'Artefacts', 'Findings', 'Run']
+__all__ = ['VERDICTS', 'LIMIT', 'IDENTITIES', 'COLORS', 'PROFILE_NAMES', 'RunError', 'ParameterError', 'Check', 'between',
+           'one_of', 'each', 'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds', 'write_atomic', 'pack',
+           'read_npz', 'unpack', 'code_fingerprint', 'Handle', 'unit_key', 'note_input', 'style', 'import_torchvision',
+           'versions', 'environment', 'commit', 'injected_names', 'seed_everything', 'Parameters', 'resolve_parameters',
+           'Ledger', 'UnitStore', 'usable_cores', 'Artefacts', 'Findings', 'is_running', 'read_json', 'Run']
 
 # %% ../nbs/00_run.ipynb #9dd2f4f5
 class RunError(Exception):
@@ -54,9 +64,17 @@ class ParameterError(RunError, ValueError):
                  value: Any,    # the value that was given
                  allowed: str,  # what would be accepted, in words
                  ):
-        super().__init__(f"{name} = {value!r}: allowed is {allowed}")
+        super().__init__(f"{name} = {_shown(value)}: allowed is {allowed}")
 
     def __reduce__(self): return RunError, (str(self),)
+
+
+def _shown(value: Any) -> str:
+    "A value as a message shows it: whole if it is short."
+    brief = reprlib.Repr()
+    brief.maxstring, brief.maxother, brief.maxlong = 80, 80, 40
+    try: return " ".join(brief.repr(value).split())
+    except ValueError: return f"{type(value).__name__} of too many digits"
 
 # %% ../nbs/00_run.ipynb #78e0703e
 @dataclass(frozen=True)
@@ -218,6 +236,9 @@ def _umask() -> int:
     return mask
 
 # %% ../nbs/00_run.ipynb #8da03d1f
+LIMIT = 2**30  # bytes that a stored file may hold when it is unpacked
+
+
 def _digest(arrays: Mapping[str, np.ndarray], meta: str) -> str:
     h = hashlib.sha256(meta.encode())
     for name in sorted(arrays):
@@ -238,76 +259,75 @@ def pack(values: Mapping[str, Any],      # name -> array, number or string
          ) -> bytes:                     # content of an .npz file
     "Arrays, notes and a digest of both as the bytes of an .npz file."
     arrays, text = {k: _as_array(k, v) for k, v in values.items()}, json.dumps(meta or {}, sort_keys=True)
+    if (total := sum(a.nbytes for a in arrays.values())) > LIMIT:
+        raise RunError(f"{total:,} bytes in {', '.join(arrays)}: a stored file holds at most {LIMIT:,}")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, __meta__=np.array(text), __digest__=np.array(_digest(arrays, text)), **arrays)
     return buffer.getvalue()
+
+# %% ../nbs/00_run.ipynb #5b1d07aa
+def read_npz(path: str | Path,     # an .npz file
+             limit: int = LIMIT,   # bytes that it may unpack to
+             ) -> dict[str, np.ndarray]:
+    "Arrays of an .npz file, without pickle; ValueError, before any is read, if declared sizes are false or large."
+    with zipfile.ZipFile(path) as archive:
+        total = sum(entry.file_size for entry in archive.infolist())
+        if total > limit: raise ValueError(f"it would unpack to {total:,} bytes, allowed are {limit:,}")
+        return {entry.filename.removesuffix(".npy"): _read_array(archive, entry) for entry in archive.infolist()}
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(entry) as file:
+        shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        declared = file.tell() + math.prod(shape)*dtype.itemsize
+    if dtype.hasobject or declared != entry.file_size: raise ValueError(f"{entry.filename} is not what it declares")
+    with archive.open(entry) as file: return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def unpack(path: str | Path,                 # file written from `pack`
            ) -> tuple[dict[str, Any], dict]: # values (0-d arrays as Python scalars) and notes
     "Read what `pack` made; ValueError if the file is truncated, altered or of another kind."
     try:
-        with np.load(path, allow_pickle=False) as file: arrays = {k: file[k] for k in file.files}
+        arrays = read_npz(path)
         text, digest = str(arrays.pop("__meta__")), str(arrays.pop("__digest__"))
     except FileNotFoundError: raise
-    except Exception as error: raise ValueError(f"unreadable ({type(error).__name__})") from None
+    except OSError as error: raise ValueError(f"unreadable ({error.strerror or type(error).__name__})") from None
+    except Exception as error: raise ValueError(f"unreadable ({' '.join(str(error).split())[:80]})") from None
     if _digest(arrays, text) != digest: raise ValueError("its content does not match its digest")
     return {k: v.item() if v.ndim == 0 else v for k, v in arrays.items()}, json.loads(text)
 
 # %% ../nbs/00_run.ipynb #f35c0858
-def _source_tree(obj: Any) -> ast.AST | None:
-    try: tree = ast.parse(textwrap.dedent(inspect.getsource(obj)))
-    except (OSError, TypeError, SyntaxError): return None
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and len(body) > 1 and isinstance(body[0], ast.Expr) \
-                and isinstance(body[0].value, ast.Constant): del body[0]
-    return tree
-
-
-def _reached(tree: ast.AST, scope: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    "Global objects that a piece of source names, directly or as an attribute of a module; its own variables are not."
-    own = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - own
-    found = [(name, scope[name]) for name in sorted(names) if name in scope]
-    modules = [(n.value.id, n.attr) for n in ast.walk(tree)
-               if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
-               and isinstance(scope.get(n.value.id), types.ModuleType)]
-    return found + [(f"{m}.{a}", getattr(scope[m], a, None)) for m, a in modules]
-
-
-def _is_ours(obj: Any, root: str) -> bool: return str(getattr(obj, "__module__", None)).split(".")[0] == root
-
-
-def _describe(name: str, obj: Any, root: str, seen: dict[str, str]) -> None:
-    "Collect a line for an object and, if it is of the package `root`, for all that it reaches."
-    if callable(obj) and _is_ours(obj, root):
-        obj = inspect.unwrap(obj)
-        key = f"{obj.__module__}.{getattr(obj, '__qualname__', name)}"
-        if key in seen: return
-        tree = _source_tree(obj)
-        seen[key] = ast.dump(tree) if tree else repr(getattr(getattr(obj, "__code__", None), "co_code", key))
-        scope = getattr(obj, "__globals__", None) or vars(sys.modules[obj.__module__])
-        for inner, value in (_reached(tree, scope) if tree else []): _describe(inner, value, root, seen)
-    elif isinstance(obj, Mapping):
-        for k, v in obj.items(): _describe(f"{name}[{k!r}]", v, root, seen)
-    elif isinstance(obj, (list, tuple)):
-        for i, v in enumerate(obj): _describe(f"{name}[{i}]", v, root, seen)
-    elif is_dataclass(obj) and _is_ours(type(obj), root): _describe(name, vars(obj), root, seen)
-    elif isinstance(obj, (int, float, complex, str, bytes, bool)) and not name.startswith("__"): seen[name] = repr(obj)
-
-
 def code_fingerprint(function: Callable,  # a function of a module or of a notebook
                      ) -> str:            # 16 hexadecimal digits
-    "Digest of a function's code and of the code and constants of its package that it reaches."
-    seen: dict[str, str] = {}
-    _describe(function.__name__, function, function.__module__.split(".")[0], seen)
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:16]
+    "Digest of a function's code and of the code and constants that it reaches; RunError names what cannot be told."
+    try: return fingerprint.code_fingerprint(function)
+    except Unhashable as error: raise RunError(f"results of this function cannot be stored: {error}") from None
 
 # %% ../nbs/00_run.ipynb #b0182bef
+@dataclass(frozen=True)
+class Handle:
+    "Stands for a large input of a unit: known by its content, and kept in the folder of the run."
+    digest: str                                           # of the content
+    path: Path = field(compare=False)                     # file in the run's folder
+    value: Any = field(default=None, compare=False, repr=False)  # the content, in the process that held it
+
+    def __reduce__(self): return Handle, (self.digest, self.path)
+
+    def load(self) -> Any:
+        "A copy of the array, or of the dict of arrays, that is held; RunError if its file is gone or damaged."
+        if self.value is not None: return copy.deepcopy(self.value)
+        try: found, notes = unpack(self.path)
+        except (OSError, ValueError) as error: raise RunError(f"held input {self.path}: {error}; run again") from None
+        if notes.get("held") != self.digest: raise RunError(f"held input {self.path} is another one; run again")
+        return found if notes["mapping"] else found["array"]
+
+
 def _plain(value: Any) -> Any:
     "What json cannot store by itself, as plain Python."
+    if isinstance(value, Handle): return dict(held=value.digest)
     if isinstance(value, np.ndarray): return value.tolist()
     if isinstance(value, np.generic): return value.item()
     if isinstance(value, Path): return str(value)
@@ -315,13 +335,44 @@ def _plain(value: Any) -> Any:
 
 
 def unit_key(function: Callable,         # what computes the unit
-             arguments: Mapping,         # its keyword arguments, JSON-able
+             arguments: Mapping,         # its keyword arguments: JSON-able, or handles
              code: str | None = None,    # its `code_fingerprint`, where the caller has it already
              ) -> str:                   # file-name-safe key
     "Name under which a unit is stored: function, then a digest of arguments and code."
     parts = [function.__name__, arguments, code or code_fingerprint(function)]
     text = json.dumps(parts, sort_keys=True, default=_plain)
     return f"{function.__name__}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+
+# %% ../nbs/00_run.ipynb #9c44aa10
+IDENTITIES: dict[str, Callable[[str], str]] = {}  # kind of input -> function that gives the digest of a name now
+_inputs: contextvars.ContextVar[dict | None] = contextvars.ContextVar("inputs", default=None)
+
+
+def note_input(kind: str,      # a key of IDENTITIES
+               name: str,      # what was read
+               digest: str,    # of its content
+               ) -> None:
+    "Say that the unit that runs now has read something; without a unit nothing happens."
+    found = _inputs.get()
+    if found is not None: found[f"{kind}:{name}"] = digest
+
+
+def _unchanged(inputs: Mapping[str, str]) -> bool:
+    "Whether everything that a unit has read is still the same."
+    for name, digest in inputs.items():
+        kind, _, rest = name.partition(":")
+        try: now = IDENTITIES[kind](rest)
+        except (KeyError, RunError): return False
+        if now != digest: return False
+    return True
+
+
+def _compute(function: Callable, arguments: Mapping) -> tuple[Mapping, dict[str, str], float]:
+    "Result of a unit, what it has read, and its seconds; runs in any thread or process."
+    token, clock = _inputs.set({}), time.perf_counter()
+    try: result = function(**{k: v.load() if isinstance(v, Handle) else v for k, v in arguments.items()})
+    finally: inputs = _inputs.get(); _inputs.reset(token)
+    return result, inputs, time.perf_counter() - clock
 
 # %% ../nbs/00_run.ipynb #50746fc4
 COLORS = dict(raw="#0072B2", expanded="#D55E00", reference="#000000", exact="#000000", green="#009E73",
@@ -339,7 +390,7 @@ def style() -> None:
 
 # %% ../nbs/00_run.ipynb #4e6509eb
 _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_libraries: list = []  # torch drops a registration when its library object is collected
+_libraries = Memo()  # torch drops a registration when its library object is collected
 
 
 def import_torchvision():
@@ -352,20 +403,38 @@ def import_torchvision():
     library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, operator): library.define(operator + _NMS)
-    _libraries.append(library)
+    _libraries["torchvision"] = library
     return importlib.import_module("torchvision")
 
 # %% ../nbs/00_run.ipynb #e19632fc
-_PACKAGES = ("symbreak-nb", "torch", "torchvision", "numpy", "scipy", "matplotlib", "numba", "scikit-learn")
+_COMPUTING = ("torch", "numpy", "scipy", "numba", "scikit-learn", "umap-learn", "pot")  # their versions are compared
+_PACKAGES = ("symbreak-nb", "torchvision", "matplotlib", *_COMPUTING)
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError): found[name] = metadata.version(name)
+    return found
 
 
 def versions() -> dict[str, str]:  # package -> version, and python's own
     "Versions of Python and of the packages that a number may depend on."
-    found = {"python": sys.version.split()[0]}
-    for name in _PACKAGES:
-        try: found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError: continue
-    return found
+    return dict(_versions())
+
+
+def environment(device: str = "cpu",  # cpu or cuda
+                ) -> dict:            # versions; device, with the name of a GPU; processor, what torch uses of it
+    "What a unit is computed with."
+    import torch
+    kind = f"cuda {torch.cuda.get_device_name()}" if device == "cuda" else "cpu"
+    return dict(versions=versions(), device=kind, processor=torch.backends.cpu.get_cpu_capability())
+
+
+def _compared(made: Mapping) -> tuple:
+    "The part of an environment that two units must share to stand for each other."
+    return made.get("device"), *((made.get("versions") or {}).get(name) for name in _COMPUTING)
 
 
 def commit() -> str:
@@ -411,6 +480,17 @@ class Parameters(types.SimpleNamespace):
     def __getitem__(self, name: str) -> Any: return vars(self)[name]
 
     def as_dict(self) -> dict[str, Any]: return dict(vars(self))
+
+
+def resolve_parameters(profile: str,                   # smoke, quick or paper
+                       profiles: Mapping,              # profile -> parameter -> value
+                       params: Mapping,                # the parameters cell's own; None takes the profile's
+                       allowed: Mapping[str, Check],   # parameter -> check
+                       ) -> dict[str, Any]:
+    "The parameters of a run, each checked: the profile's values, and what the cell or the user set instead."
+    chosen = dict(profiles.get(profile, {})) | {k: v for k, v in params.items() if v is not None}
+    for name, check in allowed.items(): check(name, chosen.get(name))
+    return {k: chosen.get(k) for k in (*params, *chosen)}
 
 # %% ../nbs/00_run.ipynb #e7392db5
 class _Progress:
@@ -471,67 +551,144 @@ def _show(row: Mapping) -> str:
 class UnitStore:
     "Units of work in `out_dir/units`, each computed once and verified whenever it is reused."
     out_dir: Path
+    device: str
+    reuse: str                # same, or any
     counts: dict[str, int]
+    made_with: Counter        # environment as JSON -> units of it in this run
+
+    def hold(self,
+             value: np.ndarray | Mapping[str, np.ndarray],  # a large input of units
+             ) -> Handle:                                   # to be passed to `unit` as an argument
+        "Keep an input in the run's folder; a unit that gets the handle as an argument sees what is held."
+        values = dict(value) if isinstance(value, Mapping) else dict(array=np.asarray(value))
+        notes = dict(mapping=isinstance(value, Mapping))
+        notes["held"] = digest = _digest({k: _as_array(k, v) for k, v in values.items()}, json.dumps(notes))[:20]
+        path = self.out_dir/"held"/f"{digest}.npz"
+        if not path.exists(): self._write(path, pack(values, notes))
+        return Handle(digest, path, values if notes["mapping"] else values["array"])
 
     def unit(self,
-             function: Callable[..., Mapping],  # module-level function of JSON-able keyword arguments
-             **arguments: Any,                  # its arguments, seed included
+             function: Callable[..., Mapping],  # module-level function of keyword arguments
+             **arguments: Any,                  # JSON-able values, handles and arrays, which are held; seed included
              ) -> dict[str, Any]:               # what it returned: arrays, numbers, strings
         "The result of `function(**arguments)`, from the store if it is there and intact."
-        return self._unit(function, code_fingerprint(function), arguments)
-
-    def _unit(self, function: Callable[..., Mapping], code: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        path = self.out_dir/"units"/f"{unit_key(function, arguments, code)}.npz"
-        try: values, _ = unpack(path)
-        except FileNotFoundError: pass
-        except ValueError as error:
-            self._count("damaged")
-            print(f"stored unit {path.name} is damaged: {error}; it is computed again")
-        else:
-            self._count("reused")
-            return values
-        clock = time.perf_counter()
-        result, seconds = function(**arguments), time.perf_counter() - clock
-        notes = dict(function=function.__qualname__, arguments=arguments, seconds=seconds, versions=versions())
-        write_atomic(path, pack(result, json.loads(json.dumps(notes, default=_plain))))
-        self._count("computed")
-        return unpack(path)[0]
-
-    def _count(self, what: str) -> None:
-        with _LOCK: self.counts[what] += 1
+        return self._unit(function, code_fingerprint(function), arguments, self._listed())
 
     def units(self,
               function: Callable[..., Mapping],  # see `unit`
               grid: Iterable[Mapping[str, Any]], # one dict of arguments a unit
               desc: str = "",                    # what is being done, for the progress line
               at_once: int = 1,                  # units side by side; above 1 each has one thread of torch for itself
+              processes: bool = False,           # side by side in processes of their own instead of threads
               ) -> list[dict[str, Any]]:         # results in the order of the grid
         "Results of many units; a run that was killed goes on where it stopped."
         between(1, None, int)("at_once", at_once)
-        grid, before, results, code = list(grid), self.counts["reused"], [], code_fingerprint(function)
+        grid, before, results = list(grid), self.counts["reused"], []
+        code, listed = code_fingerprint(function), self._listed()
         progress = _Progress(len(grid), desc or function.__name__)
-        with _side_by_side(at_once) as each:
-            for found in each(lambda arguments: self._unit(function, code, arguments), grid):
+        with _side_by_side(at_once, processes) as (each, compute):
+            for found in each(lambda arguments: self._unit(function, code, arguments, listed, compute), grid):
                 results.append(found)
                 progress.update(len(results), self.counts["reused"] - before)
         progress.update(len(results), self.counts["reused"] - before, last=True)
         return results
 
+    def _listed(self) -> dict[str, list[Path]]:
+        "Stored units by their keys; under one key there may be units of other versions, devices or data."
+        found: dict[str, list[Path]] = {}
+        for path in sorted((self.out_dir/"units").glob("*.npz")):
+            found.setdefault(path.name.split(".")[0], []).append(path)
+        return found
+
+    def _unit(self, function: Callable, code: str, arguments: Mapping, listed: Mapping,
+              compute: Callable = _compute) -> dict:
+        arguments = {k: self.hold(v) if _is_large(v) else v for k, v in arguments.items()}
+        key, given = unit_key(function, arguments, code), json.loads(json.dumps(arguments, default=_plain))
+        for path in listed.get(key, []):
+            values, notes = self._stored(path, key, given)
+            if notes: return self._count("reused", notes, values)
+        result, inputs, seconds = compute(function, arguments)
+        notes = dict(key=key, function=function.__qualname__, arguments=given, code=code, inputs=inputs,
+                     seconds=seconds, **environment(self.device))
+        kind = hashlib.sha256(json.dumps([_compared(notes), inputs], sort_keys=True).encode()).hexdigest()[:8]
+        path = self.out_dir/"units"/f"{key}.{kind}.npz"
+        self._write(path, pack(result, notes))
+        return self._count("computed", notes, unpack(path)[0])
+
+    def _stored(self, path: Path, key: str, arguments: Mapping) -> tuple[dict, dict]:
+        "A stored unit and its notes, both empty if it is not what is wanted here."
+        try: values, notes = unpack(path)
+        except FileNotFoundError: return {}, {}
+        except ValueError as error: problem = f"is damaged: {error}"
+        else: problem = "" if (notes.get("key"), notes.get("arguments")) == (key, arguments) else "holds another unit"
+        if problem:
+            print(f"stored unit {path.name} {problem}; it is computed again")
+            return self._count("damaged", None, ({}, {}))
+        here = environment(self.device)
+        alike = self.reuse == "any" or _compared(notes) == _compared(here)
+        if alike and _unchanged(notes["inputs"]): return values, notes
+        self._say_once(f"stored units made with {_difference(notes, here)} stay as they are, and are computed anew")
+        return {}, {}
+
+    def _count(self, what: str, notes: Mapping | None, result: Any) -> Any:
+        made = {k: notes[k] for k in ("device", "processor", "versions")} if notes else None
+        with _LOCK:
+            self.counts[what] += 1
+            if made: self.made_with[json.dumps(made, sort_keys=True)] += 1
+        return result
+
+# %% ../nbs/00_run.ipynb #77c10e3b
+def _is_large(value: Any) -> bool:
+    "An array, or a dict of arrays and numbers of NumPy: what the key of a unit names by its digest."
+    if not isinstance(value, Mapping) or not value: return isinstance(value, np.ndarray)
+    return all(isinstance(v, (np.ndarray, np.generic)) for v in value.values())
+
+
+def _difference(there: Mapping, here: Mapping) -> str:
+    "In what a stored unit differs from one that would be made now."
+    if there.get("device") != here["device"]: return f"device {there.get('device')} (here {here['device']})"
+    pairs = [(k, (there.get("versions") or {}).get(k), here["versions"].get(k)) for k in _COMPUTING]
+    return ", ".join(f"{k} {a} (here {b})" for k, a, b in pairs if a != b) or "other data"
+
 
 @contextlib.contextmanager
-def _side_by_side(at_once: int):
-    "A `map` whose calls run in so many threads; what has not begun is dropped when one of them fails."
+def _side_by_side(at_once: int, processes: bool = False):
+    "A `map` whose calls run so many at once, and what computes a unit; what has not begun is dropped when one fails."
     if at_once == 1:
-        yield map
+        yield map, _compute
         return
     import torch
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,))  # products count by thread
     torch.set_num_threads(1)
-    try: yield pool.map
+    try: yield pool.map, functools.partial(_elsewhere, _processes(at_once)) if processes else _compute
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def usable_cores() -> int:
+    "Cores that this run may use: SYMBREAK_CORES where several sections share the machine, or all of this process."
+    given = os.environ.get("SYMBREAK_CORES", "")
+    if given.isdigit() and int(given): return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processes(count: int) -> Executor:
+    from joblib.externals.loky import get_reusable_executor
+    return get_reusable_executor(max_workers=count, initializer=_start_worker, timeout=30)
+
+
+def _start_worker() -> None:
+    import torch
+    torch.set_num_threads(1)
+    with contextlib.suppress(ImportError): import_torchvision()
+
+
+def _elsewhere(pool: Executor, function: Callable, arguments: Mapping) -> tuple:
+    "Compute a unit in another process, or here if that process is killed."
+    try: return pool.submit(_compute, function, arguments).result()
+    except BrokenExecutor: return _compute(function, arguments)
 
 # %% ../nbs/00_run.ipynb #1484eff2
 def _file_name(name: str) -> str:
@@ -542,6 +699,7 @@ def _file_name(name: str) -> str:
 class Artefacts:
     "Figures and the data behind them, in `out_dir/figures` and `out_dir/data`."
     out_dir: Path
+    section: str
     profile: str
     seed: int
     figures: list[dict]
@@ -551,14 +709,19 @@ class Artefacts:
              **arrays: Any,  # what the figure is drawn from
              ) -> None:
         "Store the data behind a figure in data/NAME.npz."
-        write_atomic(self.out_dir/"data"/f"{_file_name(name)}.npz", pack(arrays))
+        notes = dict(data=name, section=self.section, profile=self.profile, seed=self.seed)
+        self._write(self.out_dir/"data"/f"{_file_name(name)}.npz", pack(arrays, notes))
 
     def load(self,
              name: str,             # name given to `save`
              ) -> dict[str, Any]:   # name -> array or scalar
         "Read the data behind a figure back."
         path = self.out_dir/"data"/f"{_file_name(name)}.npz"
-        try: return unpack(path)[0]
+        wanted = dict(data=name, section=self.section, profile=self.profile, seed=self.seed)
+        try:
+            values, notes = unpack(path)
+            if notes == wanted: return values
+            problem = f"{path} holds {_shown(notes)}: run the cell that saves {name!r} again"
         except FileNotFoundError: problem = f"no data {name!r} in {path.parent}: run the cell that saves it first"
         except ValueError as error: problem = f"{path} is damaged: {error}; run the cell that saves it again"
         raise RunError(problem)
@@ -582,7 +745,7 @@ class Artefacts:
         for ending, extra in (("png", {}), ("svg", {"metadata": {"Date": None}})):
             buffer = io.BytesIO()
             fig.savefig(buffer, format=ending, **extra)
-            write_atomic(self.out_dir/"figures"/f"{_file_name(name)}.{ending}", buffer.getvalue())
+            self._write(self.out_dir/"figures"/f"{_file_name(name)}.{ending}", buffer.getvalue())
         entry = dict(name=name, caption=f"{caption} ({note})", exact=exact)
         self.figures = [f for f in self.figures if f["name"] != name] + [entry]
         plt.close(fig)
@@ -623,6 +786,77 @@ class Findings:
         "Name a data source that the results depend on."
         if text not in self.sources: self.sources.append(text)
 
+# %% ../nbs/00_run.ipynb #e2c1d90f
+_folders: dict[Path, tuple] = Memo()  # folders that this process works in: path -> (lock, token)
+_IDENTITY = ("section", "profile", "seed", "device", "params")
+
+
+def _claim(path: Path) -> str:
+    "Lock a folder for this process, and return the token by which it knows the folder again."
+    from filelock import FileLock, Timeout
+    if path not in _folders or not (path/".lock").exists():
+        _folders[path] = FileLock(str(path/".lock")), uuid.uuid4().hex
+    lock, token = _folders[path]
+    try:
+        if not lock.is_locked: lock.acquire(timeout=5)  # a run that was just killed needs a moment to be gone
+    except Timeout: pass
+    except OSError as error: raise RunError(f"cannot lock {path}: {error.strerror or error}") from None
+    if lock.is_locked: return token
+    other = read_json(path/"run.json")
+    raise RunError(f"{path} is in use by process {other.get('pid', '?')} ({_named(other)}, started "
+                   f"{other.get('started', '?')}): wait for it, or name another folder")
+
+
+def is_running(path: Path,  # folder of a section's results
+               ) -> bool:
+    "Whether a run works in a folder now, in this process or another one."
+    from filelock import FileLock, Timeout
+    if not (path/".lock").exists(): return False
+    try: FileLock(str(path/".lock")).acquire(timeout=0).lock.release()
+    except (Timeout, OSError): return True
+    return False
+
+
+def _named(record: Mapping) -> str:
+    return f"{record.get('section', '?')}, {record.get('profile', '?')}, seed {record.get('seed', '?')}"
+
+
+def read_json(path: Path,            # a small file
+              limit: int = 2**24,    # bytes; a larger file is not read
+              ) -> dict:             # empty if it is not there, too large, or not a JSON object
+    "A JSON object, or nothing: for files that another process may be writing or have damaged."
+    try:
+        if path.stat().st_size > limit: return {}
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError): return {}
+    return found if isinstance(found, dict) else {}
+
+# %% ../nbs/00_run.ipynb #a90b7c55
+def _identity(record: Mapping) -> dict:
+    "What a run was asked for: two runs of one identity give the same results."
+    found = json.loads(json.dumps({k: record.get(k) for k in _IDENTITY}, default=_plain))
+    if isinstance(found["params"], dict): found["params"].pop("out_dir", None)
+    return found
+
+
+def _keep_earlier(path: Path, identity: Mapping) -> str:
+    "Move results of another identity aside; the name of the folder they are in now, or nothing."
+    there = read_json(path/"run.json") or read_json(path/"metrics.json")
+    moved = [p for p in sorted(path.glob("[!.]*")) if p.name in _RESULTS or p.suffix == ".ipynb"]
+    if not there or _identity(there) == identity or {p.name for p in moved} <= {"run.json"}: return ""
+    digest = hashlib.sha256(json.dumps(_identity(there), sort_keys=True).encode()).hexdigest()[:6]
+    kept = path/"earlier"/f"{there.get('profile')}-seed{there.get('seed')}-{digest}"
+    try:
+        shutil.rmtree(kept, ignore_errors=True)  # the same run, earlier still
+        kept.mkdir(parents=True)
+        for part in moved: part.rename(kept/part.name)
+    except OSError as error: raise RunError(f"cannot move earlier results to {kept}: {error.strerror}") from None
+    print(f"{path} held results of {_named(there)} with other parameters: they are in {kept.relative_to(path)} now")
+    return str(kept.relative_to(path))
+
+
+_RESULTS = ("metrics.json", "run.json", "figures", "data")
+
 # %% ../nbs/00_run.ipynb #63db8e75
 class Run(UnitStore, Artefacts, Findings):
     "One execution of a section: parameters in, figures, data, metrics and claims out."
@@ -642,14 +876,13 @@ class Run(UnitStore, Artefacts, Findings):
         self._refuse_unknown(params, profiles or {})
         self.section = section
         self.profile = one_of(*PROFILE_NAMES)("profile", os.environ.get("SYMBREAK_PROFILE") or profile)
+        self.reuse = one_of("same", "any")("SYMBREAK_REUSE", os.environ.get("SYMBREAK_REUSE") or "same")
         self.seed = between(0, 2**32 - 1, int)("seed", seed)
-        chosen = dict((profiles or {}).get(self.profile, {})) | {k: v for k, v in params.items() if v is not None}
-        for name, check in (allowed or {}).items(): check(name, chosen.get(name))
-        self.params = Parameters(**{k: chosen.get(k) for k in (*params, *chosen)})
+        self.params = Parameters(**resolve_parameters(self.profile, profiles or {}, params, allowed or {}))
         self.device = _resolve_device(device)
-        self.out_dir = self._open(out_dir)
         self.metrics, self.intervals, self.claims, self.figures, self.sources = {}, {}, Ledger(), [], []
-        self.counts = dict(computed=0, reused=0, damaged=0)
+        self.counts, self.made_with, self._said = dict(computed=0, reused=0, damaged=0), Counter(), set()
+        self.out_dir = self._open(out_dir)
         seed_everything(self.seed)
         style()
 
@@ -667,7 +900,30 @@ class Run(UnitStore, Artefacts, Findings):
         if path.exists() and not path.is_dir(): raise ParameterError("out_dir", str(out_dir), "a folder, not a file")
         write_atomic(path/".writable", "")
         (path/".writable").unlink()
-        return path.resolve()
+        path = path.resolve()
+        self._token = _claim(path)
+        self._earlier = _keep_earlier(path, _identity(self._asked()))
+        self._announce(path, "running")
+        return path
+
+    def _asked(self) -> dict:
+        return dict(section=self.section, profile=self.profile, seed=self.seed, device=self.device,
+                    params=self.params.as_dict())
+
+    def _announce(self, path: Path, status: str) -> None:
+        found = self._asked() | dict(status=status, started=self.started, pid=os.getpid(), token=self._token,
+                                     earlier=self._earlier)
+        write_atomic(path/"run.json", json.dumps(found, indent=1, default=_plain) + "\n")
+
+    def _write(self, path: Path, content: bytes | str) -> None:
+        "Write into the run's folder, unless it was deleted or taken over meanwhile."
+        if read_json(self.out_dir/"run.json").get("token") != self._token:
+            raise RunError(f"{self.out_dir} was deleted or replaced during the run: its units are gone, run again")
+        write_atomic(path, content)
+
+    def _say_once(self, text: str) -> None:
+        with _LOCK: new = text not in self._said; self._said.add(text)
+        if new: print(text)
 
     def __repr__(self) -> str: return f"Run({self.section}: {self.profile} profile, seed {self.seed}, {self.device})"
 
@@ -680,15 +936,16 @@ class Run(UnitStore, Artefacts, Findings):
 
     def record(self) -> dict:
         "What metrics.json holds."
-        seconds = round(time.perf_counter() - self._clock, 3)
-        return dict(section=self.section, profile=self.profile, seed=self.seed, device=self.device,
-                    params=self.params.as_dict(), versions=versions(), commit=commit(),
-                    started=self.started, wall_s=seconds,
-                    metrics=self.metrics, intervals=self.intervals, claims=list(self.claims), figures=self.figures,
-                    units=self.counts, sources=self.sources)
+        made = [json.loads(text) | dict(units=count) for text, count in sorted(self.made_with.items())]
+        return self._asked() | dict(versions=versions(), commit=commit(), started=self.started,
+                                    wall_s=round(time.perf_counter() - self._clock, 3), metrics=self.metrics,
+                                    intervals=self.intervals, claims=list(self.claims), figures=self.figures,
+                                    units=self.counts, made_with=made, sources=self.sources)
 
     def finish(self) -> Ledger:
-        "Write metrics.json and return the ledger of claims."
+        "Write metrics.json, give the folder free, and return the ledger of claims."
         text = json.dumps(self.record(), indent=1, default=_plain, allow_nan=False)
-        write_atomic(self.out_dir/"metrics.json", text + "\n")
+        self._write(self.out_dir/"metrics.json", text + "\n")
+        self._announce(self.out_dir, "done")
+        _folders[self.out_dir][0].release()
         return self.claims

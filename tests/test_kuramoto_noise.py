@@ -13,7 +13,7 @@ SMALL = dict(channels=4, steps=3, step_size=0.25, padding="circular")
 def weights():
     "Digests of untrained networks."
     nets = [ku.KuramotoNet(seed=s, gain=2.0, **SMALL) for s in range(3)]
-    return [ku._carry({f"weights.{k}": v.detach().numpy() for k, v in net.named_parameters()}) for net in nets]
+    return [{f"weights.{k}": v.detach().numpy() for k, v in net.named_parameters()} for net in nets]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_moving_both_images_changes_no_error(seed):
 
 
 def test_the_error_with_another_bias_is_exact(scans, weights):
-    net = ku.network(ku._CARRIED[weights[0]], **SMALL)
+    net = ku.network(weights[0], **SMALL)
     images, target = ku.shapes(len(scans[0][0]["density"]), 32, [0, 32])
     changed = ku.with_bias(scans[:1], 0.2, [net.readout_bias.item()])[0][0]["square"][0]
     net.readout_bias.fill_(0.2)
@@ -63,7 +63,7 @@ def test_the_error_with_another_bias_is_exact(scans, weights):
 def test_when_only_the_bias_is_left_its_sign_orders_the_densities(weights):
     "Noise that wipes the states out: the error is (b + 1/2)^2 + variance - 2 b (share of shape pixels)."
     found = ku.noise_scan(weights[0], "z2", 32, [60.0], 200, seed=5, **SMALL)
-    bias = ku._CARRIED[weights[0]]["weights.readout_bias"][0]
+    bias = weights[0]["weights.readout_bias"][0]
     target = ku.shapes(200, 32, [5, 32])[1]
     slope = np.polyfit((target > 0).double().mean((1, 2, 3)).numpy(), found["square"][0], 1)[0]
     assert np.isclose(slope, -2*bias, atol=0.15*abs(bias) + 0.02)
@@ -137,7 +137,7 @@ def test_uniform_images_keep_their_state_without_noise_and_lose_it_with_much(wei
 
 
 def test_a_killed_scan_goes_on(tmp_path, weights):
-    jobs = [dict(carried=w, arm="z2", size=L, etas=[0.0, 0.5], images=2, seed=0, **SMALL) for w in weights[:2] for L in (16, 24)]
+    jobs = [dict(weights=w, arm="z2", size=L, etas=[0.0, 0.5], images=2, seed=0, **SMALL) for w in weights[:2] for L in (16, 24)]
     first = Run("kuramoto", profile="smoke", out_dir=tmp_path)
     first.units(ku.noise_scan, jobs[:3])
     again = Run("kuramoto", profile="smoke", out_dir=tmp_path)

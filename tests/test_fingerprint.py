@@ -1,0 +1,219 @@
+"A fingerprint changes with any constant or code that a function reaches, by whatever route, and with nothing else."
+import importlib
+import subprocess
+import sys
+import textwrap
+import types
+
+import numpy as np
+import pytest
+from symbreak_nb.fingerprint import Memo, Unhashable, code_fingerprint
+
+MADE = []
+
+
+def load(source: str, name: str | None = None) -> types.ModuleType:
+    "A module made of a text, as if it had been imported."
+    name = name or f"made{len(MADE)}"
+    MADE.append(name)
+    module = types.ModuleType(name)
+    module.np, module.Memo = np, Memo
+    sys.modules[name] = module
+    exec(compile(textwrap.dedent(source), f"{name}.py", "exec"), module.__dict__)
+    return module
+
+
+helper = load("C = 1", "helper_of_fingerprints")
+
+ROUTES = {  # name: (what stands in the module, what the unit computes; after a line break, more of the module)
+    "scalar": ("A = {v}", "A + x"),
+    "array": ("A = np.array([{v}, 2.])", "A + x"),
+    'object_array': ("A = np.array([{v}, 'a'], dtype=object)", 'A'),
+    "list": ("A = [1, [{v}]]", "A"),
+    "set": ("A = {{1, {v}}}", "A"),
+    'frozen': ("A = frozenset(['a', {v}])", 'A'),
+    'dict': ('A = dict(a=dict(b={v}))', "A['a']"),
+    'dict_of_arrays': ("A = {{'k': np.eye(2)*{v}}}", 'A'),
+    'dict_of_sets': ("A = {{'k': {{{v}}}}}", 'A'),
+    "key": ("A = {{{v}: 1}}", "A"),
+    "partial": ("import functools\ndef g(a, b): return a*b\nA = functools.partial(g, {v})", "A(x)"),
+    "partial_kw": ("import functools\ndef g(a, b): return a*b\nA = functools.partial(g, b={v})", "A(x)"),
+    "partial_inner": ("import functools\nC = {v}\ndef g(a, b): return a*b*C\nA = functools.partial(g, 1)", "A(x)"),
+    "helper": ("C = {v}\ndef g(a): return a*C", "g(x)"),
+    "const_in_helper": ("def g(a): return a*{v}", "g(x)"),
+    "lambda": ("A = lambda a: a*{v}", "A(x)"),
+    'lambda_in_dict': ('A = dict(f=lambda a: a*{v})', "A['f'](x)"),
+    "default": ("def g(a, b={v}): return a*b", "g(x)"),
+    "kwdefault": ("def g(a, *, b={v}): return a*b", "g(x)"),
+    "closure": ("def make(c):\n    def g(a): return a*c\n    return g\nA = make({v})", "A(x)"),
+    "class_attr": ("class K:\n    c = {v}\n    def m(self, a): return a*self.c", "K().m(x)"),
+    "method": ("class K:\n    def m(self, a): return a*{v}", "K().m(x)"),
+    "base": ("class B:\n    c = {v}\nclass K(B):\n    def m(self, a): return a*self.c", "K().m(x)"),
+    "property": ("class K:\n    @property\n    def m(self): return {v}", "K().m"),
+    "static": ("class K:\n    @staticmethod\n    def m(a): return a*{v}", "K.m(x)"),
+    "classmethod": ("class K:\n    @classmethod\n    def m(cls, a): return a*{v}", "K.m(x)"),
+    "instance": ("class K:\n    def __init__(self, c): self.c = c\nA = K({v})", "A.c"),
+    'slots': ("class K:\n    __slots__ = ('c',)\n    def __init__(self, c): self.c = c\nA = K({v})", 'A.c'),
+    "bound": ("class K:\n    def __init__(self, c): self.c = c\n    def m(self, a): return a*self.c\nA = K({v}).m", "A(x)"),
+    "dataclass": ("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass D:\n    c: int = 0\nA = D({v})", "A.c"),
+    "dataclass_default": ("from dataclasses import dataclass\n@dataclass\nclass D:\n    c: int = {v}", "D().c"),
+    "factory": (
+        'from dataclasses import dataclass, field\n@dataclass\nclass D:\n    c: list = field(default_factory=lambda: [{v}])',
+        'D().c'),
+    'namedtuple': ("from collections import namedtuple\nP = namedtuple('P', 'a b')\nA = P(1, {v})", 'A.b'),
+    "enum": ("import enum\nclass E(enum.Enum):\n    a = {v}", "E.a.value"),
+    "enum_member": ("import enum\nclass E(enum.Enum):\n    a = {v}\nA = E.a", "A.value"),
+    "decorated": (
+        'import functools\ndef deco(k):\n    def wrap(f):\n        @functools.wraps(f)\n        def g(*a): return f(*a)*k\n        return g\n    return wrap\n@deco({v})\ndef g(a): return a',
+        'g(x)'),
+    "cached": ("import functools\n@functools.lru_cache\ndef g(a): return a*{v}", "g(x)"),
+    "cached2": ("import functools\nC = {v}\n@functools.cache\ndef g(a): return a*C", "g(x)"),
+    "vectorize": ("A = np.vectorize(lambda a: a*{v})", "A(x)"),
+    "comprehension": ("C = {v}", "[C*i for i in range(3)]"),
+    "shadow": ("i = {v}", "[i for i in range(3)] + [i]"),
+    "inner_function": ("C = {v}", "(lambda: (lambda: C)())()"),
+    'import_inside': (
+        'import helper_of_fingerprints\nhelper_of_fingerprints.C = {v}',
+        "__import__('helper_of_fingerprints') and inner(x)\ndef inner(x):\n    from helper_of_fingerprints import C\n    return C"),
+    "import_as": (
+        'import helper_of_fingerprints\nhelper_of_fingerprints.C = {v}',
+        'inner(x)\ndef inner(x):\n    import helper_of_fingerprints as h\n    return h.C'),
+    "module_attr": ("import helper_of_fingerprints as h\nh.C = {v}", "h.C*x"),
+    'module_passed': ('import helper_of_fingerprints as h\nh.C = {v}', "getattr(h, 'C')*x"),
+    'module_in_dict': ('import helper_of_fingerprints as h\nh.C = {v}\nA = dict(h=h)', "A['h'].C"),
+    "singledispatch": ("import functools\n@functools.singledispatch\ndef g(a): return 0\n@g.register\ndef _(a: int): return a*{v}", "g(x)"),
+    "complexes": ("A = {v}j", "A"),
+    'bytes': ("A = b'{v}'", 'A'),
+    "slice": ("A = slice(0, {v})", "A"),
+    "range": ("A = range({v})", "A"),
+    "function_attr": ("def g(a): return a*g.c\ng.c = {v}", "g(x)"),
+    "deque": ("import collections\nA = collections.deque([{v}])", "A"),
+    "counter": ("import collections\nA = collections.Counter(a={v})", "A"),
+    "defaultdict": ("import collections\nA = collections.defaultdict(list, a={v})", "A"),
+    "fraction": ("from fractions import Fraction\nA = Fraction(1, {v} + 7)", "A"),
+    'path': ("from pathlib import Path\nA = Path('/x/{v}')", 'A'),
+    'regex': ("import re\nA = re.compile('a{v}')", 'A'),
+    "namespace": ("import types\nA = types.SimpleNamespace(c={v})", "A.c"),
+    'proxy': ('import types\nA = types.MappingProxyType(dict(c={v}))', "A['c']"),
+    'dtype': ("A = np.dtype('f{v}')", 'A'),
+    "scalar_np": ("A = np.float64({v})", "A"),
+    "datetime": ("import datetime\nA = datetime.timedelta({v})", "A"),
+    "itemgetter": ("import operator\nA = operator.itemgetter({v})", "A"),
+    "poly": ("A = np.polynomial.Polynomial([1, {v}])", "A(x)"),
+    "dict_subclass": ("class M(dict):\n    pass\nA = M(c={v})", "A"),
+    "list_subclass_attr": ("class M(list):\n    pass\nA = M()\nA.c = {v}", "A.c"),
+    'getattr_class': ("class K:\n    c = {v}\nA = {{'k': K}}", "A['k'].c"),
+    "metaclass": ("class M(type):\n    c = {v}\nclass K(metaclass=M): pass", "K.c"),
+    "nested_class": ("class K:\n    class I:\n        c = {v}", "K.I.c"),
+    "cachedprop": ("import functools\nclass K:\n    @functools.cached_property\n    def c(self): return {v}\nA = K()", "A.c"),
+    "set_of_tuples": ("A = {{(1, {v}), (2, 3)}}", "A"),
+    "rng": ("A = np.random.default_rng({v})", "A"),
+    "assertless": ("", "x*{v}"),
+    'string_choice': ("A = 'mode{v}'", 'A'),
+    "starred": ("A = dict(a={v})", "dict(**A)"),
+    "global_stmt": ("C = {v}\ndef g():\n    global C\n    return C", "g()"),
+    "try_except": ("C = {v}\ndef g():\n    try: return 1/0\n    except ZeroDivisionError: return C", "g()"),
+    "generator": ("C = {v}\ndef g():\n    yield C", "list(g())"),
+    "default_array": ("def g(a, b=np.array([{v}])): return b", "g(x)"),
+    "wrapped_partialmethod": (
+        'import functools\nclass K:\n    def m(self, a): return a\n    n = functools.partialmethod(m, {v})',
+        'K().n()'),
+    "walrus": ("C = {v}", "(y := C)"),
+}
+
+
+def unit(setup: str, body: str, value: int):
+    body, _, extra = body.partition("\n")
+    return load(setup.format(v=value) + f"\ndef unit(x, seed=0):\n    return {body.format(v=value)}\n{extra}\n").unit
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_constant_changes_it(route):
+    one, other, again = (code_fingerprint(unit(*ROUTES[route], v)) for v in (4, 8, 4))
+    assert one == again != other
+
+
+SAME = {
+    "locals and comments": (
+        "def unit(x):\n    total = 0\n    for k in range(3): total += k*x\n    return [total for a in (1, 2)]",
+        "def unit(x):\n    'A word.'\n    # a comment\n    s = 0\n\n    for j in range(3): s += j*x  # here\n    return [s for b in (1, 2)]"),  # noqa: E501
+    "closures and classes": (
+        "def unit(x):\n    a, b = 1, 2\n    def f(t): return a - b + t\n    class K:\n        'doc'\n        z = 3\n        def m(self): return b\n    return f(x), K",  # noqa: E501
+        "def unit(x):\n    y, b = 1, 2\n    def f(t):\n        'doc'\n        return y - b + t\n    class K:\n        z = 3\n        # c\n        def m(self): return b\n    return f(x), K",  # noqa: E501
+        "def unit(x):\n    z, y = 1, 2\n    def f(t): return z - y + t\n    class K:\n        z = 3\n        def m(self): return y\n    return f(x), K"),  # noqa: E501
+    "one object or two": ("A = (1, 2, [3])\nB = A\ndef unit(): return A, B", "A = (1, 2, [3])\nB = (1, 2, [3])\ndef unit(): return A, B"),
+    "names that it does not reach": ("def unit(i): return [i for i in range(3)]", "i = 7\nrange_ = 3\ndef unit(i): return [i for i in range(3)]"),  # noqa: E501
+    "what a memo holds": ("M = Memo()\ndef unit(): return M", "M = Memo(a=1)\ndef unit(): return M"),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_what_changes_no_result_does_not_change_it(kind):
+    assert len({code_fingerprint(load(source).unit) for source in SAME[kind]}) == 1
+
+
+DIFFERENT = [
+    "def unit(a, b): return a - b",
+    "def unit(b, a): return a - b",
+    "def unit(a, b): return b - a",
+    "def unit(a, b): return -0.0",
+    "def unit(a, b):\n    def f(): return a - b\n    return f()",
+    "def unit(a, b):\n    def f(): return b - a\n    return f()",
+    "def unit(a, b):\n    try: a\n    finally: return b",
+    "def unit(a, b):\n    return a < b",
+    "def unit(a, b):\n    return a <= b",
+    "def unit(a, b): return 0.0",
+    "def unit(a, b): return 0",
+    "def unit(a, b): return a in {1, 2}",
+    "def unit(a, b): return a in {1, 3}",
+]
+
+
+def test_what_is_computed_does(): assert len({code_fingerprint(load(source).unit) for source in DIFFERENT}) == len(DIFFERENT)
+
+
+@pytest.mark.parametrize("source, words", [
+    ("A = (i for i in range(3))\ndef unit(): return A", "A is a builtins.generator"),
+    ("A = dict(k=[open('/dev/null')])\ndef unit(): return A", "A['k'][0]"),
+    ("def g(): return eval('A')\ndef unit(): return g()", "g calls eval()")])
+def test_what_cannot_be_told_is_named(source, words):
+    with pytest.raises(Unhashable) as caught: code_fingerprint(load(source).unit)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_loops_of_references_end():
+    loop = load("A = []\nA.append(A)\nB = {'a': A}\ndef unit(): return A, B, unit")
+    assert code_fingerprint(loop.unit) == code_fingerprint(loop.unit)
+
+
+UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance kicked grouped", qcd="fit",
+             capacity="train_width train_factors train_students train_attention train_six train_layers",
+             expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
+             kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
+             landscape="count_levels symmetry_defect walk_landscape", symmetries="prove reduced_training lazy_solution factorise",
+             rd_metric="train_replicas accuracy_curve embedded_distances aligned_distances function_test")
+ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
+SHOW = """
+import importlib
+from symbreak_nb.fingerprint import code_fingerprint
+for section, name in {all}: print(section, name, code_fingerprint(getattr(importlib.import_module("symbreak_nb." + section), name)))
+"""
+
+
+def test_every_unit_of_every_section_has_one_that_no_process_changes():
+    shown = [subprocess.run([sys.executable, "-c", SHOW.format(all=ALL)], env=dict(PYTHONHASHSEED=str(k)), capture_output=True, text=True)
+             for k in (1, 2)]
+    assert shown[0].stdout == shown[1].stdout and len(set(shown[0].stdout.splitlines())) == len(ALL), shown[0].stderr[-2000:]
+
+
+@pytest.mark.parametrize("section, name, module, constant", [
+    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "replicas", "OPTIMIZERS"),
+    ("rd_metric", "train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
+def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
+    function, home = (getattr(importlib.import_module(f"symbreak_nb.{section}"), name), importlib.import_module(f"symbreak_nb.{module}"))
+    before, value = code_fingerprint(function), getattr(home, constant)
+    changed = type(value)((*value, 0)) if isinstance(value, (list, tuple)) else {**value, "new": 1} if isinstance(value, dict) else value*2
+    monkeypatch.setattr(home, constant, changed)
+    assert code_fingerprint(function) != before
+    monkeypatch.undo()
+    assert code_fingerprint(function) == before
