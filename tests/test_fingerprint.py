@@ -64,7 +64,7 @@ ROUTES = {  # name: (what stands in the module, what the unit computes; after a 
     "enum": ("import enum\nclass E(enum.Enum):\n    a = {v}", "E.a.value"),
     "enum_member": ("import enum\nclass E(enum.Enum):\n    a = {v}\nA = E.a", "A.value"),
     "decorated": (
-        'import functools\ndef deco(k):\n    def wrap(f):\n        @functools.wraps(f)\n        def g(*a): return f(*a)*k\n        return g\n    return wrap\n@deco({v})\ndef g(a): return a',
+        'import functools\ndef deco(k):\n    def wrap(f):\n        @functools.wraps(f)\n        def g(*a): return f(*a)*k\n        return g\n    return wrap\n@deco({v})\ndef g(a): return a',  # noqa: E501
         'g(x)'),
     "cached": ("import functools\n@functools.lru_cache\ndef g(a): return a*{v}", "g(x)"),
     "cached2": ("import functools\nC = {v}\n@functools.cache\ndef g(a): return a*C", "g(x)"),

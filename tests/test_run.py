@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from symbreak_nb import run as run_module
-from symbreak_nb.run import Claim, ParameterError, Run, RunError, between, each, pack, paired, unpack, verdict, write_atomic
+from symbreak_nb.run import Claim, Handle, ParameterError, Run, RunError, between, each, pack, paired, unpack, verdict, write_atomic
 
 TABLE = {"smoke": dict(size=2), "quick": dict(size=3), "paper": dict(size=4)}
 
@@ -221,3 +221,187 @@ def test_import_is_cheap():
     code = "import sys, symbreak_nb, symbreak_nb.run, symbreak_nb.ising, symbreak_nb.report; print(*sorted(m for m in sys.modules))"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     assert not loaded & {"torch", "torchvision", "numba", "matplotlib", "sklearn", "pandas", "papermill", "scipy"}
+
+
+def _adds(weights, state=None): return {"y": weights.sum() + (state["a"].sum() if state else 0)}
+
+
+def test_a_held_input_is_known_by_its_content_and_never_changed_by_a_unit(tmp_path):
+    run, weights = start(tmp_path), np.arange(5.)
+    held = run.hold(weights)
+    assert held == run.hold(weights.copy()) != run.hold(weights + 1) and len(list((tmp_path/"held").iterdir())) == 2
+    assert run.unit(_adds, weights=held)["y"] == run.unit(_adds, weights=weights)["y"] == 10
+    assert run.counts["computed"] == 1 and run.unit(_adds, weights=weights, state=dict(a=weights))["y"] == 20
+
+    held.load()[:] = 0
+    assert held.load().sum() == 10 and Handle(held.digest, held.path).load().sum() == 10
+    write_atomic(held.path, run.hold(weights + 1).path.read_bytes())
+    with pytest.raises(RunError, match="is another one"): Handle(held.digest, held.path).load()
+    held.path.unlink()
+    with pytest.raises(RunError, match="run again"): Handle(held.digest, held.path).load()
+
+
+def _reads(name):
+    run_module.note_input("memory", name, run_module.IDENTITIES["memory"](name))
+    return {"y": 1}
+
+
+def test_a_unit_is_computed_again_where_its_data_changed_and_both_are_kept(tmp_path, monkeypatch):
+    content = dict(a="one")
+    monkeypatch.setitem(run_module.IDENTITIES, "memory", lambda name: content[name])
+    counts = []
+    for content["a"] in ("one", "one", "two", "one"):
+        run = start(tmp_path)
+        run.unit(_reads, name="a")
+        counts.append(run.counts["computed"])
+    assert counts == [1, 0, 1, 0] and len(list((tmp_path/"units").iterdir())) == 2
+    content["a"], run = "three", start(tmp_path)
+    run.units(_reads, [dict(name="a")], at_once=2)
+    assert run.counts["computed"] == 1
+
+
+@pytest.mark.parametrize("other", [dict(torch="1.0"), dict(numpy="0.9"), dict(scipy="0.1")])
+def test_a_unit_of_other_versions_is_computed_anew_unless_told(tmp_path, monkeypatch, capsys, other):
+    real = run_module.environment
+    monkeypatch.setattr(run_module, "environment", lambda device="cpu": real() | dict(versions=real()["versions"] | other))
+    start(tmp_path).unit(_square, x=3, seed=0)
+    monkeypatch.setattr(run_module, "environment", real)
+    monkeypatch.setenv("SYMBREAK_REUSE", "any")
+    run = start(tmp_path)
+    run.unit(_square, x=3, seed=0)
+    run.unit(_square, x=4, seed=0)
+    run.finish()
+    made = json.loads((tmp_path/"metrics.json").read_text())["made_with"]
+    (name, version), = other.items()
+    assert run.counts == dict(computed=1, reused=1, damaged=0) and sorted(m["units"] for m in made) == [1, 1]
+    assert version in [m["versions"][name] for m in made] and all(m["device"] == "cpu" for m in made)
+    monkeypatch.delenv("SYMBREAK_REUSE")
+    run = start(tmp_path)
+    run.unit(_square, x=3, seed=0)
+    assert run.counts["computed"] == 1 and f"{name} {version} (here" in capsys.readouterr().out
+    monkeypatch.setenv("SYMBREAK_REUSE", "yes")
+    with pytest.raises(ParameterError, match="SYMBREAK_REUSE"): start(tmp_path)
+
+
+def test_a_unit_of_another_device_is_computed_anew(tmp_path, monkeypatch):
+    real = run_module.environment
+    monkeypatch.setattr(run_module, "environment", lambda device="cpu": real() | dict(device="cuda Some GPU"))
+    start(tmp_path).unit(_square, x=3, seed=0)
+    monkeypatch.setattr(run_module, "environment", real)
+    run = start(tmp_path)
+    run.unit(_square, x=3, seed=0)
+    assert run.counts["computed"] == 1
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_a_unit_under_another_name_is_not_taken_for_it(tmp_path, capsys, how):
+    run = start(tmp_path)
+    one, two = (run.unit(_square, x=x, seed=0) for x in (3, 4))
+    assert one["y"][0] != two["y"][0]
+    paths = {json.dumps(unpack(p)[1]["arguments"]["x"]): p for p in (tmp_path/"units").iterdir()}
+    content = paths["3"].read_bytes()
+    paths["4"].unlink()
+    paths["4"].write_bytes(content) if how == "copy" else os.link(paths["3"], paths["4"])
+    again = start(tmp_path)
+    assert again.unit(_square, x=4, seed=0)["y"][0] == 16 and "holds another unit" in capsys.readouterr().out
+    assert again.counts == dict(computed=1, reused=0, damaged=1) and again.unit(_square, x=3, seed=0)["y"][0] == 9
+
+
+def test_data_of_a_figure_under_another_name_is_refused(tmp_path):
+    run = start(tmp_path)
+    run.save("one", x=1)
+    run.save("two", x=2)
+    (tmp_path/"data"/"two.npz").write_bytes((tmp_path/"data"/"one.npz").read_bytes())
+    with pytest.raises(RunError, match="saves 'two' again"): run.load("two")
+    assert run.load("one")["x"] == 1
+
+
+def test_a_bomb_is_refused_before_it_is_read(tmp_path):
+    import zipfile
+    tracer = "import resource, sys; from symbreak_nb.run import unpack\ntry: unpack(sys.argv[1])\nexcept ValueError as e: print(e)\n" \
+             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)"
+    with zipfile.ZipFile(tmp_path/"bomb.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        with file.open("x.npy", "w", force_zip64=True) as member:
+            for _ in range(1300): member.write(bytes(2**20))
+    assert (tmp_path/"bomb.npz").stat().st_size < 2e6
+    done = subprocess.run([sys.executable, "-c", tracer, tmp_path/"bomb.npz"], capture_output=True, text=True)
+    said, megabytes = done.stdout.splitlines()
+    assert "would unpack to" in said and int(megabytes) < 300
+
+
+def test_a_header_that_promises_more_than_the_file_has_is_refused(tmp_path):
+    import zipfile
+    header = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999,), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path/"a.npz", "w") as file: file.writestr("x.npy", header + bytes(80))
+    with pytest.raises(ValueError, match="not what it declares"): unpack(tmp_path/"a.npz")
+
+
+HOLDER = """
+import sys, time
+from symbreak_nb.run import Run
+run = Run("demo", profile="smoke", device="cpu", seed=7, out_dir=sys.argv[1], params=dict(size=None), profiles=dict(smoke=dict(size=2)))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_folder_that_another_process_works_in_is_refused_and_free_after_its_death(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n" and run_module.is_running(tmp_path)
+    with pytest.raises(RunError, match=rf"in use by process {process.pid} \(demo, smoke, seed 7") as caught: start(tmp_path)
+    assert "\n" not in str(caught.value) and json.loads((tmp_path/"run.json").read_text())["seed"] == 7
+    process.kill()
+    process.wait()
+    assert not run_module.is_running(tmp_path) and start(tmp_path).seed == 3
+
+
+def test_results_of_other_parameters_are_kept(tmp_path, capsys):
+    def finished(**knobs):
+        run = start(tmp_path, **knobs)
+        run.unit(_square, x=3, seed=0)
+        run.save("curve", x=run.params.size)
+        run.metric("size", run.params.size)
+        run.finish()
+        return run
+    finished()
+    write_atomic(tmp_path/"demo.ipynb", "{}")
+    assert finished(size=5).counts["reused"] == 1 and "held results of demo, smoke, seed 3" in capsys.readouterr().out
+    (kept,) = (tmp_path/"earlier").iterdir()
+    assert json.loads((kept/"metrics.json").read_text())["metrics"]["size"] == 2 and (kept/"demo.ipynb").exists()
+    assert unpack(kept/"data"/"curve.npz")[0]["x"] == 2 and json.loads((tmp_path/"metrics.json").read_text())["metrics"]["size"] == 5
+    finished()
+    finished(size=5)
+    assert len(list((tmp_path/"earlier").iterdir())) == 2 and capsys.readouterr().out.count("are in earlier/") == 2
+    finished(size=5)
+    assert "earlier" not in capsys.readouterr().out
+
+
+def test_a_folder_that_is_deleted_during_a_run_ends_it(tmp_path):
+    import shutil
+    run = start(tmp_path/"out")
+    run.unit(_square, x=3, seed=0)
+    shutil.rmtree(tmp_path/"out")
+    for act in (lambda: run.unit(_square, x=4, seed=0), run.finish, lambda: run.save("a", x=1)):
+        with pytest.raises(RunError, match="deleted or replaced during the run"): act()
+    assert not (tmp_path/"out").exists()
+
+
+SHARED = """
+import sys
+sys.path.insert(0, {folder!r})
+from symbreak_nb.run import Run
+from layer import network
+def unit(x): return dict(y=network(x))
+run = Run("demo", profile="smoke", device="cpu", out_dir={folder!r} + "/out", params=dict(size=None), profiles=dict(smoke=dict(size=2)))
+print(run.units(unit, [dict(x=1.0), dict(x=2.0)])[1]["y"], run.counts["computed"])
+"""
+
+
+def test_an_edit_of_a_module_that_a_notebook_imports_counts(tmp_path):
+    "The unit stands in `__main__`, as in a notebook; what it calls stands in a module."
+    def once(rate):
+        write_atomic(tmp_path/"layer.py", f"def network(x): return step(x)\ndef step(x): return x*{rate}\n")
+        done = subprocess.run([sys.executable, "-c", SHARED.format(folder=str(tmp_path))], capture_output=True, text=True,
+                              env=os.environ | dict(PYTHONDONTWRITEBYTECODE="1"))
+        return done.stdout.split()[-2:]
+    assert [once(1), once(1), once(3)] == [["2.0", "2"], ["2.0", "0"], ["6.0", "2"]]
