@@ -34,8 +34,8 @@ from typing import Any
 import numpy as np
 
 # %% auto #0
-__all__ = ['VERDICTS', 'COLORS', 'PROFILE_NAMES', 'RunError', 'ParameterError', 'Check', 'between', 'one_of', 'each',
-           'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds', 'write_atomic', 'pack', 'unpack',
+__all__ = ['VERDICTS', 'COLORS', 'PROFILE_NAMES', 'RunError', 'ParameterError', 'MissingPackage', 'need', 'Check', 'between',
+           'one_of', 'each', 'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds', 'write_atomic', 'pack', 'unpack',
            'code_fingerprint', 'unit_key', 'style', 'import_torchvision', 'versions', 'commit', 'injected_names',
            'seed_everything', 'Parameters', 'Ledger', 'UnitStore', 'Artefacts', 'Findings', 'Run']
 
@@ -57,6 +57,22 @@ class ParameterError(RunError, ValueError):
         super().__init__(f"{name} = {value!r}: allowed is {allowed}")
 
     def __reduce__(self): return RunError, (str(self),)
+
+# %% ../nbs/00_run.ipynb #d7f57288
+class MissingPackage(RunError, ImportError):
+    "A package of an extra that is not installed."
+
+
+def need(module: str,             # as in an import statement, submodules too
+         extra: str,              # the extra of this package that brings it
+         purpose: str = "this",   # what cannot go on without it, the first word of the message
+         ) -> types.ModuleType:   # the module
+    "Import a module of an extra; MissingPackage says which extra to install."
+    top = module.split(".")[0]
+    try: return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != top: raise
+    raise MissingPackage(f"{purpose} needs {top}: pip install 'symbreak-nb[{extra}]'")
 
 # %% ../nbs/00_run.ipynb #78e0703e
 @dataclass(frozen=True)
@@ -342,9 +358,10 @@ _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _libraries: list = []  # torch drops a registration when its library object is collected
 
 
-def import_torchvision():
+def import_torchvision(purpose: str = "this",   # what cannot go on without it
+                       ) -> types.ModuleType:
     "Return the torchvision package, registering the two missing operators first where torch is CPU-only."
-    try: return importlib.import_module("torchvision")
+    try: return need("torchvision", "data", purpose)
     except RuntimeError as error:
         if "torchvision::" not in str(error): raise
     import torch
