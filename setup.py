@@ -18,6 +18,13 @@ def tree(folder: str, package: str, endings: tuple) -> tuple[dict, dict]:
     return names, {name: [f"*{e}" for e in endings] for name in names}
 
 
+def extras() -> dict[str, list[str]]:
+    "Requirements of each extra: `all` is what the sections can use, `dev` adds the tools that check them."
+    found = {k.removesuffix("_requirements"): v.split() for k, v in cfg.items() if k.endswith("_requirements")}
+    found["all"] = sorted({need for name in found if name not in ("dev", "pretrained") for need in found[name]})
+    return found | dict(dev=found["dev"] + found["all"])
+
+
 notebooks, notebook_files = tree("nbs", "symbreak_nb.notebooks", (".ipynb",))
 reference, reference_files = tree("reference", "symbreak_nb.reference", (".json",))
 setup(
@@ -26,10 +33,11 @@ setup(
     long_description=(ROOT/"README.md").read_text(encoding="utf-8"), long_description_content_type="text/markdown",
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "pretrained")},
+    extras_require=extras(),
     packages=["symbreak_nb", *notebooks, *reference], package_dir={**notebooks, **reference},
     package_data={"symbreak_nb": ["templates/*"], **notebook_files, **reference_files},
     entry_points={"console_scripts": cfg["console_scripts"].split()}, zip_safe=False,
-    classifiers=["Programming Language :: Python :: 3", "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    classifiers=[*(f"Programming Language :: Python :: {v}" for v in ("3", "3.11", "3.12", "3.13")),
+                 "Topic :: Scientific/Engineering :: Artificial Intelligence",
                  "Intended Audience :: Science/Research"],
 )

@@ -28,7 +28,7 @@ from typing import Any
 import click
 
 from .report import PAPERS, duration, nice, read_metrics, write_report
-from .run import PROFILE_NAMES, VERDICTS, RunError, write_atomic
+from .run import PROFILE_NAMES, VERDICTS, MissingPackage, RunError, need, write_atomic
 
 # %% auto #0
 __all__ = ['H200_PEAK', 'H200_UTILISATION', 'Notebook', 'read_notebook', 'notebook_folder', 'find_sections', 'choose',
@@ -193,7 +193,7 @@ def kernel_class(environment: Mapping[str, str],  # see `kernel_environment`
                  started: list,                   # every kernel manager that is made is appended
                  ) -> type:
     "A kernel manager for this interpreter, whatever kernels are registered."
-    from ipykernel.kernelspec import get_kernel_dict
+    get_kernel_dict = need("ipykernel.kernelspec", "notebooks", "figures").get_kernel_dict
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
@@ -252,9 +252,9 @@ def describe_failure(error: Exception,  # raised by papermill
 def engine(every: float = 5.0,   # seconds between two writes of a notebook that runs
            ) -> str:             # name under which papermill knows it
     "Papermill's own engine, writing by the clock and at the end instead of twice a cell."
-    from papermill.engines import NBClientEngine, papermill_engines
+    engines = need("papermill.engines", "notebooks", "figures")
 
-    class Seldom(NBClientEngine):
+    class Seldom(engines.NBClientEngine):
         "An engine whose manager skips the writes that come too soon."
 
         @classmethod
@@ -269,7 +269,7 @@ def engine(every: float = 5.0,   # seconds between two writes of a notebook that
             try: super().execute_managed_notebook(nb_man, *args, **kwargs)
             finally: nb_man.save = write
 
-    papermill_engines.register("symbreak", Seldom)
+    engines.papermill_engines.register("symbreak", Seldom)
     return "symbreak"
 
 # %% ../nbs/91_cli.ipynb #03ad1333
@@ -278,7 +278,7 @@ def execute(job: Job,              # section and folder; its fields are filled i
             manager: type,         # see `kernel_class`
             ) -> Job:
     "Execute one section's notebook with papermill; whatever happens in it ends here."
-    import papermill
+    papermill = need("papermill", "notebooks", "figures")
     papermill.log.logger.setLevel("CRITICAL")
     clock, final = time.perf_counter(), job.folder/f"{job.folder.name}.ipynb"
     partial = job.folder/f".{final.stem}.running.ipynb"
@@ -463,11 +463,13 @@ def planned_units(section: Notebook,    # whose module is asked
                   ) -> list[dict] | str:  # units, or why there are none
     "The work of a section at a profile, as its module lists it."
     try: module = importlib.import_module(f"symbreak_nb.{section.name}")
+    except MissingPackage as error: return str(error)
     except ModuleNotFoundError as error: return f"has no module {error.name}"
     if not hasattr(module, "plan_units"): return "does not list its work (no plan_units)"
     parameters = plan_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
     unknown = dict(count=1, flops=math.nan, memory_bytes=math.nan, step=None)
     try: return [unknown | dict(unit) for unit in module.plan_units(parameters, device)]
+    except MissingPackage as error: return str(error)
     except RunError: raise
     except Exception as error: wrong = f"{type(error).__name__}: {error}"
     raise RunError(f"section {section.name} cannot be planned: {wrong}")
@@ -574,6 +576,7 @@ def figures(names: tuple, profile: str | None, seed: int | None, device: str | N
     chosen = choose(names, find_sections(notebooks))
     common = dict(profile=profile, seed=seed, device=device)
     parameters = read_parameters(pairs, chosen) | {k: v for k, v in common.items() if v is not None}
+    need("papermill", "notebooks", "figures")
     work = [Job(section, _prepare(out, section.name)) for section in chosen]
     manager = kernel_class(kernel_environment(min(jobs, len(work)), profile), kernels := [])
     with progress(work) as show: run_all(work, parameters, manager, kernels, jobs, show)

