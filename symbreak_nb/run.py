@@ -18,16 +18,12 @@ import math
 import os
 import random
 import re
-import reprlib
 import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 import types
 import uuid
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
@@ -40,104 +36,17 @@ from typing import Any
 import numpy as np
 
 from . import fingerprint
+from .checks import Check, ParameterError, RunError, _shown, between, need, one_of
+from .checks import MissingPackage, each  # noqa: F401 - offered here too
+from .files import LIMIT, read_npz  # noqa: F401
+from .files import _LOCK, _as_array, _digest, pack, read_json, unpack, write_atomic
 from .fingerprint import Memo, Unhashable
 
 # %% auto #0
-__all__ = ['VERDICTS', 'LIMIT', 'IDENTITIES', 'COLORS', 'PROFILE_NAMES', 'RunError', 'ParameterError', 'MissingPackage', 'need',
-           'Check', 'between', 'one_of', 'each', 'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds',
-           'write_atomic', 'pack', 'read_npz', 'unpack', 'code_fingerprint', 'Handle', 'unit_key', 'note_input',
-           'style', 'import_torchvision', 'versions', 'environment', 'commit', 'injected_names', 'seed_everything',
-           'Parameters', 'resolve_parameters', 'Ledger', 'UnitStore', 'usable_cores', 'Artefacts', 'Findings',
-           'is_running', 'read_json', 'Run']
-
-# %% ../nbs/00_run.ipynb #9dd2f4f5
-class RunError(Exception):
-    "An error that a user can act on, shown as one line without a traceback."
-
-    def _render_traceback_(self) -> list[str]: return [f"{type(self).__name__}: {self}"]
-
-
-class ParameterError(RunError, ValueError):
-    "A parameter outside what is allowed; nothing was computed and nothing stored was touched."
-
-    def __init__(self,
-                 name: str,     # the parameter, as the parameters cell spells it
-                 value: Any,    # the value that was given
-                 allowed: str,  # what would be accepted, in words
-                 ):
-        super().__init__(f"{name} = {_shown(value)}: allowed is {allowed}")
-
-    def __reduce__(self): return RunError, (str(self),)
-
-
-def _shown(value: Any) -> str:
-    "A value as a message shows it: whole if it is short."
-    brief = reprlib.Repr()
-    brief.maxstring, brief.maxother, brief.maxlong = 80, 80, 40
-    try: return " ".join(brief.repr(value).split())
-    except ValueError: return f"{type(value).__name__} of too many digits"
-
-# %% ../nbs/00_run.ipynb #d7f57288
-class MissingPackage(RunError, ImportError):
-    "A package of an extra that is not installed."
-
-
-def need(module: str,             # as in an import statement, submodules too
-         extra: str,              # the extra of this package that brings it
-         purpose: str = "this",   # what cannot go on without it, the first word of the message
-         ) -> types.ModuleType:   # the module
-    "Import a module of an extra; MissingPackage says which extra to install."
-    top = module.split(".")[0]
-    try: return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != top: raise
-    raise MissingPackage(f"{purpose} needs {top}: pip install 'symbreak-nb[{extra}]'")
-
-# %% ../nbs/00_run.ipynb #78e0703e
-@dataclass(frozen=True)
-class Check:
-    "A condition on one parameter, and the words for it."
-    ok: Callable[[Any], bool]  # true for an allowed value
-    text: str                  # what is allowed, completing 'allowed is ...'
-
-    def __call__(self, name: str, value: Any) -> Any:
-        "Return `value`, or raise a ParameterError that names it."
-        if not self.ok(value): raise ParameterError(name, value, self.text)
-        return value
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    kinds = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
-    return isinstance(value, kinds) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)
-
-# %% ../nbs/00_run.ipynb #5971a33f
-def between(low: float | None,   # smallest allowed value, None for no bound
-            high: float | None,  # largest allowed value, None for no bound
-            kind: type = float,  # int or float; an int is a float, a float is never an int
-            open: bool = False,  # exclude the bounds themselves
-            ) -> Check:
-    "A finite number in a range."
-    lo, hi = (-math.inf if low is None else low), (math.inf if high is None else high)
-    noun = "an integer" if kind is int else "a finite number"
-    if open: words = [f"above {low}"] * (low is not None) + [f"below {high}"] * (high is not None)
-    elif low is not None and high is not None: words = [f"from {low} to {high}"]
-    else: words = [f"of at least {low}"] * (low is not None) + [f"of at most {high}"] * (high is not None)
-    return Check(lambda v: _is_number(v, kind) and (lo < v < hi if open else lo <= v <= hi),
-                 " ".join([noun, " and ".join(words)]).strip())
-
-# %% ../nbs/00_run.ipynb #dbaa73a9
-def one_of(*values: Any,  # the allowed values
-           ) -> Check:
-    "One of a few values; names that are close to a typo are the reader's business, the list is short."
-    return Check(lambda v: any(type(v) is type(a) and v == a for a in values), "one of " + ", ".join(map(repr, values)))
-
-
-def each(check: Check,            # what every element has to satisfy
-         longest: int = 1000,     # most elements
-         ) -> Check:
-    "A non-empty list whose elements all pass `check`."
-    return Check(lambda v: isinstance(v, (list, tuple)) and 0 < len(v) <= longest and all(map(check.ok, v)),
-                 f"a non-empty list, each element {check.text}")
+__all__ = ['VERDICTS', 'IDENTITIES', 'COLORS', 'PROFILE_NAMES', 'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds',
+           'code_fingerprint', 'Handle', 'unit_key', 'note_input', 'style', 'import_torchvision', 'versions',
+           'environment', 'commit', 'injected_names', 'seed_everything', 'Parameters', 'resolve_parameters', 'Ledger',
+           'UnitStore', 'usable_cores', 'Artefacts', 'Findings', 'is_running', 'Run']
 
 # %% ../nbs/00_run.ipynb #e56fcc9f
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -219,102 +128,6 @@ def over_seeds(values: Iterable[float],    # one number a seed; nan and infinity
     if not finite.size: return dict(value=math.nan, interval=(math.nan, math.nan), n=0)
     found = paired(finite, np.zeros(finite.size), confidence)
     return {k: found[k] for k in ("value", "interval", "n")}
-
-# %% ../nbs/00_run.ipynb #ef9b6d37
-def write_atomic(path: str | Path,      # final name; its folder is created
-                 content: bytes | str,  # the whole content
-                 ) -> Path:             # the path written
-    "Write a file whole or not at all; RunError names the file when the disk or the folder refuses."
-    path, temporary = Path(path), None
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
-            temporary = file.name
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary: Path(temporary).unlink(missing_ok=True)
-        if not isinstance(error, OSError): raise
-        raise RunError(f"cannot write {path}: {error.strerror}; what was there is unchanged") from None
-    return path
-
-
-_LOCK = threading.Lock()  # of what all threads of a process share: its mask, the counts of a run
-
-
-def _umask() -> int:
-    with _LOCK:
-        mask = os.umask(0)
-        os.umask(mask)
-    return mask
-
-# %% ../nbs/00_run.ipynb #8da03d1f
-LIMIT = 2**30  # bytes that a stored file may hold when it is unpacked
-
-
-def _digest(arrays: Mapping[str, np.ndarray], meta: str) -> str:
-    h = hashlib.sha256(meta.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        h.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        h.update(array.tobytes())
-    return h.hexdigest()
-
-
-def _as_array(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.hasobject: raise TypeError(f"{name}: {type(value).__name__} cannot be stored without pickle")
-    return array
-
-
-def pack(values: Mapping[str, Any],      # name -> array, number or string
-         meta: Mapping | None = None,    # JSON-able notes kept beside them
-         ) -> bytes:                     # content of an .npz file
-    "Arrays, notes and a digest of both as the bytes of an .npz file."
-    arrays, text = {k: _as_array(k, v) for k, v in values.items()}, json.dumps(meta or {}, sort_keys=True)
-    if (total := sum(a.nbytes for a in arrays.values())) > LIMIT:
-        raise RunError(f"{total:,} bytes in {', '.join(arrays)}: a stored file holds at most {LIMIT:,}")
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, __meta__=np.array(text), __digest__=np.array(_digest(arrays, text)), **arrays)
-    return buffer.getvalue()
-
-# %% ../nbs/00_run.ipynb #5b1d07aa
-def read_npz(path: str | Path,     # an .npz file
-             limit: int = LIMIT,   # bytes that it may unpack to
-             ) -> dict[str, np.ndarray]:
-    "Arrays of an .npz file, without pickle; ValueError, before any is read, if declared sizes are false or large."
-    with zipfile.ZipFile(path) as archive:
-        total = sum(entry.file_size for entry in archive.infolist())
-        if total > limit: raise ValueError(f"it would unpack to {total:,} bytes, allowed are {limit:,}")
-        return {entry.filename.removesuffix(".npy"): _read_array(archive, entry) for entry in archive.infolist()}
-
-
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-
-
-def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(entry) as file:
-        shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-        declared = file.tell() + math.prod(shape)*dtype.itemsize
-    if dtype.hasobject or declared != entry.file_size: raise ValueError(f"{entry.filename} is not what it declares")
-    with archive.open(entry) as file: return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def unpack(path: str | Path,                 # file written from `pack`
-           ) -> tuple[dict[str, Any], dict]: # values (0-d arrays as Python scalars) and notes
-    "Read what `pack` made; ValueError if the file is truncated, altered or of another kind."
-    try:
-        arrays = read_npz(path)
-        text, digest = str(arrays.pop("__meta__")), str(arrays.pop("__digest__"))
-    except FileNotFoundError: raise
-    except OSError as error: raise ValueError(f"unreadable ({error.strerror or type(error).__name__})") from None
-    except Exception as error: raise ValueError(f"unreadable ({' '.join(str(error).split())[:80]})") from None
-    if _digest(arrays, text) != digest: raise ValueError("its content does not match its digest")
-    return {k: v.item() if v.ndim == 0 else v for k, v in arrays.items()}, json.loads(text)
 
 # %% ../nbs/00_run.ipynb #f35c0858
 def code_fingerprint(function: Callable,  # a function of a module or of a notebook
@@ -604,8 +417,8 @@ class UnitStore:
         grid, before, results = list(grid), self.counts["reused"], []
         code, listed = code_fingerprint(function), self._listed()
         progress = _Progress(len(grid), desc or function.__name__)
-        with _side_by_side(at_once, processes) as (each, compute):
-            for found in each(lambda arguments: self._unit(function, code, arguments, listed, compute), grid):
+        with _side_by_side(at_once, processes) as (apply, compute):
+            for found in apply(lambda arguments: self._unit(function, code, arguments, listed, compute), grid):
                 results.append(found)
                 progress.update(len(results), self.counts["reused"] - before)
         progress.update(len(results), self.counts["reused"] - before, last=True)
@@ -837,17 +650,6 @@ def is_running(path: Path,  # folder of a section's results
 
 def _named(record: Mapping) -> str:
     return f"{record.get('section', '?')}, {record.get('profile', '?')}, seed {record.get('seed', '?')}"
-
-
-def read_json(path: Path,            # a small file
-              limit: int = 2**24,    # bytes; a larger file is not read
-              ) -> dict:             # empty if it is not there, too large, or not a JSON object
-    "A JSON object, or nothing: for files that another process may be writing or have damaged."
-    try:
-        if path.stat().st_size > limit: return {}
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError): return {}
-    return found if isinstance(found, dict) else {}
 
 # %% ../nbs/00_run.ipynb #a90b7c55
 def _identity(record: Mapping) -> dict:
