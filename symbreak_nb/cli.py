@@ -35,7 +35,7 @@ __all__ = ['H200_PEAK', 'H200_UTILISATION', 'Notebook', 'read_notebook', 'notebo
            'read_value', 'read_parameters', 'kernel_environment', 'kernel_class', 'Job', 'describe_failure', 'engine',
            'execute', 'interrupt', 'stop', 'run_all', 'Lines', 'Bars', 'progress', 'summary', 'throughput',
            'plan_parameters', 'planned_units', 'check_unit', 'estimate', 'amount', 'plan_table', 'command', 'figures',
-           'report', 'list_sections', 'plan', 'data', 'fetch', 'main']
+           'report', 'list_sections', 'plan', 'data', 'verified', 'fetch', 'main']
 
 # %% ../nbs/91_cli.ipynb #d50a1064
 def _one_line(text: Any) -> str: return " ".join(str(text).split())
@@ -648,13 +648,15 @@ def _device(name: str | None) -> str:
 @command.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--download", is_flag=True, help="Fetch what is missing, verify it and keep it in the cache.")
-def data(names: tuple, download: bool) -> int:
+@click.option("--verify", is_flag=True, help="Compare the files of $SYMBREAK_DATA and the cache with their checksums.")
+def data(names: tuple, download: bool, verify: bool) -> int:
     "Show where each data set would come from."
     from rich.table import Table
     module = importlib.import_module("symbreak_nb.data")
     known = module.sources()
     for name in names:
         if name not in known: raise click.UsageError(f"unknown data set {name!r}{_close(name, known)}")
+    if verify: return verified(module.verify(names or None))
     table, problems = Table("data set", "what it is", "where it would come from", show_lines=True), []
     for name in names or known:
         entry = known[name]
@@ -662,6 +664,14 @@ def data(names: tuple, download: bool) -> int:
         table.add_row(name, entry["about"], source)
     _console().print(table)
     return int(bool(problems))
+
+
+def verified(rows: list[dict],  # of `symbreak_nb.data.verify`
+             ) -> int:          # 1 if a file is wrong
+    "Print one line a file; its problem where it has one."
+    for row in rows: click.echo(f"wrong     {row['problem']}" if row["problem"] else f"verified  {row['file']}")
+    click.echo(f"{len(rows)} files, {sum(bool(row['problem']) for row in rows)} wrong")
+    return int(any(row["problem"] for row in rows))
 
 
 def fetch(module: Any,      # symbreak_nb.data

