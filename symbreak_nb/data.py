@@ -15,7 +15,6 @@ import os
 import re
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -23,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .run import RunError, import_torchvision, need, write_atomic
+from .files import open_npz
+from .run import IDENTITIES, RunError, import_torchvision, need, note_input, write_atomic
 
 # %% auto #0
 __all__ = ['DIGITS', 'FASHION', 'KUZUSHIJI', 'BY_FLAG', 'FGVC_ARCHIVE', 'DATA_SETS', 'SHA256', 'SHIPPED', 'SEARCH', 'DataError',
@@ -174,9 +174,18 @@ def data_dir() -> Path | None:  # None if it is not set
 def local_file(name: str,       # a file of the table SHA256
                ) -> Path | None:  # its path, or None if $SYMBREAK_DATA does not hold it
     "A verified file of $SYMBREAK_DATA; DataError if it is not what it should be."
+    found = _own_file(name)
+    note_input("file", name, SHA256[name] if found else "")
+    return found
+
+
+def _own_file(name: str) -> Path | None:
     own = data_dir()
     if not own or not name or not (own/name).exists(): return None
     return verified(own/name, SHA256[name], "copy it again, or unset SYMBREAK_DATA")
+
+
+IDENTITIES["file"] = lambda name: SHA256[name] if _own_file(name) else ""
 
 
 def verified(path: Path,   # file to check
@@ -192,37 +201,11 @@ def verified(path: Path,   # file to check
     raise DataError(f"{path} is truncated or altered (SHA-256 {found[:12]}, expected {sha256[:12]}): {advice}")
 
 # %% ../nbs/01_data.ipynb #c552181c
-def _open_npz(file: str | Path | io.BufferedIOBase,  # an .npz file, or a seekable stream of one
-              limit: int,                            # most bytes that its arrays may take together
-              ) -> np.lib.npyio.NpzFile:             # reads an array when it is asked for
-    "Open an .npz file after a check of the sizes that it declares; ValueError if they are wrong or too large."
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        total, names = sum(m.file_size for m in members), {m.filename for m in members}
-        if total > limit: raise ValueError(f"its arrays would take {total:,} bytes, the limit is {limit:,}")
-        if len(names) < len(members): raise ValueError("it holds two arrays of one name")
-        for member in members: _check_member(archive, member)
-    if not isinstance(file, (str, Path)): file.seek(0)
-    return np.load(file, allow_pickle=False)
-
-
-def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version not in read or not member.filename.endswith(".npy"):
-            raise ValueError(f"{member.filename} is no array of a known format")
-        shape, _, dtype = read[version](stream)
-        if dtype.hasobject: raise ValueError(f"{member.filename} holds pickled objects")
-        if math.prod(shape)*dtype.itemsize != member.file_size - stream.tell():
-            raise ValueError(f"{member.filename} declares the shape {shape}, which its size does not fit")
-
-
 @contextlib.contextmanager
 def _npz(path: Path, limit: int):
     "An .npz file to read from; whatever is wrong with it is a DataError that names it."
     try:
-        with _open_npz(path, limit) as file: yield file
+        with open_npz(path, limit) as file: yield file
     except DataError: raise
     except Exception as error: raise DataError(f"{path} cannot be read: {_short(error)}") from None
 
@@ -461,7 +444,7 @@ def from_data(which: DataSet,   # its row
     own = data_dir()
     if own and which.folder and (own/which.name).is_dir():
         return *read_folder(own/which.name, split, which.shape[0]), f"folder {which.name} in $SYMBREAK_DATA"
-    path = local_file(which.file)
+    path = _own_file(which.file)
     if path is None: return None
     return *read_npz(path, split, most_bytes(which)), f"{which.file} in $SYMBREAK_DATA"
 
@@ -534,6 +517,7 @@ def load(name: str,                # a data set of the table DATA_SETS
     row(name)
     if split not in ("train", "test"): raise DataError(f"split = {split!r}: allowed is 'train' or 'test'")
     found = _load(name, split, download, os.environ.get("SYMBREAK_DATA"), str(cache_dir()))
+    note_input("data", f"{name}/{split}", identity(name, split, download))
     return found if n is None else found.first(n, seed)
 
 
@@ -557,8 +541,10 @@ def identity(name: str,               # a data set of the table DATA_SETS
              download: bool = False,  # as for `load`
              ) -> str:                # 64 hexadecimal digits
     "SHA-256 of the pixels, classes and names that `load` returns now: what a result was computed from."
-    load(name, split, download=download)  # refuses what is wrong
-    return _identity(name, split, download, os.environ.get("SYMBREAK_DATA"), str(cache_dir()))
+    return _identity(row(name).name, split, download, os.environ.get("SYMBREAK_DATA"), str(cache_dir()))
+
+
+IDENTITIES["data"] = lambda name: identity(*name.split("/"))
 
 
 @functools.lru_cache(maxsize=64)
@@ -574,7 +560,7 @@ def available(name: str,  # a data set
     "Where a data set would come from; DataError if that is a file of $SYMBREAK_DATA that is not what it should be."
     which, own = row(name), data_dir()
     if own and which.folder and (own/name).is_dir(): return f"folder {name} in $SYMBREAK_DATA"
-    if local_file(which.file): return f"{which.file} in $SYMBREAK_DATA"
+    if _own_file(which.file): return f"{which.file} in $SYMBREAK_DATA"
     if which.folder and (cache_dir()/name).is_dir(): return f"folder {name} in the cache"
     if all(find_pack(name, split) for split in ("train", "test")): return "the complete set in the cache"
     return SHIPPED[name].__doc__.split("\n")[0].rstrip(".") if name in SHIPPED else ""

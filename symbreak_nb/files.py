@@ -22,7 +22,7 @@ import numpy as np
 from .checks import RunError
 
 # %% auto #0
-__all__ = ['LIMIT', 'write_atomic', 'pack', 'read_npz', 'unpack', 'read_json']
+__all__ = ['LIMIT', 'write_atomic', 'pack', 'open_npz', 'unpack', 'read_json']
 
 # %% ../nbs/00_files.ipynb #ef9b6d37
 def write_atomic(path: str | Path,      # final name; its folder is created
@@ -87,32 +87,37 @@ def pack(values: Mapping[str, Any],      # name -> array, number or string
     return buffer.getvalue()
 
 # %% ../nbs/00_files.ipynb #5b1d07aa
-def read_npz(path: str | Path,     # an .npz file
-             limit: int = LIMIT,   # bytes that it may unpack to
-             ) -> dict[str, np.ndarray]:
-    "Arrays of an .npz file, without pickle; ValueError, before any is read, if declared sizes are false or large."
-    with zipfile.ZipFile(path) as archive:
-        total = sum(entry.file_size for entry in archive.infolist())
-        if total > limit: raise ValueError(f"it would unpack to {total:,} bytes, allowed are {limit:,}")
-        return {entry.filename.removesuffix(".npy"): _read_array(archive, entry) for entry in archive.infolist()}
+def open_npz(file: str | Path | io.BufferedIOBase,  # an .npz file, or a seekable stream of one
+             limit: int = LIMIT,                    # most bytes that its arrays may take together
+             ) -> np.lib.npyio.NpzFile:             # reads an array when it is asked for
+    "Open an .npz file after a check of the sizes that it declares; ValueError if they are wrong or too large."
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        total, names = sum(m.file_size for m in members), {m.filename for m in members}
+        if total > limit: raise ValueError(f"its arrays would take {total:,} bytes, the limit is {limit:,}")
+        if len(names) < len(members): raise ValueError("it holds two arrays of one name")
+        for member in members: _check_member(archive, member)
+    if not isinstance(file, (str, Path)): file.seek(0)
+    return np.load(file, allow_pickle=False)
 
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-
-
-def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(entry) as file:
-        shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-        declared = file.tell() + math.prod(shape)*dtype.itemsize
-    if dtype.hasobject or declared != entry.file_size: raise ValueError(f"{entry.filename} is not what it declares")
-    with archive.open(entry) as file: return np.lib.format.read_array(file, allow_pickle=False)
+def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in read or not member.filename.endswith(".npy"):
+            raise ValueError(f"{member.filename} is no array of a known format")
+        shape, _, dtype = read[version](stream)
+        if dtype.hasobject: raise ValueError(f"{member.filename} holds pickled objects")
+        if math.prod(shape)*dtype.itemsize != member.file_size - stream.tell():
+            raise ValueError(f"{member.filename} declares the shape {shape}, which its size does not fit")
 
 
 def unpack(path: str | Path,                 # file written from `pack`
            ) -> tuple[dict[str, Any], dict]: # values (0-d arrays as Python scalars) and notes
     "Read what `pack` made; ValueError if the file is truncated, altered or of another kind."
     try:
-        arrays = read_npz(path)
+        with open_npz(path) as file: arrays = {k: file[k] for k in file.files}
         text, digest = str(arrays.pop("__meta__")), str(arrays.pop("__digest__"))
     except FileNotFoundError: raise
     except OSError as error: raise ValueError(f"unreadable ({error.strerror or type(error).__name__})") from None

@@ -38,7 +38,7 @@ import numpy as np
 from . import fingerprint
 from .checks import Check, ParameterError, RunError, _shown, between, need, one_of
 from .checks import MissingPackage, each  # noqa: F401 - offered here too
-from .files import LIMIT, read_npz  # noqa: F401
+from .files import LIMIT, open_npz  # noqa: F401
 from .files import _LOCK, _as_array, _digest, pack, read_json, unpack, write_atomic
 from .fingerprint import Memo, Unhashable
 

@@ -318,7 +318,8 @@ def test_data_of_a_figure_under_another_name_is_refused(tmp_path):
 
 def test_a_bomb_is_refused_before_it_is_read(tmp_path):
     import zipfile
-    tracer = "import resource, sys\nfrom symbreak_nb.run import unpack\npeak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n" \
+    tracer = "import resource, sys\nfrom symbreak_nb.run import unpack\n" \
+             "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n" \
              "before = peak()\ntry: unpack(sys.argv[1])\nexcept ValueError as e: print(e)\nprint((peak() - before)//1024)"
     with zipfile.ZipFile(tmp_path/"bomb.npz", "w", zipfile.ZIP_DEFLATED) as file:
         with file.open("x.npy", "w", force_zip64=True) as member:
