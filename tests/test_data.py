@@ -205,8 +205,8 @@ ONES = npy(np.ones(1000, np.uint8))
     (ONES.replace(b"|u1", b"|O8"), "pickled|descr"),
 ], ids=["larger", "smaller", "longer", "object", "text", "cut", "object type"])
 def test_an_array_that_is_not_as_large_as_it_says_is_refused(content, words):
-    with pytest.raises(ValueError, match=words): data._open_npz(archive(x=ONES, y=content), 10**6)
-    assert data._open_npz(archive(x=ONES), 10**6)["x"].sum() == 1000
+    with pytest.raises(ValueError, match=words): data.open_npz(archive(x=ONES, y=content), 10**6)
+    assert data.open_npz(archive(x=ONES), 10**6)["x"].sum() == 1000
 
 
 def test_a_zip_bomb_is_refused_before_it_unfolds(tmp_path):
@@ -214,7 +214,7 @@ def test_a_zip_bomb_is_refused_before_it_unfolds(tmp_path):
     np.savez_compressed(path, x=np.zeros(2**28, np.uint8))
     assert path.stat().st_size < 2**19
     tracemalloc.start()
-    for call in (lambda: data._open_npz(path, 2**20), lambda: data.read_npz(path, "train", 2**20)):
+    for call in (lambda: data.open_npz(path, 2**20), lambda: data.read_npz(path, "train", 2**20)):
         with pytest.raises((ValueError, data.DataError), match="268,435,584 bytes"): call()
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
