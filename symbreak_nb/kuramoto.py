@@ -5,6 +5,7 @@
 # %% ../nbs/30_kuramoto.ipynb #e8f650a1
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import time
@@ -500,15 +501,19 @@ def uniform_state(net: KuramotoNet,  # any shared network
 
 # %% ../nbs/30_kuramoto.ipynb #677aedb3
 @torch.no_grad()
-def influence(net: KuramotoNet,   # any network
+def influence(net: KuramotoNet,   # any network, computed in float64
               size: int,          # side of a white image, odd
               steps: int,         # T
               ) -> int:           # pixels
-    "How far from the middle a flipped pixel changes the output."
-    image = torch.full((2, 1, size, size), 0.5, dtype=net.kernel.dtype)
+    "How far from the middle a flipped pixel changes the output more than noise of 1e-14 on the state does."
+    net = copy.deepcopy(net).double()
+    image = torch.full((3, 1, size, size), 0.5, dtype=torch.float64)
     image[1, 0, size//2, size//2] = -0.5
-    a, b = net(image, steps=steps)[:, 0]
-    rows, columns = (a != b).nonzero(as_tuple=True)
+    x = net.lift(image)
+    x[2] += 1e-8*torch.randn(x[2].shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
+    white, flipped, noisy = net.readout(net.evolve(x, steps=steps))[:, 0]
+    rounding = 1e-6*(noisy - white).abs().max()  # equal sums differ in the last bits, depending on their place
+    rows, columns = ((flipped - white).abs() > rounding).nonzero(as_tuple=True)
     return int(torch.maximum((rows - size//2).abs(), (columns - size//2).abs()).max())
 
 # %% ../nbs/30_kuramoto.ipynb #0c49a771

@@ -32,7 +32,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-LONG = ("test_notebooks.py", "test_resume.py")   # each test takes long and shares nothing with its neighbours
+LONG = ("test_notebooks.py", "test_resume.py", "test_seeds.py")   # each test takes long and shares nothing with its neighbours
 
 
 def pytest_collection_modifyitems(items):

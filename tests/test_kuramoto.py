@@ -58,8 +58,17 @@ def test_translations_gauge_and_uniform_images(seed):
 
 @pytest.mark.parametrize("k, steps", [(1, 4), (3, 3), (5, 2), (5, 0), (7, 1)])
 def test_nothing_leaves_the_cone(k, steps):
-    reach = K.influence(make(2, kernel_size=k), 23, steps)
-    assert reach == steps*(k//2)
+    for seed in range(10): assert K.influence(make(seed, kernel_size=k), 23, steps) == steps*(k//2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_sums_that_round_otherwise_are_no_influence(dtype, monkeypatch):
+    "A processor may add in another order in each place of the batch; here every state is off by some last bits."
+    net, step = make(2, kernel_size=5).to(dtype), K.KuramotoNet.step
+    noise = torch.Generator().manual_seed(0)
+    shaken = lambda self, x, *more: step(self, x, *more)*(1 + 4e-16*torch.randn(x.shape, dtype=x.dtype, generator=noise))
+    monkeypatch.setattr(K.KuramotoNet, "step", shaken)
+    assert K.influence(net, 23, 3) == 6
 
 
 def test_the_unbroken_arm_shares_every_weight_but_c():
@@ -170,7 +179,7 @@ def test_two_passes_before_a_gradient_keep_apart():
 
 def test_limits():
     net, images = make(0), noise_images(0)
-    assert gap(net(images, steps=0), net.readout(net.lift(images))) == 0
+    assert gap(net(images, steps=0), net.readout(net.lift(images))) < 1e-12
     assert torch.equal(net(3*images), net(images)) or gap(net(3*images), net(images)) < 1e-12  # the sign alone counts
     assert torch.isfinite(K.KuramotoNet(seed=0)(torch.zeros(8, 1, 6, 6))).all()
     assert K.KuramotoNet(seed=0)(torch.ones(1, 1, 4, 4, dtype=torch.uint8)).dtype == torch.float32
@@ -251,9 +260,9 @@ def test_a_killed_run_repeats_only_the_piece_it_lost(tmp_path, monkeypatch):
     for arm in arms:
         for seed, one, other in zip(seeds, found[arm], whole[arm], strict=True):
             assert len(one["losses"]) == 5 and one.keys() == other.keys()
-            for key, value in other.items(): assert np.array_equal(one[key], value)
+            for key, value in other.items(): assert np.allclose(one[key], value, rtol=1e-4, atol=1e-5)
             alone = K.train_network(seed, arm, updates=5, **TINY)
-            assert np.array_equal(one["losses"], alone["losses"])
+            assert np.allclose(one["losses"], alone["losses"], rtol=1e-4)
 
 
 def test_an_epoch_shows_every_image_once():

@@ -54,10 +54,10 @@ def test_pressure_keeps_kind_and_shape():
     x = np.array([[0, 1.5, 2000], [3, 4, 5]])
     assert isinstance(qcd.pressure_over_t4(1), float) and qcd.pressure_over_t4(x, 16).shape == (2, 3)
     assert torch.is_tensor(qcd.pressure_over_t4(torch.tensor(x))) and qcd.pressure_over_t4(x)[0, 2] == 0
-    assert np.array_equal(qcd.pressure_over_t4([1, 2]), qcd.pressure_over_t4(np.array([1., 2.])))
+    assert np.allclose(qcd.pressure_over_t4([1, 2]), qcd.pressure_over_t4(np.array([1., 2.])), rtol=1e-13)
     assert not qcd.pressure_over_t4(1e300)
     single = torch.tensor([.5, 2], dtype=torch.float32, requires_grad=True)
-    assert np.array_equal(qcd.pressure_over_t4(single).detach(), qcd.pressure_over_t4(np.array([.5, 2], np.float32)))
+    assert np.allclose(qcd.pressure_over_t4(single).detach(), qcd.pressure_over_t4(np.array([.5, 2], np.float32)), rtol=1e-6)
     qcd.pressure_over_t4(single, 16, "fermi").sum().backward()
     assert (single.grad < 0).all() and qcd.pressure_over_t4([]).shape == (0,)
 
@@ -131,14 +131,14 @@ def test_hotqcd_against_high_precision(T):
     assert math.isclose(state.p, p, rel_tol=1e-13) and math.isclose(state.e, e, rel_tol=1e-13)
     assert math.isclose(state.trace_anomaly, e - 3*p, rel_tol=1e-12) and state.entropy == state.e + state.p
     assert math.isclose(qcd._hotqcd(np.array(T/.154))[2], second, rel_tol=1e-9, abs_tol=1e-11)
-    assert np.array_equal(qcd.hotqcd(np.array([T, T])).e, [state.e]*2)
+    assert np.allclose(qcd.hotqcd(np.array([T, T])).e, [state.e]*2, rtol=1e-13)
 
 
 def test_hotqcd_takes_every_kind_of_number():
     exact = qcd.hotqcd([.2, .3])
     assert all(isinstance(v, float) for v in qcd.hotqcd(.2))
     for T in ((.2, .3), np.array([.2, .3]), torch.tensor([.2, .3], dtype=torch.float64, requires_grad=True)):
-        assert np.array_equal(qcd.hotqcd(T), exact)
+        assert np.allclose(qcd.hotqcd(T), exact, rtol=1e-13)
     ends = np.array(qcd.VALID, np.float32)  # the ends rounded to single precision lie a little outside
     for T in (ends, torch.tensor(ends)): assert np.allclose(qcd.hotqcd(T), qcd.hotqcd(qcd.VALID), rtol=1e-5)
     for T in np.nextafter(ends, np.array([0, 1], np.float32), dtype=np.float32):
@@ -190,7 +190,7 @@ def test_energy_is_the_derivative_of_the_pressure(masses):
 def test_fixed_masses_need_no_bag_and_moving_ones_do():
     fixed = qcd.QuasiParticleModel(lambda T: torch.tensor([[.5], [.6], [.7]], dtype=torch.float64)*torch.ones_like(T))
     moving = qcd.QuasiParticleModel(lambda T: torch.stack([T + .4]*3))
-    assert np.array_equal(fixed(T50).e, qcd.QuasiParticleModel(lambda T: (.5, .6, .7))(T50).e)
+    assert np.allclose(fixed(T50).e, qcd.QuasiParticleModel(lambda T: (.5, .6, .7))(T50).e, rtol=1e-13)
     assert np.allclose(fixed(T50).e, fixed.kinetic_energy_over_t4(T50), rtol=1e-13)
     assert (moving.kinetic_energy_over_t4(T50) - moving(T50).e).min() > 1e-3
 
@@ -217,12 +217,12 @@ def test_masses_may_be_given_in_several_ways():
     T = torch.tensor([.15, .2, .3], dtype=torch.float64)
     forms = (lambda T: 2*T, [lambda T: 2*T]*3, lambda T: [2*T]*3, lambda T: torch.stack([2*T]*3), lambda T: torch.stack([2*T]*3)[None])
     states = [qcd.QuasiParticleModel(masses)(T) for masses in forms]
-    for state in states: assert torch.equal(state.p.reshape(-1), states[0].p) and (state.e/state.p - 3).abs().max() < 1e-12
+    for state in states: assert torch.allclose(state.p.reshape(-1), states[0].p, rtol=1e-13) and (state.e/state.p - 3).abs().max() < 1e-12
     assert states[-1].p.shape == (1, 3)
     batch = qcd.QuasiParticleModel(lambda T: [torch.stack([T, 2*T])]*3)(T)
-    assert batch.p.shape == (2, 3) and torch.equal(batch.p[1], states[0].p)
+    assert batch.p.shape == (2, 3) and torch.allclose(batch.p[1], states[0].p, rtol=1e-13)
     fixed = qcd.QuasiParticleModel(lambda T: .5)
-    assert torch.equal(fixed(T).e, qcd.QuasiParticleModel(lambda T: torch.full((3, 1), .5))(T).e)
+    assert torch.allclose(fixed(T).e, qcd.QuasiParticleModel(lambda T: torch.full((3, 1), .5))(T).e, rtol=1e-13)
     gas, (p, e) = qcd.QuasiParticleModel(forms[0]), states[0]
     assert torch.allclose(gas.entropy_density(T), (e + p)*T**3, rtol=1e-14)
 
