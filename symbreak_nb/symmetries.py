@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
+import gc
 import io
 import itertools
 import logging
 import math
+import random
 import time
+import types
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,12 +39,12 @@ from symbreak_nb.run import (
 )
 
 # %% auto #0
-__all__ = ['PROFILES', 'CLAIMS', 'TABLE1', 'OPS', 'STATISTICS', 'PRIME', 'TOLERANCE', 'COLUMNS', 'MINILM', 'allowed', 'neurons',
-           'neighbours', 'double_rotation_delta', 'delta', 'Degree', 'degree_of_symmetry', 'project', 'act', 'prove',
-           'Symmetry', 'SymmetryReport', 'plot_broken', 'symmetry_report', 'example', 'BertBlock', 'SymmetryMonitor',
-           'monitor_share', 'pair_projection', 'reduced_training', 'lazy_solution', 'separation', 'factorise',
-           'read_safetensors', 'minilm_heads', 'vit_heads', 'head_degrees', 'like', 'syre', 'decay_penalty', 'w_fix',
-           'scale_by_parameter', 'plan_units']
+__all__ = ['PROFILES', 'CLAIMS', 'TABLE1', 'OPS', 'STATISTICS', 'PRIME', 'TOLERANCE', 'EVIDENCE', 'COLUMNS', 'MINILM', 'allowed',
+           'neurons', 'neighbours', 'double_rotation_delta', 'delta', 'Degree', 'degree_of_symmetry', 'project', 'act',
+           'prove', 'Symmetry', 'SymmetryReport', 'plot_broken', 'symmetry_report', 'example', 'BertBlock',
+           'SymmetryMonitor', 'monitor_share', 'pair_projection', 'reduced_training', 'lazy_solution', 'separation',
+           'factorise', 'read_safetensors', 'minilm_heads', 'vit_heads', 'head_degrees', 'like', 'syre',
+           'decay_penalty', 'w_fix', 'scale_by_parameter', 'plan_units']
 
 # %% ../nbs/40_symmetries.ipynb #07a82cef
 PROFILES = {
@@ -57,7 +59,7 @@ PROFILES = {
 
 def allowed() -> dict:  # parameter -> check
     "Limits of the parameters of this section."
-    return dict(threshold=between(0, None), sigma=between(0, 10, open=True), gamma=between(0, 100, open=True))
+    return dict(threshold=between(1e-6, 100), sigma=between(1e-6, 10), gamma=between(0.05, 100))
 
 # %% ../nbs/40_symmetries.ipynb #9794adcc
 def _control(name: str, where: str, statement: str, rule: str, measure: str) -> Claim:
@@ -302,6 +304,7 @@ class _Value:
     whole: int = -1       # number of the unknown scale of the tensor as a whole; -1: it cannot scale
     data: Any = None      # its numbers, where they are known
     zero: bool = False    # made of zeros by the model itself
+    murky: str = ""       # the unknown operation that it came through, if it has no labels
 
 
 def _compress(labels: torch.Tensor) -> torch.Tensor:
@@ -325,6 +328,7 @@ class _Ties:
         self.count, self.variables = 0, 0
         self.ties, self.frozen, self.members, self.rules, self.crossed = [], [], [], [], []
         self.marks, self.seen, self.unknown, self.eps = defaultdict(list), defaultdict(list), [], []
+        self.lost, self.faults = defaultdict(list), []  # what stands still because of an unknown operation
 
     def new(self, n: int) -> torch.Tensor:
         self.count += n
@@ -740,6 +744,10 @@ class _Call:
     result: Any        # its numbers
 
 
+class _Unfollowed(Exception):
+    "A form of a known operation that its handler does not follow."
+
+
 def _inputs(call: _Call) -> list[_Value]:
     "Values among the arguments, lists included."
     flat = itertools.chain.from_iterable(v if isinstance(v, (list, tuple)) else [v] for v in call.args.values())
@@ -872,7 +880,7 @@ def _einsum(facts, call):
         out = "".join(sorted(c for c in set(left) - set(",.") if left.count(c) == 1))
         out = ("..." if "..." in left else "") + out
     out = out.replace("...", dots[:most])
-    if len(values) > 2 or any(len(set(s)) < len(s) for s in subs): return _on_unknown(facts, call)
+    if len(values) > 2 or any(len(set(s)) < len(s) for s in subs): raise _Unfollowed(text)
     return _contract(facts, values, subs, out, tuple(call.result.shape))
 
 # %% ../nbs/40_symmetries.ipynb #62bd348c
@@ -1098,8 +1106,16 @@ class _Still(TorchFunctionMode):
         if name == "scaled_dot_product_attention":
             if len(args) < 5: kwargs["dropout_p"] = 0.0
             args = args[:4] + (0.0,)*(len(args) > 4) + args[5:]
-        wide = lambda v: torch.float64 if isinstance(v, torch.dtype) and v.is_floating_point else v
-        return f(*map(wide, args), **{k: wide(v) for k, v in kwargs.items()})
+        if name.startswith("__i") or name == "__setitem__" or name.endswith("_") and not name.endswith("__"):
+            return f(args[0], *map(_wide, args[1:]), **kwargs)  # what is written to stays what it is
+        return f(*map(_wide, args), **{k: _wide(v) for k, v in kwargs.items()})
+
+
+def _wide(v: Any) -> Any:
+    "Number formats and floating tensors in float64; the tensors may be constants that no module has registered."
+    if isinstance(v, torch.dtype): return torch.float64 if v.is_floating_point else v
+    if isinstance(v, torch.Tensor): return v.double() if v.is_floating_point() and v.dtype != torch.float64 else v
+    return type(v)(map(_wide, v)) if type(v) in (list, tuple) else v
 
 
 @contextlib.contextmanager
@@ -1109,9 +1125,45 @@ def _exactly():
     with _Still(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.set_default_dtype(torch.float64)
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # and not those of other devices, which would stay seeded
         try: yield
         finally: torch.set_default_dtype(before)
+
+# %% ../nbs/40_symmetries.ipynb #6e1b82d4
+def _span(t: torch.Tensor) -> tuple:
+    "Storage of a tensor, and the range of its elements there."
+    last = sum((n - 1)*s for n, s in zip(t.shape, t.stride(), strict=True)) if t.numel() else -1
+    return t.untyped_storage().data_ptr(), t.storage_offset(), t.storage_offset() + last + 1
+
+
+def _inside(t: torch.Tensor, owner: torch.Tensor) -> bool:
+    "Whether a tensor lies within the place of another."
+    if not t.numel() or t.layout != torch.strided or t.dtype != owner.dtype: return False
+    (p, a, b), (q, c, d) = _span(t), _span(owner)
+    return p == q and c <= a and b <= d
+
+
+def _alike(t: torch.Tensor, owner: torch.Tensor) -> bool:
+    return _span(t) == _span(owner) and (t.shape, t.stride()) == (owner.shape, owner.stride())
+
+
+def _meet_in_storage(t: torch.Tensor, other: torch.Tensor) -> bool:
+    (p, a, b), (q, c, d) = _span(t), _span(other)
+    return p == q and a < d and c < b
+
+
+def _owners(model: nn.Module) -> dict:
+    "Weights and buffers in floating point by name, each place in storage under one name."
+    found, places = {}, defaultdict(list)
+    for name, t in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if not t.is_floating_point() or t.layout != torch.strided: continue
+        here = places[_span(t)[0]]
+        if any(_inside(t, o) for o in here): continue
+        if any(_meet_in_storage(t, o) for o in here):
+            raise ParameterError("model", name, "weights that share all of their storage or none of it")
+        here.append(t)
+        found[name] = t
+    return found
 
 # %% ../nbs/40_symmetries.ipynb #fdcf99ee
 STATISTICS = ("running_mean", "running_var")
@@ -1122,6 +1174,7 @@ class _Trace:
     tensors: dict      # canonical name -> _Value of parameter or buffer
     names: dict        # any name -> canonical name
     program: Any
+    owners: dict       # canonical name -> tensor of the model
 
 
 @contextlib.contextmanager
@@ -1136,11 +1189,23 @@ def _unlogged():
 
 def _export(model: nn.Module, args: tuple, kwargs: dict) -> Any:
     "The operations of a model, in float64 where that can be asked for."
-    for context in (_exactly, contextlib.nullcontext):
+    for context, outputs in itertools.product((_exactly, contextlib.nullcontext), (contextlib.nullcontext, _listed)):
         try:
-            with context(), _unlogged(), torch.no_grad(): return torch.export.export(model, args, kwargs, strict=False)
+            with outputs(model), context(), _unlogged(), torch.no_grad():
+                return torch.export.export(model, args, kwargs, strict=False)
         except Exception as error: problem = error
     raise RunError(f"{type(model).__name__} cannot be traced: {_line(problem)}")
+
+
+@contextlib.contextmanager
+def _listed(model: nn.Module) -> Any:
+    "The outputs as a plain list, for containers that torch cannot trace."
+    forward, before = model.forward, vars(model).get("forward")
+    model.forward = functools.wraps(forward)(lambda *args, **kwargs: _leaves(forward(*args, **kwargs)))
+    try: yield
+    finally:
+        del model.forward
+        if before is not None: model.forward = before
 
 
 def _line(error: BaseException) -> str:
@@ -1163,33 +1228,60 @@ def _walk(model: nn.Module, args: tuple, kwargs: dict) -> _Trace:
 
 def _follow(model: nn.Module, program: Any, args: tuple, kwargs: dict) -> _Trace:
     "Collect the facts from every operation."
-    facts, values, numbers, tensors = _Facts(), {}, {}, {}
-    names, parameters = _canonical(model), {n for n, _ in model.named_parameters(remove_duplicate=False)}
-    sources = _sources(program, args, kwargs)
-    joint = _joint_axes(program.graph)
-    live = _live(program.graph)
+    facts, values, numbers = _Facts(), {}, {}
+    live, sources = _live(program.graph), _sources(program, args, kwargs)
+    weights = _Weights(model, facts, _joint_axes(program.graph), sources)
     for node in program.graph.nodes:
         if node.op == "placeholder":
-            kind, name, data = sources[node.name]
-            numbers[node] = data
-            if not isinstance(data, torch.Tensor): values[node] = data; continue
-            key = names.get(name, name)
-            if kind == "state" and data.is_floating_point() and (name in parameters or key.endswith(STATISTICS)):
-                if key not in tensors: tensors[key] = _fresh(facts, data, joint.get(node))
-                values[node] = tensors[key]
-            else: values[node] = _Value(tuple(data.shape), data=data)
+            data = numbers[node] = sources[node.name][2]
+            values[node] = weights.value(node, data, node in live) if isinstance(data, torch.Tensor) else data
         elif node.op == "call_function": _step(facts, node, values, numbers, node in live)
         elif node.op == "output":
-            for arg in _nodes(node.args):
-                v = values[arg]
-                for w in (v if isinstance(v, (list, tuple)) else [v]):
-                    if not isinstance(w, _Value): continue
-                    for axis in w.axes:
-                        facts.freeze(axis.of)
-                        facts.rule({axis.var: 1})
-                        facts.mark("diagonal", [axis])
-                    facts.rule({w.whole: 1})
-    return _Trace(facts, tensors, names, program)
+            for arg in _nodes(node.args): _pin_output(facts, values[arg])
+    tensors = {n: weights.tensors[n] for n in weights.owners if n in weights.tensors}
+    return _Trace(facts, tensors, _canonical(model, weights.owners), program, weights.owners)
+
+
+def _pin_output(facts: _Facts, value: Any) -> None:
+    "What is returned may not change."
+    for w in (value if isinstance(value, (list, tuple)) else [value]):
+        if not isinstance(w, _Value): continue
+        for axis in w.axes:
+            facts.freeze(axis.of)
+            facts.rule({axis.var: 1})
+            facts.mark("diagonal", [axis])
+        facts.rule({w.whole: 1})
+
+# %% ../nbs/40_symmetries.ipynb #8a3d04f6
+class _Weights:
+    "Labels of the weights that a trace meets, by whatever name or view it meets them."
+
+    def __init__(self, model: nn.Module, facts: _Facts, joint: dict, sources: dict):
+        self.facts, self.owners, self.tensors, self.joint = facts, _owners(model), {}, {}
+        self.buffers = {n for n, _ in model.named_buffers() if not n.endswith(STATISTICS)}
+        self.places = defaultdict(list)
+        for name, t in self.owners.items(): self.places[_span(t)[0]].append((name, t))
+        for node, groups in joint.items():
+            name, same = self.owner(sources[node.name][2])
+            if same: self.joint.setdefault(name, groups)
+
+    def owner(self, data: Any) -> tuple:
+        "The owner of the place of a tensor, and whether the tensor is all of it in the same layout."
+        if not isinstance(data, torch.Tensor) or data.layout != torch.strided: return None, False
+        here = self.places.get(_span(data)[0], ())
+        return next(((name, _alike(data, t)) for name, t in here if _inside(data, t)), (None, False))
+
+    def value(self, node: Any, data: torch.Tensor, live: bool) -> _Value:
+        "What a tensor brings to the trace; labels only if it is a weight and an output depends on it."
+        name, same = self.owner(data)
+        if name is None or name in self.buffers or not live: return _Value(tuple(data.shape), data=data)
+        owner = self.owners[name].detach()
+        if name not in self.tensors: self.tensors[name] = _fresh(self.facts, owner, self.joint.get(name))
+        if same: return self.tensors[name]
+        offset = data.storage_offset() - owner.storage_offset()
+        laid = lambda x: torch.empty_strided(owner.shape, owner.stride(), dtype=x.dtype, device=x.device).copy_(x)
+        view = lambda x: laid(x).as_strided(data.shape, data.stride(), offset)
+        return replace(_move(self.facts, self.tensors[name], view), data=data)
 
 # %% ../nbs/40_symmetries.ipynb #a4939ef6
 def _nodes(tree: Any) -> list:
@@ -1218,16 +1310,33 @@ def _step(facts: _Facts, node: Any, values: dict, numbers: dict, live: bool) -> 
     name = node.target._schema.name.split("::")[-1]
     vargs = put(values)
     call = _Call(name, node.target, _bind(node.target, *vargs), _bind(node.target, args, kwargs), numbers[node])
-    kind = _KINDS.get(name)
-    if kind: handler = _HANDLERS[kind]
-    elif torch.Tag.pointwise in node.target.tags: handler = _on_pointwise
-    else: handler = _on_unknown
-    if not _inputs(call): handler = _on_constant
-    try: out = handler(facts, call)
-    except Exception:  # an unusual form of a known operation
-        facts.unknown.append(name)
+    values[node] = _with_data(_handled(facts, call), numbers[node])
+
+
+def _handler(call: _Call) -> Any:
+    "The function that follows an operation."
+    if not _inputs(call): return _on_constant
+    if call.name in _KINDS: return _HANDLERS[_KINDS[call.name]]
+    return _on_pointwise if torch.Tag.pointwise in call.target.tags else _on_unknown
+
+
+def _handled(facts: _Facts, call: _Call) -> Any:
+    "The result of an operation. What an unknown one brings to a stand is kept under its name."
+    known, still = len(facts.unknown), len(facts.frozen)
+    try: out = _handler(call)(facts, call)
+    except Exception as error:
+        if not isinstance(error, _Unfollowed): facts.faults.append(f"{call.name}: {_line(error)}")
+        facts.unknown.append(call.name)
         out = _on_unknown(facts, call)
-    values[node] = _with_data(out, numbers[node])
+    source = next((v.murky for v in _inputs(call) if v.murky), "")
+    if len(facts.unknown) > known: source = call.target._schema.name.replace("::", ".")
+    if source: facts.lost[source] += facts.frozen[still:]
+    return _murky(out, source)
+
+
+def _murky(value: Any, source: str) -> Any:
+    if isinstance(value, (list, tuple)): return [_murky(v, source) for v in value]
+    return replace(value, murky=source) if isinstance(value, _Value) and not value.axes and source else value
 
 
 def _with_data(value: Any, data: Any) -> Any:
@@ -1244,11 +1353,12 @@ def _plain(facts: _Facts, node: Any, args: tuple, number: Any) -> Any:
     return number
 
 
-def _canonical(model: nn.Module) -> dict:
-    first, names = {}, {}
+def _canonical(model: nn.Module, owners: dict) -> dict:
+    "Any name of a weight or buffer to that of the owner of its place."
     tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    for name, t in tensors: names[name] = first.setdefault(id(t), name)
-    return names
+    first = {(_span(t), t.shape, t.stride()): name for name, t in reversed(owners.items()) if t.numel()}
+    return {name: first.get((_span(t), t.shape, t.stride()), name) if t.layout == torch.strided else name
+            for name, t in tensors}
 
 
 def _sources(program: Any, args: tuple, kwargs: dict) -> dict:
@@ -1779,26 +1889,158 @@ def _matched(s: _Structure, a: int, b: int) -> list | None:
 
 # %% ../nbs/40_symmetries.ipynb #26226e10
 def _floats(tree: Any) -> Any:
-    return torch.utils._pytree.tree_map(
-        lambda t: t.detach().double() if isinstance(t, torch.Tensor) and t.is_floating_point() else t, tree)
+    "Copies of the tensors of an input on the CPU, in float64 where they are floating."
+    def one(t):
+        if not isinstance(t, torch.Tensor): return t
+        return t.detach().to("cpu", torch.float64 if t.is_floating_point() else t.dtype, copy=True)
+    return torch.utils._pytree.tree_map(one, tree)
+
+
+def _leaves(out: Any, depth: int = 8) -> list:
+    "Tensors of an output: in containers, dataclasses or attributes; numbers too."
+    if isinstance(out, torch.Tensor): return [out.to_dense() if out.layout != torch.strided else out]
+    if isinstance(out, (bool, int, float, np.ndarray, np.number)): return [torch.as_tensor(out)]
+    if isinstance(out, Mapping): inner = out.values()
+    elif isinstance(out, (list, tuple)): inner = out
+    else: inner = vars(out).values() if hasattr(out, "__dict__") and not isinstance(out, (type, nn.Module)) else ()
+    return [t for x in inner for t in _leaves(x, depth - 1)] if depth else []
+
+# %% ../nbs/40_symmetries.ipynb #ac5f26b8
+def _put_back(x: Any) -> tuple:
+    "How an object becomes again what it is now, or None, and the objects in it."
+    if isinstance(x, torch.Tensor): return _put_tensor(x), ()
+    if isinstance(x, np.ndarray): return functools.partial(np.copyto, x, x.copy()) if x.flags.writeable else None, ()
+    if isinstance(x, random.Random): return functools.partial(x.setstate, x.getstate()), ()
+    if isinstance(x, (torch.Generator, np.random.RandomState)): return functools.partial(x.set_state, x.get_state()), ()
+    if isinstance(x, np.random.Generator): return _put_back(x.bit_generator)
+    if isinstance(x, np.random.BitGenerator): return functools.partial(setattr, x, "state", x.state), ()
+    if isinstance(x, dict): return functools.partial(_refill, x, dict(x)), x.values()
+    if isinstance(x, (list, deque, set)): return functools.partial(_refill, x, list(x)), x
+    if isinstance(x, types.CellType): return _put_cell(x)
+    if isinstance(x, types.FunctionType): return None, x.__closure__ or ()
+    if isinstance(x, (tuple, frozenset)): return None, x
+    if isinstance(x, (type, types.ModuleType)) or not hasattr(x, "__dict__"): return None, ()
+    forward = [getattr(type(x), "forward", None)] if isinstance(x, nn.Module) else []
+    return None, [vars(x), *forward]
+
+
+def _refill(x: Any, old: Any) -> None:
+    "Give a container its elements again, unless it has them."
+    if len(x) == len(old) and all(a is b for a, b in zip(x, old, strict=True)):
+        if not isinstance(old, dict) or all(x[k] is v for k, v in old.items()): return
+    x.clear()
+    (x.extend if isinstance(x, (list, deque)) else x.update)(old)
+
+
+def _put_tensor(x: torch.Tensor) -> Any:
+    if x.numel() > 5*10**7 or x.is_inference(): return None
+    old = x.detach().clone()
+    return lambda: x.data.copy_(old) if x.shape == old.shape else setattr(x, "data", old.clone())
+
+
+def _put_cell(x: Any) -> tuple:
+    try: old = x.cell_contents
+    except ValueError: return None, ()
+    return functools.partial(setattr, x, "cell_contents", old), (old,)
+
+
+class _Snapshot:
+    "What a model holds between calls: attributes, containers, variables of closures, generators, tensors."
+
+    def __init__(self, model: nn.Module, leave: Any = ()):
+        self.undo, self.kept, waiting, seen = [], [], [model], set(map(id, leave))
+        while waiting and len(seen) < 10**5:
+            x = waiting.pop()
+            if id(x) in seen or isinstance(x, (str, bytes, int, float, complex, types.NoneType)): continue
+            seen.add(id(x))
+            self.kept.append(x)
+            undo, inner = _put_back(x)
+            if undo: self.undo.append(undo)
+            waiting += inner
+
+    def restore(self) -> None:
+        for undo in self.undo: undo()
+
+# %% ../nbs/40_symmetries.ipynb #ce7148da
+def _shared(tensors: list) -> list:
+    "All living tensors on the storages of these, whoever holds them."
+    kinds = {_span(t)[0]: t.dtype for t in tensors if t.numel()}
+    def on(o):
+        try: return issubclass(type(o), torch.Tensor) and kinds.get(o.untyped_storage().data_ptr()) == o.dtype
+        except Exception: return False  # a tensor without storage
+    return [o for o in gc.get_objects() if on(o)]
+
+
+def _widened(tensors: list) -> list:
+    "The same tensors in float64 on the CPU, those of one storage on one storage again."
+    wide = {}
+    for t in tensors:
+        place = t.untyped_storage()
+        if place.data_ptr() in wide: continue
+        flat = torch.empty(0, dtype=t.dtype, device=t.device).set_(place)
+        wide[place.data_ptr()] = flat.to("cpu", torch.float64, copy=True)
+    on = lambda t: wide[t.untyped_storage().data_ptr()].as_strided(t.shape, t.stride(), t.storage_offset())
+    return [on(t.detach()) for t in tensors]
+
+
+_GENERATORS = random._inst, np.random.mtrand._rand  # behind random.random() and np.random.normal()
+
+
+@contextlib.contextmanager
+def _in_float64(model: nn.Module) -> Any:
+    "The model in float64 and without dropout, and afterwards as it was; gives all tensors on its storage."
+    owners = list(_owners(model).values())
+    dtype, shared = next(t.dtype for t in owners), _shared(owners)
+    with contextlib.ExitStack() as stack:
+        for generator in _GENERATORS: stack.callback(_put_back(generator)[0])
+        stack.callback(_Snapshot(model, shared).restore)
+        for t, wide in zip(shared, _widened(shared), strict=True):
+            stack.callback(setattr, t, "data", t.data)
+            t.data = wide
+        _quiet(model, dtype)
+        yield shared
+
+
+def _quiet(model: nn.Module, dtype: torch.dtype) -> None:
+    "No dropout; an eps that would follow the number format stays that of the model's own."
+    for m in model.modules():
+        if isinstance(m, (nn.MultiheadAttention, nn.RNNBase)): m.dropout = 0.0
+        if isinstance(m, nn.modules.dropout._DropoutNd): m.p = 0.0
+        if isinstance(m, nn.RMSNorm) and m.eps is None: m.eps = torch.finfo(dtype).eps
+
+
+def _in_own_storage(model: nn.Module, args: tuple, kwargs: dict) -> tuple:
+    "Other weights, written where the model has its own, and the outputs; computed in float64 and put back."
+    owners, rng = _owners(model), torch.Generator().manual_seed(3)
+    before = {n: t.detach().clone() for n, t in owners.items()}
+    state = {n: t + 0.3*torch.randn(t.shape, generator=rng).to(t) for n, t in before.items()}
+    state |= {n: before[n] for n, _ in model.named_buffers() if n in before}
+    dtype, device = next((t.dtype, t.device) for t in before.values())
+    there = lambda t: t.to(device, copy=True) if isinstance(t, torch.Tensor) else t
+    args, kwargs = torch.utils._pytree.tree_map(there, (args, kwargs))
+    with contextlib.ExitStack() as stack:
+        for generator in _GENERATORS: stack.callback(_put_back(generator)[0])
+        stack.callback(_Snapshot(model, owners.values()).restore)
+        for n, t in owners.items(): stack.callback(t.data.copy_, before[n])
+        for n, t in owners.items(): t.data.copy_(state[n])
+        _quiet(model, dtype)
+        with _exactly(), torch.no_grad(): outputs = _leaves(model(*args, **kwargs))
+        outputs = [t.detach().to("cpu", copy=True) for t in outputs]
+    return {n: t.to("cpu", torch.float64) for n, t in state.items()}, outputs
 
 # %% ../nbs/40_symmetries.ipynb #a64f4e94
 class _States:
-    "A float64 copy of a model, and states to try transformations at."
+    "A model whose weights can be written to, and states to try transformations at."
 
-    def __init__(self, model: nn.Module, args: tuple, kwargs: dict, seed: int = 0):
-        self.model, self.args, self.kwargs = model, args, kwargs
+    def __init__(self, model: nn.Module, args: tuple, kwargs: dict, shared: list = (), seed: int = 0):
+        self.model, self.args, self.kwargs, self.shared = model, args, kwargs, shared
         self.generator = torch.Generator().manual_seed(seed)
         self.buffers = {n for n, _ in model.named_buffers()}
-        both = itertools.chain(model.named_parameters(), model.named_buffers())
-        own = {k: t.detach().clone() for k, t in both}
-        self.states = [own, self.randomised(own)]
-        self.inputs = [(args, kwargs), self.noisy()]
-        self.reference = [self.outputs(k, {}) for k in range(2)]
-        for k in (1,):
-            if not all(torch.isfinite(t).all() for t in self.reference[k]):
-                self.inputs[k] = (args, kwargs)
-                self.reference[k] = self.outputs(k, {})
+        self.held, self.now = _owners(model), {}
+        self.rest = _Snapshot(model, [*shared, *self.held.values()])
+        own = {k: t.detach().clone() for k, t in self.held.items()}
+        self.states = [own, self.randomised(own), self.randomised(own)]
+        self.parameters = [n for n, _ in model.named_parameters() if n in self.held]
 
     def _randn(self, t: torch.Tensor) -> torch.Tensor:
         return torch.randn(t.shape, dtype=torch.float64, generator=self.generator)
@@ -1807,11 +2049,15 @@ class _States:
         own = self.states[0] if own is None else own
         state = {}
         for name, t in own.items():
-            if not t.is_floating_point(): state[name] = t
-            elif name.endswith("running_var"): state[name] = t.abs()*torch.exp(0.3*self._randn(t)) + 0.1
+            if name.endswith("running_var"): state[name] = t.abs()*torch.exp(0.3*self._randn(t)) + 0.1
             elif name in self.buffers and not name.endswith("running_mean"): state[name] = t
             else: state[name] = t + self._randn(t)*(0.3 if t.ndim < 2 else min(0.3, t[0].numel()**-0.5))
         return state
+
+    def rounded(self, state: dict) -> dict:
+        "The weights with relative errors of 1e-14."
+        draw = lambda t: torch.empty(t.shape, dtype=torch.float32).uniform_(-1, 1, generator=self.generator)
+        return {n: t if n in self.buffers else t + 1e-14*t*draw(t) for n, t in state.items()}
 
     def noisy(self) -> tuple:
         def noise(t):
@@ -1819,73 +2065,171 @@ class _States:
             return t + self._randn(t)*(t.std() if t.numel() > 1 and t.std() > 0 else 1.0)
         return torch.utils._pytree.tree_map(noise, (self.args, self.kwargs))
 
+# %% ../nbs/40_symmetries.ipynb #e0936afc
+class _Calls(_States):
+    "Calls of the model's own `forward` with weights written in place."
+
+    def load(self, state: dict) -> None:
+        "Write the tensors that do not stand there yet."
+        for n, t in state.items():
+            if self.now.get(n) is t: continue
+            self.now[n] = t
+            self.held[n].data.copy_(t)
+
+    def settle(self) -> None:
+        "Take back what a call has changed."
+        self.rest.restore()
+        self.now.clear() if self.writes else [self.now.pop(n, None) for n in self.buffers]
+
+    writes = True   # whether a call may change the weights themselves
+    coarse = False  # whether slopes come through a view that was made before, in its number format
+
+    def call(self, inputs: tuple) -> Any:
+        "One call on copies of the inputs, nothing put back."
+        args, kwargs = torch.utils._pytree.tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, inputs)
+        with _exactly(): return _leaves(self.model(*args, **kwargs))
+
+    @torch.no_grad()
+    def run(self, state: dict, inputs: tuple) -> list:
+        "Copies of all outputs in a state."
+        self.load(state)
+        try: return [t.detach().to("cpu", copy=True) for t in self.call(inputs)]
+        finally: self.settle()
+
+    def slopes(self, state: dict, inputs: tuple, seed: int) -> dict:
+        "Slopes of a random mixture of the outputs, through whatever tensors on the storage of each weight."
+        places = {_span(self.held[n])[0] for n in self.parameters}
+        leaves = [t for t in self.shared or self.held.values() if _span(t)[0] in places]
+        before, rng = [t.requires_grad for t in leaves], torch.Generator().manual_seed(seed)
+        self.load(state)
+        try:
+            for t in leaves: t.requires_grad_(True)
+            with torch.enable_grad():
+                outputs = [t for t in self.call(inputs) if t.is_floating_point()]
+                total = sum((t*torch.randn(t.shape, generator=rng, dtype=torch.float64)).sum() for t in outputs)
+            grads = torch.autograd.grad(total, leaves, allow_unused=True)
+        finally:
+            for t, b in zip(leaves, before, strict=True): t.requires_grad_(b) if t.is_leaf else None
+            self.settle()
+        self.coarse |= any(g is not None and g.dtype != torch.float64 for g in grads)
+        return self._gathered([(t, g) for t, g in zip(leaves, grads, strict=True) if g is not None])
+
+    def _gathered(self, grads: list) -> dict:
+        "The slopes of all views of a storage, added up place by place, for the owners that have any."
+        flat, found, count = {}, {}, Counter(_span(t)[0] for t, _ in grads)
+        alone = {id(t): g for t, g in grads if count[_span(t)[0]] == 1}
+        for t, g in grads:
+            if id(t) in alone and any(t is h for h in self.held.values()): continue
+            where = torch.arange(t.untyped_storage().nbytes()//8).as_strided(t.shape, t.stride(), t.storage_offset())
+            place = flat.setdefault(_span(t)[0], torch.zeros(t.untyped_storage().nbytes()//8, dtype=torch.float64))
+            place.index_add_(0, where.reshape(-1), g.double().reshape(-1))
+        for n in self.parameters:
+            t = self.held[n]
+            if id(t) in alone: found[n] = alone[id(t)]
+            elif any(_meet_in_storage(t, v) for v, _ in grads):
+                found[n] = flat[_span(t)[0]].as_strided(t.shape, t.stride(), t.storage_offset())
+        return found
+
 # %% ../nbs/40_symmetries.ipynb #6ce4dba0
-class _Bench(_States):
+def _apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    "Distance of each element of two outputs: none between equal infinities or two nans, infinite to another value."
+    a, b = (torch.view_as_real(t) if t.is_complex() else t for t in (a, b))
+    if a.shape != b.shape: return torch.full(b.shape, math.inf, dtype=torch.float64)
+    a, b = a.double(), b.double()
+    far = torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, (a - b).abs())
+    return torch.where(far.isnan(), math.inf, far)
+
+
+class _Point:
+    "Outputs in one state for one input, and how far each element of them moves when the weights do."
+
+    def __init__(self, run: Any, bench: Any, state: dict, inputs: tuple):
+        self.run, self.state, self.inputs = run, state, inputs
+        self.want, self.scale, self.seen = run(state, inputs), [], []
+        others = [s for s in bench.states[::-1] if s is not state][:2]
+        others = [run(s, inputs) for s in others]
+        rounded = [run(bench.rounded(state), inputs) for _ in range(2)]
+        for k, want in enumerate(self.want):
+            noise = torch.stack([_apart(r[k], want) for r in rounded]).amax(0)
+            self._judge(want, [_apart(o[k], want) for o in others], noise)
+
+    def _judge(self, want: torch.Tensor, moves: list, noise: torch.Tensor) -> None:
+        "The smaller of two moves is the scale of an element, but never below what rounding makes of it."
+        finite = [torch.where(m.isfinite() & (m > 0), m, math.inf) for m in moves]
+        move = torch.stack(finite).amin(0)
+        move = torch.where(move.isfinite(), move, 0.0)
+        size = torch.view_as_real(want) if want.is_complex() else want
+        floor = 10*noise + 16*2**-52*size.double().abs()
+        floor = torch.where(floor.isfinite(), floor, 0.0) if size.is_floating_point() else torch.zeros_like(noise)
+        self.scale.append(torch.maximum(move, floor/TOLERANCE).clamp(max=1e300) if size.is_floating_point() else floor)
+        self.seen.append(move > 1e3*floor)
+
+    def outputs(self, change: dict) -> list: return self.run(self.state | change, self.inputs)
+
+    def error(self, got: list, seen: bool = False) -> float:
+        "Largest change of an element in units of its scale; of the elements that the weights move, if `seen`."
+        if len(got) != len(self.want): return math.inf
+        worst = 0.0
+        for a, b, scale, mask in zip(got, self.want, self.scale, self.seen, strict=True):
+            far = _apart(a, b)
+            far = torch.where(far > 0, far/scale, 0.0)
+            if seen: far = far[mask]
+            if far.numel(): worst = max(worst, float(far.max()))
+        return worst
+
+
+class _Bench(_Calls):
     "States of a model, and what it returns in them."
 
-    def outputs(self, k: int, change: dict, grad: bool = False, inputs: tuple | None = None) -> list:
-        "All floating outputs in a state with some tensors replaced."
-        state = {n: t.clone() if n in self.buffers or grad else t for n, t in (self.states[k] | change).items()}
-        args, kwargs = self.inputs[k] if inputs is None else inputs
-        with _exactly(), torch.set_grad_enabled(grad):
-            if grad: state = {n: t.requires_grad_(n not in self.buffers) for n, t in state.items()}
-            out = torch.func.functional_call(self.model, state, args, kwargs)
-        leaves = _tensors(_plain_output(out))
-        return (leaves, state) if grad else leaves
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        inputs = [(self.args, self.kwargs), self.noisy()]
+        plain = lambda outs: [t.isfinite() for t in outs]
+        own, other = (self.run(s, i) for s, i in zip(self.states, inputs, strict=False))
+        self.writes = any(not torch.equal(self.held[n], t) for n, t in self.states[1].items() if n not in self.buffers)
+        fine = (a.shape == b.shape and (b | ~a).all() for a, b in zip(plain(own), plain(other), strict=True))
+        if not all(fine): inputs[1] = inputs[0]
+        self.inputs, self.first = inputs, own
 
-    def error(self, k: int, change: dict, run: Any = None) -> float:
-        "Largest change of an output over its largest value."
-        got, want = (self.outputs(k, change), self.reference[k]) if run is None else (run(k, change), run(k, {}))
-        return _difference(got, want)
-
-
-def _difference(got: list, want: list) -> float:
-    "Largest change of an output over its largest value; infinite where anything is not finite."
-    pairs = [(a, b) for a, b in zip(got, want, strict=True) if b.numel()]
-    far = [float((a - b).abs().max()/b.abs().max().clamp(min=1e-300)) for a, b in pairs]
-    return max((x if math.isfinite(x) else math.inf for x in far), default=0.0)
-
-
-def _tensors(tree: Any) -> list:
-    "Floating tensors of a container."
-    leaves = torch.utils._pytree.tree_leaves(tree)
-    return [t for t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
-
-
-def _plain_output(out: Any) -> Any:
-    "Dictionaries and dataclasses of outputs as plain containers."
-    if hasattr(out, "items") and not isinstance(out, dict): return dict(out.items())
-    if hasattr(out, "__dataclass_fields__"): return dict(vars(out))
-    return out
+    def prepare(self) -> None:
+        "Look how far the outputs move, at the model's own weights and at random ones."
+        self.points = [_Point(self.run, self, s, i) for s, i in zip(self.states, self.inputs, strict=False)]
 
 # %% ../nbs/40_symmetries.ipynb #3828c4bf
-def _without_eps(bench: _Bench, trace: _Trace) -> Any:
-    "Run the traced program with every eps of a normalisation set to zero."
-    def run(k, change):
-        state = bench.states[k] | change
-        args, kwargs = bench.inputs[k]
-        sources, table = _sources(trace.program, args, kwargs), {}
-        with _exactly(), torch.no_grad():
-            for node in trace.program.graph.nodes:
-                if node.op == "placeholder":
-                    kind, name, data = sources[node.name]
-                    name = trace.names.get(name, name)
-                    table[node] = state[name].clone() if kind == "state" and name in state else data
-                elif node.op == "call_function": table[node] = _call_without_eps(node, table)
-                else: return _tensors([table[n] for n in _nodes(node.args)])
+def _without_eps(bench: _Bench, trace: _Trace, eps: float | None = 0.0) -> Any:
+    "Run the traced program with every eps of a normalisation set to zero; None leaves them."
+    @torch.no_grad()
+    def run(state, inputs):
+        bench.load(state)
+        sources, table = _sources(trace.program, *inputs), {}
+        try:
+            with _exactly():
+                for node in trace.program.graph.nodes:
+                    if node.op == "placeholder": table[node] = _own(sources[node.name], bench.buffers)
+                    elif node.op == "call_function": table[node] = _call_with_eps(node, table, eps)
+                    else: return [t.detach().clone() for t in _leaves([table[n] for n in _nodes(node.args)])]
+        finally: bench.settle()
     return run
 
 
-def _call_without_eps(node: Any, table: dict) -> Any:
+def _own(source: tuple, buffers: set) -> Any:
+    "What a call may write to is copied."
+    kind, name, data = source
+    return data.clone() if isinstance(data, torch.Tensor) and (kind == "input" or name in buffers) else data
+
+
+def _call_with_eps(node: Any, table: dict, eps: float | None) -> Any:
     args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: table[n])
-    if hasattr(node.target, "_schema") and any(a.name == "eps" for a in node.target._schema.arguments):
-        bound = _bind(node.target, args, kwargs) | {"eps": 0.0}
-        return node.target(*[bound[a.name] for a in node.target._schema.arguments])
+    schema = node.target._schema.arguments if hasattr(node.target, "_schema") else ()
+    if eps is not None and any(a.name == "eps" for a in schema):
+        bound = _bind(node.target, args, kwargs) | {"eps": eps}
+        return node.target(*[bound[a.name] for a in schema])
     if hasattr(node.target, "_schema") and "dropout" in node.target._schema.name: return args[0]
     return node.target(*args, **kwargs)
 
 
-TOLERANCE = 1e-10  # of a relative change of the outputs, in float64
+TOLERANCE = 1e-10  # of a change of an output element, in units of how far it moves
+EVIDENCE = 1e-7    # least change of an output when a tensor of the group element is left out
 
 # %% ../nbs/40_symmetries.ipynb #e9cafc7a
 class _Candidate(NamedTuple):
@@ -1896,6 +2240,7 @@ class _Candidate(NamedTuple):
     tensors: list         # names that move
     distances: Any        # (state, options) -> Delta
     first: str
+    free: bool = False    # a translation of what no output depends on
 
 
 def _product_text(base: str, sizes: list) -> str:
@@ -2095,34 +2440,35 @@ class _Sampled(_Wholes):
 class _Finder(_Sampled):
     "All candidates, and their distances from the symmetric state."
 
-    def _vectors(self, state: dict, labels: set) -> torch.Tensor:
+    def _laid(self, state: dict) -> Any:
+        "Rows of a tensor along the axes of some labels, laid out once."
+        return functools.cache(lambda name, k: self.move._as_rows(state[name], self.move._labels(name, k)[1])[0])
+
+    def _vectors(self, laid: Any, labels: set) -> torch.Tensor:
         rows = []
         for (name, k), places in sorted(self.move.parts(labels).items()):
             if name not in self.parameters: continue
-            flat, _ = self.move._as_rows(state[name], self.move._labels(name, k)[1])
-            rows += [flat[where].reshape(-1) for where in places]
+            rows += [laid(name, k)[where].reshape(-1) for where in places]
         return torch.cat(rows) if rows else torch.zeros(0, dtype=torch.float64)
 
     def _pairs(self, state: dict, contexts: list, how: dict) -> np.ndarray:
-        out = []
+        out, laid = [], self._laid(state)
         for context in contexts:
-            v = torch.stack([self._vectors(state, self.s.descendants(c)) for c in context])
+            v = torch.stack([self._vectors(laid, self.s.descendants(c)) for c in context])
             out.append(delta(v.numpy(), **how).reshape(-1))
         return np.concatenate(out)
 
     def _balances(self, state: dict, channels: list, owned: dict, kind: str) -> np.ndarray:
         if kind == "scaling": return np.array([])
-        norms = {s: [] for s in (1, -1)}
+        norms, laid = {s: [] for s in (1, -1)}, self._laid(state)
         for s in norms:
             keys = [k for k, p in owned.items() if p*s > 0]
-            norms[s] = np.array([self._norm(state, c, keys) for c in channels])
+            norms[s] = np.array([self._norm(laid, c, keys) for c in channels])
         return norms[1] if kind == "sign flip" else np.abs(norms[1] - norms[-1])/2**0.5
 
-    def _norm(self, state: dict, labels: set, keys: list) -> float:
+    def _norm(self, laid: Any, labels: set, keys: list) -> float:
         parts, total = self.move.parts(labels), 0.0
-        for name, k, j in keys:
-            flat, _ = self.move._as_rows(state[name], self.move._labels(name, k)[1])
-            total += float((flat[parts[name, k][j]]**2).sum())
+        for name, k, j in keys: total += float((laid(name, k)[parts[name, k][j]]**2).sum())
         return math.sqrt(total)
 
     def _singular(self, state: dict, contexts: list, owned: dict) -> np.ndarray:
@@ -2182,7 +2528,7 @@ def _elsewhere(bench: _Bench) -> Any:
     "Other weights and other inputs: smaller, larger and fresh ones, and longer ones where an axis has one element."
     args, own = bench.inputs[0], bench.states[0]
     normal = lambda n, t: bench._randn(t)/(t[0].numel()**0.5 if t.ndim > 1 else 1.0)
-    moved = lambda f: {n: f(n, t) if t.is_floating_point() and n not in bench.buffers else t for n, t in own.items()}
+    moved = lambda f: {n: f(n, t) if n not in bench.buffers else t for n, t in own.items()}
     real = lambda t: isinstance(t, torch.Tensor) and t.is_floating_point()
     fed = lambda f: torch.utils._pytree.tree_map(lambda t: f(t) if real(t) else t, args)
     for s in (0.01, 100): yield moved(lambda n, t, s=s: s*t), args
@@ -2198,22 +2544,20 @@ def _confirmed(bench: _Bench, found: list[_Candidate]) -> tuple[list[_Candidate]
     "Candidates that were found by numbers alone and hold elsewhere too, and a note on the others."
     kept = list(found)
     for state, inputs in _elsewhere(bench) if found else ():
-        try: want = bench.outputs(0, state, inputs=inputs)
+        try: point = _Point(bench.run, bench, state, inputs)
         except Exception: continue
-        if all(torch.isfinite(t).all() for t in want):
-            kept = [c for c in kept if _holds(bench, c, state, inputs, want)]
+        kept = [c for c in kept if _holds(bench, c, point)]
     lost = sorted({f"{c.symmetry} of {c.first.rpartition('.')[0] or c.first}" for c in found if c not in kept})
     return kept, [f"holds for this example only: {', '.join(lost)}"] if lost else []
 
 
-def _holds(bench: _Bench, c: _Candidate, state: dict, inputs: tuple, want: list) -> bool:
-    "Whether the outputs stay, to within what rounding of the weights does to them."
-    rng = torch.Generator().manual_seed(1)
-    new = state | c.apply(state, rng)
-    got = bench.outputs(0, new, inputs=inputs)
-    if (far := _difference(got, want)) <= TOLERANCE: return True
-    noise = lambda t: t*(1 + 1e-14*bench._randn(t)) if t.is_floating_point() else t
-    return far <= 10*_difference(bench.outputs(0, {n: noise(t) for n, t in new.items()}, inputs=inputs), got)
+def _holds(bench: _Bench, c: _Candidate, point: _Point) -> bool:
+    "Whether the outputs stay, to within what rounding of the weights does to them on either side."
+    new = c.apply(point.state, torch.Generator().manual_seed(1))
+    got = point.outputs(new)
+    if point.error(got) <= TOLERANCE: return True
+    there = _Point(bench.run, bench, point.state | new, point.inputs)
+    return there.error(point.want) <= TOLERANCE
 
 
 def _exchanges(bench: _Bench) -> list[_Candidate]:
@@ -2222,7 +2566,8 @@ def _exchanges(bench: _Bench) -> list[_Candidate]:
     for path, members in _siblings(bench.model):
         if any(n not in bench.states[0] for names in members for n in names): continue
         swap = lambda m, first=members[0]: _exchange(bench.states[1], [first, m], [1, 0])
-        group = members[:1] + [m for m in members[1:] if bench.error(1, swap(m)) <= TOLERANCE]
+        alike = lambda change: bench.points[1].error(bench.points[1].outputs(change)) <= TOLERANCE
+        group = members[:1] + [m for m in members[1:] if alike(swap(m))]
         if len(group) < 2: continue
         def apply(state, rng, group=group):
             order = torch.randperm(len(group), generator=rng).tolist()
@@ -2243,9 +2588,9 @@ def _exchange(state: dict, group: list, order: list) -> dict:
 # %% ../nbs/40_symmetries.ipynb #9e53b2f1
 def _translations(finder: _Finder) -> list[_Candidate]:
     "Directions along which no output has a slope, whatever the weights."
-    size = sum(t.numel() for t in finder.bench.states[0].values())
-    slopes = [_slopes(finder.bench, seed) for seed in range(24 if size < 10**5 else 6)]
-    if any(s is None for s in slopes): return []
+    bench, size = finder.bench, sum(t.numel() for t in finder.bench.states[0].values())
+    slopes = [bench.slopes(bench.randomised(), bench.noisy(), seed) for seed in range(24 if size < 10**5 else 6)]
+    finder.flat = [n for n in finder.parameters & set(finder.s.trace.tensors) if not all(n in s for s in slopes)]
     largest = max(float(g.abs().max()) for s in slopes for g in s.values())
     found = []
     for name, value in finder.s.trace.tensors.items():
@@ -2254,31 +2599,19 @@ def _translations(finder: _Finder) -> list[_Candidate]:
         for k in range(len(value.axes)):
             hit = _flat_directions(finder, name, k, gs, largest)
             if hit: found.append(hit)
-            if hit and "free" in hit.group: break
+            if hit and hit.free: break
     return found
-
-
-def _slopes(bench: _Bench, seed: int) -> dict | None:
-    "Slopes of a random mixture of the outputs, at random weights."
-    try:
-        leaves, state = bench.outputs(1, bench.randomised(), grad=True, inputs=bench.noisy())
-        rng = torch.Generator().manual_seed(seed)
-        total = sum((t*torch.randn(t.shape, generator=rng, dtype=torch.float64)).sum() for t in leaves)
-        names = [n for n, t in state.items() if t.requires_grad]
-        grads = torch.autograd.grad(total, [state[n] for n in names], allow_unused=True)
-    except RuntimeError: return None
-    return {n: g for n, g in zip(names, grads, strict=False) if g is not None}
 
 # %% ../nbs/40_symmetries.ipynb #aeebe1ce
 def _flat_directions(finder: _Finder, name: str, k: int, slopes: list, largest: float) -> _Candidate | None:
     "Rows of a tensor that have no slope at all, or whose slopes cancel."
     s, move = finder.s, finder.move
     dims = move._labels(name, k)[1]
-    zero, ones = [], []
+    zero, ones, within = [], [], 1e-5 if finder.bench.coarse else 1e-9
     for where in _places_of_a_kind(s, name, k):
         rows = [move._as_rows(g, dims)[0][where] for g in slopes]
         if all(float(r.abs().max()) <= 1e-11*largest for r in rows): zero.append(where)
-        elif len(where) > 1 and all(_cancels(r) for r in rows): ones.append(where)
+        elif len(where) > 1 and all(_cancels(r, within) for r in rows): ones.append(where)
     chosen, free = (zero, True) if zero else (ones, False)
     if not chosen: return None
     def apply(state, rng):
@@ -2292,10 +2625,11 @@ def _flat_directions(finder: _Finder, name: str, k: int, slopes: list, largest: 
     width = math.prod(rest)//math.prod(rest[d] for d in dims)
     dimension = width*(sum(map(len, chosen)) if free else len(chosen))
     none = lambda state, how: np.array([])
-    return _Candidate("translation", f"R^{dimension}" + " free"*free, dimension, apply, [name], none, name)
+    return _Candidate("translation", f"R^{dimension}", dimension, apply, [name], none, name, free)
 
 
-def _cancels(rows: torch.Tensor) -> bool: return float(rows.sum(0).abs().max()) <= 1e-9*float(rows.abs().sum(0).max())
+def _cancels(rows: torch.Tensor, within: float) -> bool:
+    return float(rows.sum(0).abs().max()) <= within*float(rows.abs().sum(0).max())
 
 # %% ../nbs/40_symmetries.ipynb #7459d6c2
 def _places_of_a_kind(s: _Structure, name: str, k: int) -> list[np.ndarray]:
@@ -2343,27 +2677,57 @@ def _idle(state: dict, change: dict) -> bool:
 def _verify(bench: _Bench, trace: _Trace, c: _Candidate, seed: int, eps: str, how: dict,
             threshold: float) -> Symmetry | None:
     "Apply a random element at the model's own weights and at random ones, and once with a tensor left out."
-    rng = torch.Generator().manual_seed(seed + 1)
-    changes = [c.apply(bench.states[k], rng) for k in range(2)]
-    if _idle(bench.states[1], changes[1]): return None
-    own = error = max(bench.error(k, change) for k, change in enumerate(changes))
-    run, group = None, c.group
-    if own > TOLERANCE and "scaling" in c.symmetry and eps == "limit" and trace.facts.eps:
-        run, group = _without_eps(bench, trace), f"{group} at eps = 0"
-        error = max(bench.error(k, change, run) for k, change in enumerate(changes))
-    left = dict(list(changes[1].items())[1:]) if c.symmetry != "translation" else {}
-    control = bench.error(1, left, run) if left else math.nan
-    far = c.distances(bench.states[0], how)
-    count = degree_of_symmetry(far, threshold)
+    rng, points, group = torch.Generator().manual_seed(seed + 1), bench.points, c.group
+    changes = [c.apply(p.state, rng) for p in points]
+    if _idle(points[1].state, changes[1]): return None
+    far = lambda points: max(p.error(p.outputs(change)) for p, change in zip(points, changes, strict=True))
+    own = error = far(points)
+    if own > TOLERANCE and "scaling" in c.symmetry and eps == "limit" and trace.facts.eps and _limit(bench, trace):
+        points, group = bench.limit, f"{group} at eps = 0"
+        error = far(points)
+    control = math.nan if c.free or error > TOLERANCE else _left_out(points, c, changes, rng)
+    distances = c.distances(bench.states[0], how)
+    count = degree_of_symmetry(distances, threshold)
     return Symmetry(c.first.rpartition(".")[0] or c.first, c.symmetry, group, c.dimension,
-                    float(far.mean()) if far.size else math.nan, *count, error, control, own, tuple(c.tensors), far)
+                    float(distances.mean()) if distances.size else math.nan, *count, error, control, own,
+                    tuple(c.tensors), distances)
+
+
+def _limit(bench: _Bench, trace: _Trace) -> bool:
+    "Points of the traced program at eps = 0, if that program is the model as long as eps is its own."
+    if not hasattr(bench, "limit"):
+        p, run = bench.points[1], _without_eps(bench, trace)
+        faithful = p.error(_without_eps(bench, trace, None)(p.state, p.inputs)) <= 1e3*TOLERANCE
+        bench.limit = [_Point(run, bench, q.state, q.inputs) for q in bench.points] if faithful else []
+    return bool(bench.limit)
+
+
+def _left_out(points: list, c: _Candidate, changes: list, rng: torch.Generator) -> float:
+    "Largest change of an output when one tensor is left out; the first tensor that is enough decides."
+    most = 0.0
+    for point, change in zip(points[::-1], changes[::-1], strict=True):
+        for other in _without(c, point.state, change, rng):
+            most = max(most, point.error(point.outputs(other), seen=True))
+            if most > EVIDENCE: return most
+    return most
+
+
+def _without(c: _Candidate, state: dict, change: dict, rng: torch.Generator) -> Any:
+    "The group element less one tensor; and a random move of the same size, where tensors may move on their own."
+    if len(change) > 1 and c.symmetry != "translation":
+        for n in change: yield {k: x for k, x in change.items() if k != n}
+    size = {n: (x - state[n]).square().mean().sqrt() for n, x in change.items()}
+    draw = lambda t: torch.randn(t.shape, generator=rng, dtype=torch.float64)
+    yield {n: state[n] + size[n]*draw(x) for n, x in change.items()}
 
 # %% ../nbs/40_symmetries.ipynb #ab4bdc42
 class SymmetryReport:
     "The symmetries of a model: prints as a table, becomes a DataFrame, draws itself."
 
-    def __init__(self, model: str, rows: list[Symmetry], notes: list[str], threshold: float):
+    def __init__(self, model: str, rows: list[Symmetry], notes: list[str], threshold: float,
+                 unexamined: Mapping = types.MappingProxyType({}), total: int = 0):
         self.model, self.rows, self.notes, self.threshold = model, rows, notes, threshold
+        self.unexamined, self.total = dict(unexamined), total  # reason -> parameters, and all of them
 
     def __len__(self) -> int: return len(self.rows)
 
@@ -2378,7 +2742,14 @@ class SymmetryReport:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
         head = f"{self.model}: {len(self.rows)} families of symmetries, threshold {self.threshold:g}"
-        return "\n".join([head, *text, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([*self._missing(), head, *text, *(f"note: {note}" for note in self.notes)])
+
+    def _missing(self) -> list[str]:
+        "One line on what was not examined, or none."
+        if not self.unexamined: return []
+        parts = [reason + (f" ({n:,})" if len(self.unexamined) > 1 else "") for reason, n in self.unexamined.items()]
+        count = sum(self.unexamined.values())
+        return [f"{count:,} of {self.total:,} parameters were not examined: {'; '.join(parts)}"]
 
     def to_frame(self) -> Any:  # pandas.DataFrame
         "The rows as a DataFrame with columns layer, symmetry, group, dimension, delta, dos, dosb, error."
@@ -2439,53 +2810,84 @@ def _check_model(model: Any) -> None:
 def _arguments(example: Any) -> tuple[tuple, dict]:
     "Positional and keyword arguments of a call."
     if example is None: raise ParameterError("example_input", None, "a tensor, a tuple of arguments or a dict of them")
-    for t in _tensors(example):
+    for t in _leaves(example):
         if not t.numel(): raise ParameterError("example_input", tuple(t.shape), "an input that is not empty")
     if isinstance(example, dict): return (), dict(example)
     return (example if isinstance(example, tuple) else (example,)), {}
 
 # %% ../nbs/40_symmetries.ipynb #131337e5
-def _exact_copy(model: nn.Module) -> nn.Module:
-    "A float64 copy without dropout; an eps that would follow the number format stays that of the model's own."
-    work, dtype = copy.deepcopy(model), next(p.dtype for p in model.parameters() if p.is_floating_point())
-    for m in work.modules():
-        if isinstance(m, (nn.MultiheadAttention, nn.RNNBase)): m.dropout = 0.0
-        if isinstance(m, nn.modules.dropout._DropoutNd): m.p = 0.0
-        if isinstance(m, nn.RMSNorm) and m.eps is None: m.eps = torch.finfo(dtype).eps
-    return work.cpu().double()
-
-
-def _prepare(model: nn.Module, example: Any) -> tuple:
-    "A float64 copy that runs, and its arguments."
-    try: work = _exact_copy(model)
-    except Exception as error: raise RunError(f"{type(model).__name__} cannot be copied: {_line(error)}")
-    args, kwargs = _floats(_arguments(example))
-    try: bench = _Bench(work, args, kwargs)
+def _running(model: nn.Module, args: tuple, kwargs: dict) -> tuple:
+    "As `_in_own_storage`, with one line for an example that does not run."
+    try: return _in_own_storage(model, args, kwargs)
+    except RunError: raise
     except Exception as error:
         raise RunError(f"the example input does not run through {type(model).__name__}: {_line(error)}")
-    if not bench.reference[0]: raise RunError(f"{type(model).__name__} returns no floating-point tensor to compare")
-    if not all(torch.isfinite(t).all() for outs in bench.reference for t in outs):
-        raise RunError(f"{type(model).__name__} returns nan or infinite values for the example input")
-    return bench, args, kwargs
 
 
-def _candidates(trace: _Trace, bench: _Bench) -> tuple[list[_Candidate], list[str]]:
-    "All that the trace suggests, and what it could not follow."
+def _prepare(model: nn.Module, inputs: tuple, shared: list) -> _Bench:
+    "A bench for a model that runs."
+    name = type(model).__name__
+    try: bench = _Bench(model, *inputs, shared)
+    except Exception as error: raise RunError(f"the example input does not run through {name}: {_line(error)}")
+    if not bench.first: raise RunError(f"{name} returns no tensor to compare")
+    if not any(torch.isfinite(t).any() for t in bench.first):
+        raise RunError(f"{name} returns nan or infinite values for the example input")
+    return bench
+
+
+def _unsteady(bench: _Bench) -> str:
+    "Why nothing can be proved by comparing calls; empty if two calls on one input agree."
+    drawn = lambda: (_GENERATORS[0].getstate(), _GENERATORS[1].get_state()[1].tolist(), _GENERATORS[1].get_state()[2])
+    before = drawn()
+    bench.load(bench.states[0])
+    with torch.no_grad():
+        try: first, again = ([t.clone() for t in bench.call(bench.inputs[0])] for _ in range(2))
+        finally: bench.settle()
+    far = [float(_apart(a, b).max()) for a, b in zip(first, again, strict=False) if a.numel()]
+    near = functools.partial(torch.allclose, rtol=1e-9, atol=0, equal_nan=True)
+    close = lambda a, b: a.shape == b.shape and near(a.double(), b.double())
+    if len(first) != len(again) or not all(map(close, first, again)):
+        return (f"two calls on one input differ by {max(far, default=math.inf):.2g}: the model carries state between "
+                "calls or is random; nothing was proved")
+    return "a call draws random numbers from Python or numpy; nothing was proved" if drawn() != before else ""
+
+
+def _unproved(bench: _Bench, elsewhere: tuple) -> str:
+    "Why no comparison of outputs would prove anything; empty if it does."
+    if reason := _unsteady(bench): return reason
+    bench.prepare()
+    if not any(mask.any() for p in bench.points for mask in p.seen):
+        return "no output moves when the weights do; nothing was proved"
+    state, outputs = elsewhere
+    point = _Point(bench.run, bench, state, bench.inputs[0])
+    if (far := point.error(outputs, seen=True)) <= 1e-6: return ""
+    return (f"with weights in their own storage the outputs are others, by {far:.0e}: the model reads them in a way that "
+            "is not followed; nothing was proved")
+
+
+def _candidates(trace: _Trace, bench: _Bench) -> tuple[list[_Candidate], list[str], dict]:
+    "All that the trace suggests, what it could not follow, and which parameters were not examined, with the reason."
     unknown = sorted(set(trace.facts.unknown))
     notes = [f"not handled, so what enters is left alone: {', '.join(unknown)}"] if unknown else []
-    def attempt(what, f):
+    notes += [f"a fault in following {fault}" for fault in sorted(set(trace.facts.faults))]
+    lost = {}
+    def attempt(what, f, names=()):
         try: return f()
-        except Exception as error: notes.append(f"{what} left out: {_line(error)}")
+        except Exception as error:
+            notes.append(f"{what} left out: {_line(error)}")
+            for n in names: lost.setdefault(n, f"{what} left out")
         return []
-    finder = attempt("everything", lambda: _Finder(_Structure(trace), bench))
-    if not finder: return [], notes
-    found = attempt("channels", finder.all)
+    finder = attempt("everything", lambda: _Finder(_Structure(trace), bench), bench.parameters)
+    if not finder: return [], notes, _counted(bench, lost)
+    found = attempt("channels", finder.all, bench.parameters)
     numeric = attempt("exchanges", lambda: _exchanges(bench)) + attempt("translations", lambda: _translations(finder))
     kept, more = attempt("exchanges and translations", lambda: _confirmed(bench, numeric)) or ([], [])
     exchanged = [c for c in kept if c.symmetry != "translation"]
-    free = [c.first for c in kept if "free" in c.group]
+    free, flat = [c.first for c in kept if c.free], sorted(getattr(finder, "flat", []))
     if free: notes.append(f"no output depends on these for such inputs: {', '.join(free)}")
-    return found + exchanged + _merged([c for c in kept if c.symmetry == "translation"]), notes + more
+    if flat: notes.append(f"no slope, so no translations looked for: {', '.join(flat)}")
+    found += exchanged + _merged([c for c in kept if c.symmetry == "translation"])
+    return found, notes + more, _counted(bench, lost, finder.s)
 
 
 def _attempt(notes: list, c: _Candidate, verify: Any) -> Symmetry | None:
@@ -2497,13 +2899,50 @@ def _attempt(notes: list, c: _Candidate, verify: Any) -> Symmetry | None:
 def _merged(found: list[_Candidate]) -> list[_Candidate]:
     "Translations of the weight and of the bias of one layer as one."
     layers = defaultdict(list)
-    for c in found: layers[c.first.rpartition(".")[0], "free" in c.group].append(c)
+    for c in found: layers[c.first.rpartition(".")[0], c.free].append(c)
     def both(parts):
         if len(parts) == 1: return parts[0]
         n = sum(c.dimension for c in parts)
         apply = lambda state, rng: {k: x for c in parts for k, x in c.apply(state, rng).items()}
         return parts[0]._replace(group=f"R^{n}", dimension=n, apply=apply, tensors=sum((c.tensors for c in parts), []))
     return [both(parts)._replace(group=f"R^{sum(c.dimension for c in parts)}") for parts in layers.values()]
+
+# %% ../nbs/40_symmetries.ipynb #f147a06d
+def _counted(bench: _Bench, lost: dict, structure: _Structure | None = None) -> dict:
+    "Reason -> number of parameters that were not examined for it."
+    found = defaultdict(int)
+    if structure: lost = _not_reached(bench, structure.trace) | lost
+    for name, p in bench.model.named_parameters():
+        if not p.is_floating_point(): lost.setdefault(name, "not in floating point")
+        if name in lost: found[lost[name]] += p.numel()
+        elif structure:
+            for reason, n in _stopped(structure, name).items(): found[reason] += n
+    return {reason: n for reason, n in found.items() if n}
+
+
+def _not_reached(bench: _Bench, trace: _Trace) -> dict:
+    "Parameters that the trace does not meet, with the reason: nothing depends on them, or it misses how."
+    missed, point = [n for n in bench.parameters if n not in trace.tensors], bench.points[1]
+    shifted = lambda names: {n: point.state[n] + bench._randn(point.state[n]) for n in names}
+    moves = lambda names: point.error(point.outputs(shifted(names))) > TOLERANCE
+    seen = {n for n in missed if moves([n])} if missed and moves(missed) else ()
+    return {n: "used where the trace does not see it" if n in seen else "unused by this example" for n in missed}
+
+
+def _stopped(structure: _Structure, name: str) -> dict:
+    "How many elements of a parameter have a label that stands still because of an unknown operation."
+    value = structure.trace.tensors.get(name)
+    if value is None: return {}
+    found, done = {}, torch.zeros(value.shape, dtype=torch.bool)
+    for source, parts in structure.trace.facts.lost.items():
+        roots = np.unique(structure.root[np.concatenate([p[p >= 0] for p in parts] or [np.zeros(0, int)])])
+        hit = torch.zeros(value.shape, dtype=torch.bool)
+        for axis in value.axes:
+            of = axis.of.numpy()
+            hit |= torch.from_numpy(np.isin(structure.root[of.clip(0)], roots) & (of >= 0))
+        found[f"unknown operation {source}"] = int((hit & ~done).sum())
+        done |= hit
+    return found
 
 # %% ../nbs/40_symmetries.ipynb #b7186a6e
 def symmetry_report(model: nn.Module,                 # any model; it is not changed
@@ -2523,19 +2962,47 @@ def symmetry_report(model: nn.Module,                 # any model; it is not cha
     between(0, None)("threshold", threshold)
     if not isinstance(seed, (int, np.integer)): raise ParameterError("seed", seed, "an integer")
     _check_model(model)
-    bench, args, kwargs = _prepare(model, example_input)
-    trace = _walk(bench.model, args, kwargs)
-    candidates, notes = _candidates(trace, bench)
-    how = dict(pairs=pairs, squared=squared, to=to)
-    found = [_attempt(notes, c, lambda c=c: _verify(bench, trace, c, seed, eps, how, threshold)) for c in candidates]
-    found = [row for row in found if row is not None]
-    rows = [row for row in found if row.error <= TOLERANCE]
-    failed = sorted({f"{r.symmetry} of {r.layer}" for r in found if r.error > TOLERANCE})
-    if failed and eps == "limit": notes.append(f"suggested by the trace but not confirmed: {', '.join(failed)}")
+    name = type(model).__name__
+    total = sum(p.numel() for p in model.parameters())
+    inputs = _floats(_arguments(example_input))
+    with torch.inference_mode(False): elsewhere = _running(model, *inputs)
+    with torch.inference_mode(False), _lent(model) as shared:
+        bench = _prepare(model, inputs, shared)
+        if reason := _unproved(bench, elsewhere):
+            return SymmetryReport(name, [], [reason], threshold, {reason: total}, total)
+        trace = _walk(model, *_floats((bench.args, bench.kwargs)))
+        bench.settle()
+        candidates, notes, unexamined = _candidates(trace, bench)
+        how = dict(pairs=pairs, squared=squared, to=to)
+        verify = lambda c: _verify(bench, trace, c, seed, eps, how, threshold)
+        found = [_attempt(notes, c, functools.partial(verify, c)) for c in candidates]
+    return SymmetryReport(name, _proved([r for r in found if r], notes, eps), notes, threshold, unexamined, total)
+
+
+@contextlib.contextmanager
+def _lent(model: nn.Module) -> Any:
+    "As `_in_float64`, with one line for weights that cannot be brought there."
+    with contextlib.ExitStack() as stack:
+        try: shared = stack.enter_context(_in_float64(model))
+        except RunError: raise
+        except Exception as error:
+            raise RunError(f"{type(model).__name__} cannot be brought to float64: {_line(error)}")
+        yield shared
+
+
+def _proved(found: list[Symmetry], notes: list, eps: str) -> list[Symmetry]:
+    "Rows whose error is rounding and whose control is not; notes on the others."
+    rows = [r for r in found if r.error <= TOLERANCE and not r.control <= EVIDENCE]
+    name = lambda rows: ", ".join(sorted({f"{r.symmetry} of {r.layer}" for r in rows}))
+    if (failed := [r for r in found if not r.error <= TOLERANCE]) and eps == "limit":
+        notes.append(f"suggested by the trace but not confirmed: {name(failed)}")
+    if empty := [r for r in found if r.error <= TOLERANCE and r.control <= EVIDENCE]:
+        notes.append(f"no output changes when a tensor is left out either, so this proves nothing: {name(empty)}")
     if any("eps" in r.group for r in rows):
         worst = max(r.own_error for r in rows if "eps" in r.group)
         notes.append(f"rows at eps = 0 change an output by up to {worst:.0e} at the model's own eps")
-    return SymmetryReport(type(model).__name__, rows, notes, threshold)
+    if not rows: notes.append("none of the symmetries that were looked for was found")
+    return rows
 
 # %% ../nbs/40_symmetries.ipynb #969835ec
 def example(name: str,                     # resnet18 | vit | bert
