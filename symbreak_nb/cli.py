@@ -186,7 +186,14 @@ def _plain_yaml(text: str) -> Any:
         if depth > _DEEPEST: raise ValueError(f"it is nested more than {_DEEPEST} deep")
         if isinstance(event, yaml.ScalarEvent) and not event.style and re.match(rf"[-+]?\d.{{{_DIGITS}}}", event.value):
             raise ValueError(f"a number of {len(event.value):,} characters")
-    return yaml.safe_load(text)
+    value = yaml.safe_load(text)
+    if not _has_text_keys(value): raise ValueError("a key that is not a text; quote it")
+    return value
+
+
+def _has_text_keys(value: Any) -> bool:
+    if isinstance(value, list): return all(map(_has_text_keys, value))
+    return not isinstance(value, dict) or all(isinstance(k, str) and _has_text_keys(v) for k, v in value.items())
 
 # %% ../nbs/91_cli.ipynb #c094a628
 _OPTIONS = dict(profile="--profile", seed="--seed", device="--device", out_dir="--out")
@@ -412,6 +419,7 @@ def execute(job: Job,              # section and folder; its fields are filled i
     clock, name = time.perf_counter(), job.folder.name
     final, failed, partial = (job.folder/f"{n}.ipynb" for n in (name, f"{name}.failed", f".{name}.running"))
     job.status = "running"
+    failed.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(
             job.section.path, partial, dict(parameters) | dict(out_dir=str(job.folder)), engine(),
@@ -422,7 +430,6 @@ def execute(job: Job,              # section and folder; its fields are filled i
         job.status = "interrupted" if job.stopped or getattr(error, "ename", "") == "KeyboardInterrupt" else "failed"
         job.message = describe_failure(error, failed, job.source) if job.status == "failed" else ""
     if partial.exists(): os.replace(partial, final if job.status == "done" else failed)
-    if job.status == "done": failed.unlink(missing_ok=True)
     job.seconds = time.perf_counter() - clock
     return job
 
