@@ -26,7 +26,7 @@ def extras() -> dict[str, list[str]]:
 
 
 notebooks, notebook_files = tree("nbs", "symbreak_nb.notebooks", (".ipynb",))
-reference, reference_files = tree("reference", "symbreak_nb.reference", (".json",))
+reference, reference_files = tree("reference", "symbreak_nb.reference", (".json", ".sha256"))
 setup(
     name=cfg["lib_name"], version=cfg["version"], description=cfg["description"], license="Apache-2.0",
     author=cfg["author"], keywords=cfg["keywords"].split(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import errno
 import importlib
 import json
 import math
@@ -27,26 +28,38 @@ from typing import Any
 
 import click
 
-from .report import PAPERS, duration, nice, read_metrics, write_report
-from .run import PROFILE_NAMES, VERDICTS, MissingPackage, RunError, need, write_atomic
+from .report import PAPERS, duration, find_reference, nice, read_json, read_metrics, write_report
+from symbreak_nb.run import (
+    PROFILE_NAMES, VERDICTS, MissingPackage, RunError, is_running, need, one_of, write_atomic,
+)
 
 # %% auto #0
 __all__ = ['H200_PEAK', 'H200_UTILISATION', 'Notebook', 'read_notebook', 'notebook_folder', 'find_sections', 'choose',
-           'read_value', 'read_parameters', 'kernel_environment', 'kernel_class', 'Job', 'describe_failure', 'engine',
-           'execute', 'interrupt', 'stop', 'run_all', 'Lines', 'Bars', 'progress', 'summary', 'throughput',
-           'plan_parameters', 'planned_units', 'check_unit', 'estimate', 'amount', 'plan_table', 'command', 'figures',
-           'report', 'list_sections', 'plan', 'data', 'verified', 'fetch', 'main']
+           'read_value', 'read_parameters', 'kernel_environment', 'side_by_side', 'kernel_class', 'Job',
+           'describe_failure', 'allow_open_files', 'engine', 'execute', 'interrupt', 'stop', 'run_all', 'longest_first',
+           'Lines', 'Bars', 'progress', 'summary', 'throughput', 'plan_parameters', 'check_parameters',
+           'chosen_profile', 'planned_units', 'check_unit', 'check_units', 'estimate', 'amount', 'plan_table',
+           'command', 'figures', 'report', 'list_sections', 'plan', 'data', 'verified', 'fetch', 'main']
 
 # %% ../nbs/91_cli.ipynb #d50a1064
-def _one_line(text: Any) -> str: return " ".join(str(text).split())
+def _one_line(text: Any, most: int = 300) -> str:
+    "A text without line breaks; of a long one the beginning and the end."
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[:most//2]} … {line[3 - most//2:]}"
 
 
 def _cells(path: Path) -> list[dict]:
-    try: found = json.loads(path.read_text(encoding="utf-8"))
+    try: found = read_json(path)
     except (OSError, ValueError) as error: raise RunError(f"{path} is not a notebook: {_one_line(error)}") from None
     cells = found.get("cells") if isinstance(found, dict) else None
-    if isinstance(cells, list) and all(isinstance(c, dict) for c in cells): return cells
+    if isinstance(cells, list) and all(map(_is_cell, cells)): return cells
     raise RunError(f"{path} is not a notebook: it has no list of cells")
+
+
+def _is_cell(cell: Any) -> bool:
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict): return False
+    source = cell.get("source", "")
+    return isinstance(source, str) or isinstance(source, list) and all(isinstance(line, str) for line in source)
 
 
 def _source(cell: Mapping) -> str: return "".join(cell.get("source", ""))
@@ -56,9 +69,12 @@ def _first(pattern: str, texts: Iterable[str]) -> str:
     return next((m[1].strip() for t in texts if (m := re.search(pattern, t, re.MULTILINE))), "")
 
 # %% ../nbs/91_cli.ipynb #e5ade377
+_UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what Python's parser raises
+
+
 def _assigned(source: str, path: Path) -> dict[str, Any]:
     try: body = ast.parse(source).body
-    except SyntaxError as error: raise RunError(f"the parameters cell of {path} is not Python: {error.msg}") from None
+    except _UNREADABLE as error: raise RunError(f"the parameters cell of {path} is not Python: {error}") from None
     pairs = [(t.id, s.value) for s in body if isinstance(s, ast.Assign) for t in s.targets if isinstance(t, ast.Name)]
     pairs += [(s.target.id, s.value) for s in body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
     return {name: _literal(value) for name, value in pairs}
@@ -66,7 +82,7 @@ def _assigned(source: str, path: Path) -> dict[str, Any]:
 
 def _literal(node: ast.AST | None) -> Any:
     try: return ast.literal_eval(node)
-    except (ValueError, TypeError): return None
+    except (ValueError, TypeError, RecursionError, MemoryError): return None
 
 
 def _figure_names(sources: Iterable[str]) -> list[str]:
@@ -78,7 +94,7 @@ def _figure_names(sources: Iterable[str]) -> list[str]:
 def _tree(source: str) -> ast.AST:
     "Syntax tree of a cell; empty for prose and for what only a notebook understands."
     try: return ast.parse(source)
-    except SyntaxError: return ast.Module([], [])
+    except _UNREADABLE: return ast.Module([], [])
 
 # %% ../nbs/91_cli.ipynb #377b389a
 @dataclass(frozen=True)
@@ -93,11 +109,16 @@ class Notebook:
     cells: int            # how many
 
 
+def _tags(cell: Mapping) -> list:
+    tags = cell.get("metadata", {}).get("tags")
+    return tags if isinstance(tags, list) else []
+
+
 def read_notebook(path: Path,        # an .ipynb file
                   ) -> Notebook | None:  # None if it has no cell tagged `parameters`
     "Read a section from its notebook; RunError if the file is not a notebook."
     cells = _cells(path)
-    tagged = [_source(c) for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
+    tagged = [_source(c) for c in cells if "parameters" in _tags(c)]
     if not tagged: return None
     sources, prose = [_source(c) for c in cells], [_source(c) for c in cells if c.get("cell_type") == "markdown"]
     name = _first(r"^#\|\s*default_exp\s+(\w+)", sources) or re.sub(r"^\d+_", "", path.stem)
@@ -137,19 +158,44 @@ def choose(names: Iterable[str],              # as the user wrote them; none mea
     return [s for s in sections.values() if not names or s.name in names]
 
 # %% ../nbs/91_cli.ipynb #c54b59bc
+_LONGEST, _DEEPEST, _DIGITS = 10_000, 20, 300   # of a value: characters, nesting, characters of a number
+
+
 def read_value(name: str,  # parameter, for the message
                text: str,  # as on the command line
                ) -> Any:   # None, bool, int, float, str, list or dict
     "Read a parameter's value as YAML; `1e-3` is a number, as everywhere else in Python."
-    import yaml
-    bad = f"-p {name} {text!r} is "
-    try: value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise click.UsageError(f"{bad}not YAML: {_one_line(getattr(error, 'problem', None) or error)}") from None
+    bad = f"-p {name} {_one_line(text, 60)!r} is "
+    if len(text) > _LONGEST: raise click.UsageError(f"{bad}too long: {len(text):,} characters of {_LONGEST:,} allowed")
+    try: value = _plain_yaml(text)
+    except Exception as error:  # YAML's own, and what its constructors let through
+        raise click.UsageError(f"{bad}not YAML: {_one_line(getattr(error, 'problem', None) or error, 200)}") from None
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value): value = float(value)
-    try: json.dumps(value)
+    try: json.dumps(value, ensure_ascii=False).encode()
     except TypeError: raise click.UsageError(f"{bad}a {type(value).__name__}: quote it to pass a text") from None
+    except UnicodeEncodeError: raise click.UsageError(f"{bad}not Unicode: it has half a character") from None
     return value
+
+
+def _plain_yaml(text: str) -> Any:
+    "One YAML value, looked through before anything is built from it: an alias can stand for a billion values."
+    import yaml
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        marked = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None)
+        if marked: raise ValueError("tags (!), anchors (&) and aliases (*) are not read; quote it to pass a text")
+        if depth > _DEEPEST: raise ValueError(f"it is nested more than {_DEEPEST} deep")
+        if isinstance(event, yaml.ScalarEvent) and not event.style and re.match(rf"[-+]?\d.{{{_DIGITS}}}", event.value):
+            raise ValueError(f"a number of {len(event.value):,} characters")
+    value = yaml.safe_load(text)
+    if not _has_text_keys(value): raise ValueError("a key that is not a text; quote it")
+    return value
+
+
+def _has_text_keys(value: Any) -> bool:
+    if isinstance(value, list): return all(map(_has_text_keys, value))
+    return not isinstance(value, dict) or all(isinstance(k, str) and _has_text_keys(v) for k, v in value.items())
 
 # %% ../nbs/91_cli.ipynb #c094a628
 _OPTIONS = dict(profile="--profile", seed="--seed", device="--device", out_dir="--out")
@@ -172,18 +218,36 @@ def _own_parameters(section: Notebook) -> dict[str, Any]:
     return {name: default for name, default in section.parameters.items() if name not in _OPTIONS}
 
 # %% ../nbs/91_cli.ipynb #b82103b2
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_PATIENT = dict(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")  # the standard, GNU, LLVM and Intel
+
+
 def kernel_environment(jobs: int = 1,                # sections that run at once
                        profile: str | None = None,   # chosen on the command line, where it wins over SYMBREAK_PROFILE
+                       reuse: str = "same",          # stored units that may be reused, see `symbreak figures --reuse`
                        ) -> dict[str, str]:
     "Environment variables that a section's kernel gets beyond the present ones."
     home = Path(__file__).resolve().parent.parent if "__file__" in globals() else Path.cwd().parent
-    found = dict(MPLBACKEND="module://matplotlib_inline.backend_inline")
+    found = dict(MPLBACKEND="module://matplotlib_inline.backend_inline", SYMBREAK_REUSE=reuse)
     if str(home) not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
-    if jobs > 1 and "OMP_NUM_THREADS" not in os.environ:
-        share = str(max(1, _cores()//jobs))
-        found |= {f"{name}_NUM_THREADS": share for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+    if not os.environ.keys() & _PATIENT.keys(): found |= _PATIENT
+    if jobs > 1 and "OMP_NUM_THREADS" not in os.environ: found |= dict.fromkeys(_THREADS, "1")
     return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
+
+
+def side_by_side(jobs: int | None,          # the user's number; None for as many as there are cores
+                 count: int,                # sections chosen
+                 device: str | None = None, # cpu, cuda, auto or None
+                 ) -> int:
+    "How many sections run at once. A GPU is not shared unless the user says so: its memory is one section's."
+    if jobs is None: jobs = 1 if device != "cpu" and _has_gpu() else _cores()
+    return max(1, min(jobs, count))
+
+
+def _has_gpu() -> bool:
+    "Whether there is an NVIDIA driver and a device to see, without importing torch."
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in ("", "-1") and Path("/dev/nvidiactl").exists()
 
 
 def _cores() -> int: return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -239,14 +303,40 @@ class Job:
         return next((t for t in reversed(texts) if re.fullmatch(r"[^\n]{1,60}: \d+ of \d+[^\n]{0,40}", t)), "")
 
 # %% ../nbs/91_cli.ipynb #e7279ca8
-def describe_failure(error: Exception,  # raised by papermill
-                     path: Path,        # executed notebook
-                     ) -> str:          # one line
+_FILES = "too many open files: raise the limit with `ulimit -n 4096`"
+
+
+def describe_failure(error: Exception,       # raised by papermill
+                     path: Path,             # notebook of the failed run
+                     cell: Mapping | None = None,  # the cell that ran; where the error has no text, its last line
+                     ) -> str:               # one line
     "What went wrong, without a traceback."
     name, text = getattr(error, "ename", type(error).__name__), _one_line(getattr(error, "evalue", error))
-    if len(getattr(error, "traceback", [])) == 1: return text
+    text = text or _one_line(_last_words(cell or {}))
+    if re.search(r"too many open files|Errno 24\b", text, re.IGNORECASE): return _FILES
+    if len(getattr(error, "traceback", [])) == 1: return text or name
     place = f"cell {error.cell_index}, traceback in {path}" if hasattr(error, "cell_index") else "the kernel"
-    return f"{name}: {text[:300]} ({place})"
+    return f"{name}: {text} ({place})" if text else f"{name} ({place})"
+
+
+def _last_words(cell: Mapping) -> str:
+    "Last line that a cell wrote to its error stream."
+    texts = ["".join(o.get("text", "")) for o in list(cell.get("outputs", [])) if o.get("name") == "stderr"]
+    return next((line for text in texts[::-1] for line in text.splitlines()[::-1] if line.strip()), "")
+
+
+def allow_open_files(needed: int = 256,    # what a run takes, with room
+                     wanted: int = 4096,   # what is asked for where the system grants it
+                     ) -> None:
+    "Raise this process's limit of open files, which kernels inherit; RunError where too few are allowed."
+    try: import resource
+    except ImportError: return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    best = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < best:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft := best, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed: return
+    raise RunError(f"{soft} open files are allowed, {needed} are needed: {_FILES}")
 
 # %% ../nbs/91_cli.ipynb #abc4fc4e
 def engine(every: float = 5.0,   # seconds between two writes of a notebook that runs
@@ -280,9 +370,10 @@ def execute(job: Job,              # section and folder; its fields are filled i
     "Execute one section's notebook with papermill; whatever happens in it ends here."
     papermill = need("papermill", "notebooks", "figures")
     papermill.log.logger.setLevel("CRITICAL")
-    clock, final = time.perf_counter(), job.folder/f"{job.folder.name}.ipynb"
-    partial = job.folder/f".{final.stem}.running.ipynb"
+    clock, name = time.perf_counter(), job.folder.name
+    final, failed, partial = (job.folder/f"{n}.ipynb" for n in (name, f"{name}.failed", f".{name}.running"))
     job.status = "running"
+    failed.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(
             job.section.path, partial, dict(parameters) | dict(out_dir=str(job.folder)), engine(),
@@ -291,8 +382,8 @@ def execute(job: Job,              # section and folder; its fields are filled i
         job.status = "done"
     except Exception as error:
         job.status = "interrupted" if job.stopped or getattr(error, "ename", "") == "KeyboardInterrupt" else "failed"
-        job.message = describe_failure(error, final) if job.status == "failed" else ""
-    if partial.exists(): os.replace(partial, final)
+        job.message = describe_failure(error, failed, job.source) if job.status == "failed" else ""
+    if partial.exists(): os.replace(partial, final if job.status == "done" else failed)
     job.seconds = time.perf_counter() - clock
     return job
 
@@ -337,6 +428,19 @@ def run_all(jobs: list[Job],             # what to run, in this order
 def _pause(futures: list[Future], show: Callable[[], None]) -> None:
     show()
     if any(f.done() for f in futures): time.sleep(0.1)
+
+# %% ../nbs/91_cli.ipynb #2d1af8a3
+def longest_first(jobs: Iterable[Job],     # what to run
+                  profile: str | None,     # see `chosen_profile`
+                  reference: Path | None,  # see `find_reference`
+                  ) -> list[Job]:          # the same jobs
+    "The order in which sections start when several run at once: unknown cost first, then by the reference's time."
+    def cost(job: Job) -> float:
+        if reference is None: return math.inf
+        name = job.section.name
+        wall = read_metrics(reference/name/chosen_profile(job.section, profile)/"metrics.json").get("wall_s")
+        return wall if isinstance(wall, (int, float)) and math.isfinite(wall) else math.inf
+    return sorted(jobs, key=cost, reverse=True)
 
 # %% ../nbs/91_cli.ipynb #0256c049
 class Lines:
@@ -455,6 +559,45 @@ def plan_parameters(section: Notebook,       # whose parameters cell
     own = _own_parameters(section) | dict(overrides)
     return dict(profiles.get(profile, {})) | {k: v for k, v in own.items() if v is not None}
 
+# %% ../nbs/91_cli.ipynb #34ec6e6f
+def check_parameters(section: Notebook,    # see `find_sections`
+                     profile: str | None,  # see `chosen_profile`
+                     overrides: Mapping,   # see `read_parameters`
+                     ) -> None:
+    "Refuse here, in one line, what the section's own `Run` would refuse."
+    module, profile = _module(section.name), chosen_profile(section, profile)
+    parameters = plan_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
+    try: _apply_checks(module, parameters)
+    except RunError as error: raise RunError(f"section {section.name}: {error}") from None
+    except Exception as error: wrong = f"{type(error).__name__}: {error}"
+    else: return
+    raise RunError(f"section {section.name}: its parameters cannot be checked: {wrong}")
+
+
+def _apply_checks(module: Any, parameters: Mapping) -> None:
+    for name, check in getattr(module, "allowed", dict)().items():
+        if name in parameters: check(name, parameters[name])
+    getattr(module, "check_parameters", dict)(dict(parameters))
+
+
+def chosen_profile(section: Notebook,          # whose default stands last
+                   profile: str | None = None, # from the command line
+                   ) -> str:                   # smoke, quick or paper
+    "The profile that a run would have."
+    named = profile or os.environ.get("SYMBREAK_PROFILE") or section.parameters.get("profile") or "quick"
+    return one_of(*PROFILE_NAMES)("profile", named)
+
+
+def _module(name: str) -> Any:
+    "A section's module; None where there is none."
+    try: return importlib.import_module(f"symbreak_nb.{name}")
+    except MissingPackage: raise
+    except ModuleNotFoundError as error:
+        if error.name == f"symbreak_nb.{name}": return None
+        wrong: Exception = error
+    except Exception as error: wrong = error
+    raise RunError(f"symbreak_nb.{name} cannot be imported: {type(wrong).__name__}: {wrong}")
+
 # %% ../nbs/91_cli.ipynb #9f1ca8a5
 def planned_units(section: Notebook,    # whose module is asked
                   profile: str,         # smoke, quick or paper
@@ -462,9 +605,9 @@ def planned_units(section: Notebook,    # whose module is asked
                   device: str,          # cpu or cuda
                   ) -> list[dict] | str:  # units, or why there are none
     "The work of a section at a profile, as its module lists it."
-    try: module = importlib.import_module(f"symbreak_nb.{section.name}")
+    try: module = _module(section.name)
     except MissingPackage as error: return str(error)
-    except ModuleNotFoundError as error: return f"has no module {error.name}"
+    if module is None: return f"has no module symbreak_nb.{section.name}"
     if not hasattr(module, "plan_units"): return "does not list its work (no plan_units)"
     parameters = plan_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
     unknown = dict(count=1, flops=math.nan, memory_bytes=math.nan, step=None)
@@ -485,6 +628,22 @@ def check_unit(unit: Mapping,  # with a `step`
     except Exception as error:
         return dict(unit) | dict(outcome=f"failed: {type(error).__name__}: {_one_line(error)[:120]}")
     return dict(unit) | dict(seconds=measured[0] if isinstance(measured[0], float) else whole, outcome="ok")
+
+def check_units(units: Iterable[Mapping],    # of one section
+                device: str,                 # cpu or cuda
+                say: Callable[[str], None],  # told each step before it is taken
+                seconds: float = 60.0,       # after so long no further step is begun
+                ) -> list[dict]:             # each with an `outcome`, see `check_unit`
+    "Take one step of each distinct unit while there is time."
+    units, end, tried = list(units), time.monotonic() + seconds, {}
+    keys = [tuple(str(unit.get(k)) for k in ("name", "flops", "memory_bytes")) for unit in units]
+    for i, (key, unit) in enumerate(zip(keys, units, strict=True)):
+        if key in tried: continue
+        late = time.monotonic() > end
+        if unit["step"] and not late: say(f"one step of {unit.get('name', 'a unit')} ({i + 1} of {len(units)})")
+        found = dict(outcome="not tried: time is up") if late else check_unit(unit, device)
+        tried[key] = {k: found[k] for k in ("outcome", "seconds") if k in found}
+    return [dict(unit) | tried[key] for key, unit in zip(keys, units, strict=True)]
 
 # %% ../nbs/91_cli.ipynb #15b36dd1
 def estimate(unit: Mapping,   # count, flops of one, seconds of one if it was checked
@@ -544,13 +703,19 @@ _DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]),
 _REFERENCE = click.option("--reference", type=_FOLDER, help="Folder of reference results.  [default: the package's]")
 
 
-@click.group(context_settings=dict(help_option_names=["-h", "--help"], max_content_width=110))
+@click.group(invoke_without_command=True,
+             context_settings=dict(help_option_names=["-h", "--help"], max_content_width=110))
 @click.version_option(package_name="symbreak-nb", prog_name="symbreak")
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Symmetry breaking in neural networks: four papers, reproduced claim by claim.
 
-    Start with `symbreak figures ising --profile smoke`, then open results/index.html.
+    \b
+    symbreak figures ising --profile smoke    one section in seconds; then open results/index.html
+    symbreak figures                          every section, side by side on the cores there are
+    symbreak plan expansion --check           what a profile costs, before it is run
     """
+    if context.invoked_subcommand is None: click.echo(context.get_help())
 
 # %% ../nbs/91_cli.ipynb #fee86837
 @command.command()
@@ -563,12 +728,14 @@ def command() -> None:
 @_PARAMETERS
 @click.option("--out", default="results", show_default=True, type=_FOLDER,
               help="Folder for figures, data, metrics and the report.")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 64),
-              help="Sections that run at once; they share the cores.")
+@click.option("--jobs", default="auto", show_default=True, callback=lambda *given: _read_jobs(given[2]), metavar="N",
+              help="Sections that run at once, one thread each; auto: as many as there are cores, one on a GPU.")
+@click.option("--reuse", default="same", show_default=True, envvar="SYMBREAK_REUSE", type=click.Choice(["same", "any"]),
+              help="Stored units to go on from; same: of this code and this kind of machine, any: of any.")
 @_NOTEBOOKS
 @_REFERENCE
-def figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path, jobs: int,
-            notebooks: Path | None, reference: Path | None) -> int:
+def figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path,
+            jobs: int | None, reuse: str, notebooks: Path | None, reference: Path | None) -> int:
     """Run sections and write their figures, data, verdicts and the report.
 
     Without a SECTION all of them run. A run that was stopped goes on where it was when the same command is given again.
@@ -577,16 +744,34 @@ def figures(names: tuple, profile: str | None, seed: int | None, device: str | N
     common = dict(profile=profile, seed=seed, device=device)
     parameters = read_parameters(pairs, chosen) | {k: v for k, v in common.items() if v is not None}
     need("papermill", "notebooks", "figures")
+    stored, width = find_reference(reference), side_by_side(jobs, len(chosen), device)
+    _check_all(chosen, profile, pairs)
     work = [Job(section, _prepare(out, section.name)) for section in chosen]
-    manager = kernel_class(kernel_environment(min(jobs, len(work)), profile), kernels := [])
-    with progress(work) as show: run_all(work, parameters, manager, kernels, jobs, show)
+    manager, order = kernel_class(kernel_environment(width, profile, reuse), kernels := []), work
+    if width > 1: order = longest_first(work, profile, stored)
+    with progress(work) as show: run_all(order, parameters, manager, kernels, width, show)
     _console().print(summary(work))
     click.echo(f"report: {write_report(out, reference)}")
     return int(any(job.status != "done" for job in work))
 
 
+def _read_jobs(text: str) -> int | None:
+    if text == "auto": return None
+    if re.fullmatch(r"\d{1,2}", text) and 1 <= int(text) <= 64: return int(text)
+    raise click.BadParameter("allowed is 'auto', or an integer from 1 to 64", param_hint="--jobs")
+
+
+def _check_all(chosen: list[Notebook], profile: str | None, pairs: tuple) -> None:
+    "What would stop a section after its kernel has started; modules are asked only where the user set a parameter."
+    allow_open_files()
+    for section in chosen: chosen_profile(section, profile)
+    overrides = read_parameters(pairs, chosen)
+    for section in chosen if pairs else (): check_parameters(section, profile, overrides)
+
+
 def _prepare(out: Path, name: str) -> Path:
     folder = out.expanduser().resolve()/name
+    if is_running(folder): raise RunError(f"another run works in {folder}: wait for it, or name another folder with --out")
     write_atomic(folder/".writable", "").unlink()
     return folder
 
@@ -622,20 +807,26 @@ def list_sections(notebooks: Path | None) -> None:
 @_DEVICE
 @_PARAMETERS
 @click.option("--check", is_flag=True,
-              help="Take one real step of each unit; the estimate for this device is then the measured time.")
+              help="Take one real step of each distinct unit, for up to a minute a section; the estimate for this "
+                   "device is then the measured time.")
 @_NOTEBOOKS
 def plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: bool, notebooks: Path | None) -> int:
     "Estimate operations, memory and time of sections at a profile, here and on an H200."
     chosen = choose(names, find_sections(notebooks))
     overrides, device = read_parameters(pairs, chosen), _device(device)
+    for section in chosen: check_parameters(section, profile, overrides)
     plans = {s.name: planned_units(s, profile, overrides, device) for s in chosen}
     listed = {name: units for name, units in plans.items() if not isinstance(units, str)}
-    if check: listed = {name: [check_unit(unit, device) for unit in units] for name, units in listed.items()}
+    if check: listed = {name: check_units(units, device, _teller(name)) for name, units in listed.items()}
     speed = throughput(device)
     _console().print(plan_table(plans | listed, speed))
     click.echo(f"{profile} profile. here: {device}, {amount(speed, 'FLOP/s')} measured in float32. "
                f"H200: {amount(H200_PEAK, 'FLOP/s')} in bf16, {H200_UTILISATION:.0%} of it used (assumed).")
     return int(any(unit.get("outcome", "").startswith("failed") for units in listed.values() for unit in units))
+
+
+def _teller(section: str) -> Callable[[str], None]:
+    return lambda text: print(f"{section}: {_one_line(text, 100)}", file=sys.stderr, flush=True)
 
 
 def _device(name: str | None) -> str:
@@ -684,7 +875,8 @@ def fetch(module: Any,      # symbreak_nb.data
     return f"{parts[0].source}: {len(parts[0]):,} train and {len(parts[1]):,} test images, verified"
 
 # %% ../nbs/91_cli.ipynb #9bb5255e
-_INTERRUPTED = "interrupted; what is finished is kept, the same command goes on from there"
+_INTERRUPTED = dict(figures="; what is finished is kept, the same command goes on from there",
+                    plan="; a plan keeps nothing, the same command starts anew")
 
 
 def main() -> None:
@@ -696,14 +888,19 @@ def main() -> None:
 def _guarded(arguments: list[str]) -> int:
     "Run a command; an error that a user can act on becomes one line."
     try: return command.main(arguments, "symbreak", standalone_mode=False) or 0
-    except click.ClickException as error: return _complain(f"{error.format_message()} (see `symbreak --help`)", 2)
+    except click.ClickException as error:
+        return _complain(f"{_one_line(error.format_message())} (see `symbreak --help`)", 2)
     except RunError as error: return _complain(error, 2)
-    except (KeyboardInterrupt, click.Abort): return _complain(_INTERRUPTED, 130)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted" + _INTERRUPTED.get(arguments[0] if arguments else "", ""), 130)
     except BrokenPipeError: return _silence()
+    except OSError as error:
+        return _complain(_FILES if error.errno == errno.EMFILE else f"{type(error).__name__}: {error}", 2)
 
 
 def _complain(message: Any, status: int) -> int:
-    print(f"symbreak: {_one_line(message)}", file=sys.stderr)
+    "Print one line of bounded length; an error without a text gives its type."
+    print(f"symbreak: {_one_line(message, 340) or type(message).__name__}", file=sys.stderr)
     return status
 
 

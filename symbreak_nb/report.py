@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,16 +18,50 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .run import VERDICTS, RunError, write_atomic
+from .run import VERDICTS, RunError, parse_rule, write_atomic
 
 # %% auto #0
-__all__ = ['PAPERS', 'STATUSES', 'TITLE', 'MARKS', 'WORDS', 'ReportError', 'read_metrics', 'Section', 'read_section',
+__all__ = ['PAPERS', 'STATUSES', 'TITLE', 'MARKS', 'WORDS', 'ReportError', 'read_json', 'read_metrics', 'Section', 'read_section',
            'read_results', 'nice', 'span', 'duration', 'inline', 'card', 'cards', 'ledger_row', 'ledger', 'agreement',
-           'compare', 'find_reference', 'reference_record', 'unlike', 'provenance', 'view', 'page', 'write_report']
+           'compare', 'find_reference', 'reference_record', 'checksum_line', 'unlike', 'read_variants', 'narrow',
+           'provenance', 'view', 'rows_of', 'guarded_view', 'page', 'write_report']
 
 # %% ../nbs/90_report.ipynb #238a316f
 class ReportError(RunError):
     "A report that cannot be written."
+
+
+_MOST_BYTES, _MOST_DEPTH, _MOST_TEXT, _MOST_DIGITS = 64*2**20, 40, 10_000, 300
+
+
+def read_json(path: Path,          # any file
+              cut: bool = False,   # shorten long texts; a notebook keeps its pictures
+              ) -> Any:            # plain values that any page can show
+    "Read JSON of bounded size and depth; OSError or ValueError, in one line, for everything else."
+    if not path.exists(): raise FileNotFoundError(2, "no such file", str(path))
+    if not path.is_file(): raise ValueError("it is not a plain file")
+    if path.stat().st_size > _MOST_BYTES: raise ValueError(f"it is larger than {_MOST_BYTES//2**20} MiB")
+    try: found = json.loads(path.read_bytes().decode("utf-8-sig"), parse_int=_whole)
+    except RecursionError: raise ValueError(f"it is nested more than {_MOST_DEPTH} deep") from None
+    return _tame(found, _MOST_TEXT if cut else _MOST_BYTES)
+
+
+def _whole(digits: str) -> Any:
+    return int(digits) if len(digits) <= _MOST_DIGITS else f"a number of {len(digits):,} digits"
+
+
+def _tame(value: Any, longest: int, depth: int = 0) -> Any:
+    "The same value with texts that UTF-8 can hold, none of them longer than `longest`."
+    if depth > _MOST_DEPTH: raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+    if isinstance(value, str): return _clean(value if len(value) <= longest else value[:longest] + "…")
+    if isinstance(value, list): return [_tame(v, longest, depth + 1) for v in value]
+    if not isinstance(value, dict): return value
+    return {_tame(k, longest): _tame(v, longest, depth + 1) for k, v in value.items()}
+
+
+def _clean(text: str) -> str:
+    "Half characters and control characters, which HTML forbids, become the replacement character."
+    return re.sub("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\ufffd", text)
 
 
 _KINDS = dict(metrics=dict, intervals=dict, params=dict, versions=dict, units=dict,
@@ -34,12 +71,12 @@ _KINDS = dict(metrics=dict, intervals=dict, params=dict, versions=dict, units=di
 def read_metrics(path: Path,  # a metrics.json
                  ) -> dict:   # its content with every expected container present; key `error` if it could not be read
     "Read one run's record, tolerant of what is missing, strict about what is wrong."
-    try: found = json.loads(path.read_text(encoding="utf-8"))
+    try: found = read_json(path, cut=True)
     except FileNotFoundError: return _empty()
     except (OSError, ValueError) as error: return _empty(f"{path} could not be read: {error}")
     wrong = _misshapen(found)
     if wrong: return _empty(f"{path} could not be read: {wrong}")
-    return _empty() | {k: v for k, v in found.items() if v is not None}
+    return _empty() | {k: v for k, v in found.items() if v is not None and k != "error"}
 
 
 def _empty(error: str = "") -> dict: return {name: kind() for name, kind in _KINDS.items()} | dict(error=error)
@@ -49,6 +86,8 @@ def _misshapen(found: Any) -> str:
     if not isinstance(found, dict): return "it is not a JSON object"
     for name, kind in _KINDS.items():
         if not isinstance(found.get(name, kind()), (kind, type(None))): return f"{name!r} is not a {kind.__name__}"
+    for name in ("section", "profile"):
+        if not isinstance(found.get(name, ""), (str, type(None))): return f"{name!r} is not a text"
     rows = [row for name in ("claims", "figures") for row in found.get(name) or []]
     return "" if all(isinstance(row, dict) for row in rows) else "a claim or a figure is not a JSON object"
 
@@ -61,20 +100,35 @@ class Section:
     record: dict = field(default_factory=_empty)       # see `read_metrics`
     title: str = ""                                    # first heading of the executed notebook
     failure: str = ""                                  # error of the last run, one line
+    progress: str = ""                                 # of a run that has not ended, one line
 
 
-def read_section(folder: Path,  # holds metrics.json, SECTION.ipynb, or both
+def read_section(folder: Path,  # holds metrics.json, SECTION.ipynb, run.json, or several of them
                  ) -> Section:
-    "Read one section's folder."
-    title, failure = _from_notebook(folder/f"{folder.name}.ipynb")
-    record = read_metrics(folder/"metrics.json")
-    name = str(record.get("section") or folder.name)
-    return Section(name, folder, record, title or name, failure)
+    "Read one section's folder; whatever goes wrong becomes the section's error."
+    try: return _read_section(folder)
+    except Exception as error: wrong = _said(error)
+    name = _clean(folder.name)
+    return Section(name, folder, _empty(f"{folder} could not be read: {wrong}"), name)
+
+
+def _read_section(folder: Path) -> Section:
+    title, error = _from_notebook(folder/f"{folder.name}.ipynb")
+    failed_title, failure = _from_notebook(folder/f"{folder.name}.failed.ipynb")
+    record, begun = read_metrics(folder/"metrics.json"), _begun(folder)
+    first = begun and not (folder/"metrics.json").exists()
+    if first: record |= {k: begun[k] for k in ("section", "profile", "seed", "device", "params") if k in begun}
+    name = record.get("section") or _clean(folder.name)
+    progress = _progress(folder, begun, first) if begun.get("status") == "running" else ""
+    return Section(name, folder, record, title or failed_title or name, failure or error, progress)
+
+
+def _said(error: Exception) -> str: return _clean(" ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
 def _from_notebook(path: Path) -> tuple[str, str]:
     "Title and error of an executed notebook; empty texts for what cannot be read."
-    try: cells = json.loads(path.read_text(encoding="utf-8"))["cells"]; return _title(cells), _error(cells)
+    try: cells = read_json(path)["cells"]; return _title(cells)[:300], _error(cells)[:300]
     except (OSError, ValueError, LookupError, TypeError, AttributeError): return "", ""
 
 
@@ -87,6 +141,33 @@ def _error(cells: list[dict]) -> str:
     errors = [o for c in cells for o in c.get("outputs", []) if o["output_type"] == "error"]
     return " ".join(f"{errors[0]['ename']}: {errors[0]['evalue']}".split()) if errors else ""
 
+
+def _begun(folder: Path) -> dict:
+    "What run.json says; nothing where it says nothing that can be read."
+    found = read_metrics(folder/"run.json")
+    return {} if found.pop("error") else {k: v for k, v in found.items() if v or k == "seed"}
+
+
+def _progress(folder: Path, begun: Mapping, first: bool) -> str:
+    "How far a run has come, in one sentence."
+    count = sum(1 for _ in folder.glob("units/*.npz"))
+    since = _moment(begun.get("started"))
+    gone = "" if _alive(begun.get("pid")) else ", but its process is gone; the same command goes on from there"
+    shown = "figures so far below" if first else "what is shown is of the run before it"
+    return f"Running since {since}{gone}: {count:,} {'unit' if count == 1 else 'units'} stored, {shown}."
+
+
+def _moment(started: Any) -> str: return str(started or "–")[:16].replace("T", " ")
+
+
+def _alive(pid: Any) -> bool:
+    "Whether a process exists on this machine; yes where this cannot be told."
+    if not isinstance(pid, int) or os.name != "posix": return True
+    try: os.kill(pid, 0) if pid > 0 else None
+    except ProcessLookupError: return False
+    except (OSError, OverflowError): return True
+    return True
+
 # %% ../nbs/90_report.ipynb #cccf3703
 _ADVICE = "run `symbreak figures` first, or name the folder that it wrote"
 
@@ -94,12 +175,15 @@ _ADVICE = "run `symbreak figures` first, or name the folder that it wrote"
 def read_results(folder: Path,  # a folder of section folders, or one section's own folder
                  ) -> list[Section]:
     "Every section below a folder, in the order of their names."
-    patterns = [depth + kind for depth in ("", "*/", "*/*/") for kind in ("metrics.json", "*.ipynb")]
+    patterns = [depth + kind for depth in ("", "*/", "*/*/") for kind in ("metrics.json", "run.json", "*.ipynb")]
     files = [p for pattern in patterns for p in folder.glob(pattern)]
-    folders = {p.parent for p in files if p.name == "metrics.json" or p.stem == p.parent.name}
-    found = [f for f in sorted(folders) if not any(part.startswith(".") for part in f.relative_to(folder).parts)]
+    folders = {p.parent for p in files if p.suffix == ".json" or p.stem.removesuffix(".failed") == p.parent.name}
+    found = [f for f in sorted(folders) if not any(map(_aside, f.relative_to(folder).parts))]
     if not found: raise ReportError(f"no results in {folder}: {_ADVICE}")
     return [read_section(f) for f in found]
+
+
+def _aside(name: str) -> bool: return name.startswith(".") or name == "earlier"  # results kept of earlier parameters
 
 # %% ../nbs/90_report.ipynb #f4832aad
 def nice(value: Any,       # number, text, list or nothing
@@ -119,7 +203,9 @@ def span(interval: Any,  # [low, high], or nothing
     return f"[{nice(interval[0])}, {nice(interval[1])}]"
 
 
-def _is_number(value: Any) -> bool: return isinstance(value, (int, float)) and math.isfinite(value)
+def _is_number(value: Any) -> bool:
+    try: return isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError: return False  # an integer beyond every float
 
 
 def _is_pair(interval: Any) -> bool:
@@ -154,8 +240,14 @@ def _shape(path: Path | None) -> str:
 
 
 def _links(root: Path, paths: Iterable[tuple[str, Path]]) -> list[tuple[str, str]]:
-    near = [(label, path) for label, path in paths if path.is_file() and path.is_relative_to(root)]
-    return [(label, quote(path.relative_to(root).as_posix())) for label, path in near]
+    near = [(label, path) for label, path in paths if _exists(path) and path.is_relative_to(root)]
+    return [(label, quote(os.fsencode(path.relative_to(root).as_posix()))) for label, path in near]
+
+
+def _exists(path: Path) -> bool:
+    "Whether there is such a file; a name that no file can have is no error."
+    try: return path.is_file()
+    except (OSError, ValueError): return False
 
 
 def card(section: Section,  # whose figure it is
@@ -165,8 +257,8 @@ def card(section: Section,  # whose figure it is
     "One figure, ready to be shown."
     name, caption = str(figure.get("name") or "unnamed"), str(figure.get("caption") or "")
     pictures = [section.folder/"figures"/f"{name}{ending}" for ending in _MIME] if Path(name).name == name else []
-    shown = next((p for p in pictures if p.is_file()), None)
-    problem = "" if shown else f"The picture {name}.png is missing from {section.folder.name}/figures."
+    shown = next((p for p in pictures if _exists(p) and os.access(p, os.R_OK)), None)
+    problem = "" if shown else f"The picture {name[:100]}.png is missing from {_clean(section.folder.name)}/figures."
     files = [(p.suffix[1:].upper(), p) for p in pictures] + [("data", section.folder/"data"/f"{Path(name).name}.npz")]
     return dict(name=name, caption=caption, alt=caption or name, image=inline(shown) if shown else "",
                 shape=_shape(shown), problem=problem, links=_links(root, files))
@@ -197,8 +289,15 @@ def ledger_row(section: Section,  # where the claim was decided
     return text | dict(
         paper_name=PAPERS.get(text["paper"], text["paper"]), section=section.name, verdict=_verdict(claim),
         value=nice(value), value_exact=str(value), value_sort=value if _is_number(value) else "",
-        interval=span(claim.get("interval")), profile=str(claim.get("profile") or section.record.get("profile") or ""),
+        interval=span(claim.get("interval")), alone=_value_alone(text["rule"]),
+        profile=str(claim.get("profile") or section.record.get("profile") or ""),
         paper_value=nice(paper_value), paper_sort=paper_value if paper_value is not None else "")
+
+
+def _value_alone(rule: str) -> str:
+    "A note for a verdict that no interval has decided."
+    try: return "" if parse_rule(rule)["interval"] else "decided by the value alone"
+    except RunError: return ""
 
 
 def _verdict(claim: Mapping) -> str: return claim["verdict"] if claim.get("verdict") in VERDICTS else "inconclusive"
@@ -208,7 +307,10 @@ def ledger(sections: list[Section],  # see `read_results`
            ) -> list[dict[str, str]]:
     "Every decided claim, by paper and identifier."
     rows = [ledger_row(s, claim) for s in sections for claim in s.record["claims"]]
-    return sorted(rows, key=lambda row: (row["paper"], row["id"], row["section"]))
+    return sorted(rows, key=_order)
+
+
+def _order(row: Mapping) -> tuple: return row["paper"], row["id"], row["section"]
 
 # %% ../nbs/90_report.ipynb #b524fad1
 STATUSES = dict(zip(("equal", "within the interval", "different", "only here", "only in reference"),
@@ -265,11 +367,34 @@ def find_reference(named: Path | None = None,  # the user's choice
 def reference_record(section: Section,         # whose reference
                      folder: Path | None,      # see `find_reference`
                      ) -> dict | None:         # None where there is none for this section and profile
-    "The stored record of the same section and profile."
-    if folder is None or section.record["error"] or not section.record.get("profile"): return None
-    path = folder/section.name/str(section.record["profile"])/"metrics.json"
-    found = read_metrics(path)
-    return found if path.is_file() and not found["error"] else None
+    "The stored record of the same section and profile; its `error` says if it is damaged."
+    place = _reference_place(section, folder)
+    if place is None or section.record["error"] or not _exists(place/"metrics.json"): return None
+    found = read_metrics(place/"metrics.json")
+    wrong = found["error"] and "it cannot be read" or _altered(place/"metrics.json")
+    short = "/".join([folder.name, *place.relative_to(folder).parts, "metrics.json"])
+    return found | dict(error=f"{short} is damaged and not compared: {wrong}.") if wrong else found
+
+
+def _reference_place(section: Section, folder: Path | None) -> Path | None:
+    "Folder of a section's reference at its profile; a name with a path in it has none."
+    names = [section.name, str(section.record.get("profile") or "")]
+    if folder is None or any(not n or n in (".", "..") or re.search(r"[/\\\0]", n) for n in names): return None
+    return folder.joinpath(*names)
+
+
+def checksum_line(path: Path,  # a file
+                  ) -> str:    # as `sha256sum` writes and checks it
+    "Digest and name of a file."
+    return f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+
+
+def _altered(path: Path) -> str:
+    "What speaks against a file beside which a checksum lies; nothing where there is none."
+    beside = path.with_name(f"{path.name}.sha256")
+    try: same = not beside.is_file() or beside.read_text() == checksum_line(path)
+    except (OSError, ValueError): return "its checksum cannot be read"
+    return "" if same else "it does not match its checksum"
 
 
 def unlike(here: Mapping,     # record of this run
@@ -279,6 +404,23 @@ def unlike(here: Mapping,     # record of this run
     ours, theirs = (dict(seed=record.get("seed")) | record["params"] for record in (here, there))
     pairs = {name: (ours.get(name), theirs.get(name)) for name in dict.fromkeys([*ours, *theirs])}
     return ", ".join(f"{name} ({a}, reference {b})" for name, (a, b) in pairs.items() if a != b)
+
+# %% ../nbs/90_report.ipynb #6648535a
+def read_variants(path: Path,  # a variants.json
+                  ) -> dict[str, dict]:  # setting -> capability, threads, cpu, verdicts, measured
+    "Verdicts of the same run on other settings; none where the file is missing or is something else."
+    try: settings = read_json(path, cut=True)["settings"]
+    except (OSError, ValueError, LookupError, TypeError): return {}
+    if not isinstance(settings, dict): return {}
+    return {k: v for k, v in settings.items() if isinstance(v, dict) and isinstance(v.get("verdicts"), dict)}
+
+
+def narrow(reference: Mapping,  # record of the reference
+           variants: Mapping,   # see `read_variants`
+           ) -> set[str]:       # identifiers of claims
+    "Claims that not every setting decides as the reference does."
+    tables = [{str(c.get("id")): _verdict(c) for c in reference["claims"]}, *(v["verdicts"] for v in variants.values())]
+    return {id for table in tables for id in table if len({str(t[id]) for t in tables if id in t}) > 1}
 
 # %% ../nbs/90_report.ipynb #7dee8d23
 def provenance(section: Section,  # see `read_section`
@@ -292,7 +434,7 @@ def provenance(section: Section,  # see `read_section`
     files = [("metrics.json", "metrics.json"), ("executed notebook", f"{section.folder.name}.ipynb")]
     return dict(
         profile=str(record.get("profile", "")), seed=nice(record.get("seed")), device=str(record.get("device") or "–"),
-        wall=duration(record.get("wall_s")), started=str(record.get("started") or "–")[:16].replace("T", " "),
+        wall=duration(record.get("wall_s")), started=_moment(record.get("started")),
         units=", ".join(words) or "none", details=[(str(k), str(v)) for k, v in notes],
         links=_links(root, [(label, section.folder/name) for label, name in files]))
 
@@ -303,14 +445,33 @@ def view(section: Section,        # see `read_section`
          ) -> dict:               # what the template shows of it
     "One section, ready to be shown."
     stored = reference_record(section, reference)
-    comparison = compare(section.record, stored) if stored else []
+    damaged = stored["error"] if stored else ""
+    comparison = compare(section.record, stored) if stored and not damaged else []
     statuses = Counter(row["status"] for row in comparison)
     return provenance(section, root) | dict(
         name=section.name, title=section.title, error=section.record["error"], failure=section.failure,
+        progress=section.progress, damaged=damaged,
         cards=cards(section, root), counts=Counter(_verdict(claim) for claim in section.record["claims"]),
-        comparison=comparison, unlike=unlike(section.record, stored) if stored else "",
+        comparison=comparison, unlike=unlike(section.record, stored) if comparison else "",
         agreement={s: statuses[s] for s in STATUSES if statuses[s]},
         differences=statuses["different"] + statuses["only in reference"])
+
+
+def rows_of(section: Section,        # see `read_section`
+            reference: Path | None,  # see `find_reference`
+            ) -> list[dict]:         # see `ledger_row`, and whether the verdict is narrow
+    "A section's rows of the ledger."
+    stored, place = reference_record(section, reference), _reference_place(section, reference)
+    unsure = narrow(stored, read_variants(place/"variants.json")) if stored and not stored["error"] else set()
+    return [row | dict(narrow=row["id"] in unsure) for row in ledger([section])]
+
+
+def guarded_view(section: Section, root: Path, reference: Path | None) -> tuple[dict, list[dict]]:
+    "View and ledger rows of a section; where building them fails, an error card and no rows."
+    try: return view(section, root, reference), rows_of(section, reference)
+    except Exception as error: wrong = f"{section.folder/'metrics.json'} could not be shown: {_said(error)}"
+    name = _clean(section.folder.name)
+    return view(Section(name, section.folder, _empty(wrong), name), root, None), []
 
 # %% ../nbs/90_report.ipynb #66748195
 TITLE = "Symmetry breaking in neural networks: results"
@@ -323,15 +484,17 @@ def page(sections: list[Section],          # see `read_results`
          reference: Path | None = None,    # see `find_reference`
          ) -> str:                         # the whole HTML file
     "The report as one self-contained page; the same results give the same bytes."
-    views, rows = [view(s, root, reference) for s in sections], ledger(sections)
+    built = [guarded_view(s, root, reference) for s in sections]
+    views, rows = [v for v, _ in built], sorted((r for _, rows in built for r in rows), key=_order)
     statuses = Counter(row["status"] for v in views for row in v["comparison"])
-    return _template().render(
+    return _clean(_template().render(
         title=TITLE, sections=views, ledger=rows, verdicts=VERDICTS, marks=MARKS, verdict_words=WORDS,
         status_kind=STATUSES, counts=Counter(row["verdict"] for row in rows),
         papers=sorted({row["paper"] for row in rows}),
         profiles=sorted({v["profile"] for v in views} - {""}), figure_count=sum(len(v["cards"]) for v in views),
         compared=sum(statuses.values()), agreeing=statuses["equal"] + statuses["within the interval"],
-        no_reference=_no_reference(reference))
+        no_reference="" if any(v["damaged"] for v in views) else _no_reference(reference),
+        alone=sum(bool(row["alone"]) for row in rows), narrow=any(row["narrow"] for row in rows)))
 
 
 def _template() -> Any:

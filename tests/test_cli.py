@@ -10,8 +10,13 @@ import sys
 import time
 import types
 
+import click
 import pytest
-from symbreak_nb.cli import _guarded, find_sections
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from symbreak_nb import cli
+from symbreak_nb.cli import _guarded, find_sections, kernel_environment, read_value, side_by_side
+from symbreak_nb.run import ParameterError, between
 
 KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/x"\nL = None  # 2 to 8\nnames = None'
 RUN = """from symbreak_nb.run import Run, Claim, between
@@ -23,6 +28,8 @@ run.figure(fig, "fok_fig01", "A line falls.")"""
 END = """run.decide(Claim("fok.two", "fok2017", "Sec. 2.5", "Two minima.", "value == 2"), 2)
 run.metric("side", run.params.L)
 run.finish()"""
+TOLD = """import os
+for name in ("SYMBREAK_REUSE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"): run.source(f"{name}={os.environ.get(name)}")"""
 UNITS = """import os, time
 def work(i, log):
     time.sleep(0.4)
@@ -50,6 +57,7 @@ def notebooks(tmp_path_factory):
     section(folder, "broken", "import os; os.write(2, b'said past the notebook'); 1/0", number=20)
     section(folder, "crash", "import os; os._exit(3)", number=30)
     section(folder, "units", UNITS, number=40)
+    section(folder, "told", TOLD, number=50)
     (folder/"00_library.ipynb").write_text(json.dumps(dict(cells=[dict(cell_type="markdown", source="# A library")])))
     return folder
 
@@ -95,7 +103,7 @@ def test_sections_run_side_by_side_and_one_failure_stops_no_other(notebooks, tmp
     assert status == 1, err
     assert not any(text in err + out for text in ("Traceback", "said past the notebook"))
     assert re.search(r"wells +│ done", out) and len(re.findall(r"(?:broken|crash) +│ failed", out)) == 2
-    said = r"^broken: ZeroDivisionError: division by zero \(cell \d+, traceback in .*broken/broken.ipynb\)$"
+    said = r"^broken: ZeroDivisionError: division by zero \(cell \d+, traceback in .*broken/broken.failed.ipynb\)$"
     assert re.search(said, err, re.MULTILINE)
     assert re.search(r"^crash: DeadKernelError: ", err, re.MULTILINE)
     assert f"report: {tmp_path/'out'/'index.html'}" in out
@@ -104,7 +112,7 @@ def test_sections_run_side_by_side_and_one_failure_stops_no_other(notebooks, tmp
     executed = json.loads((tmp_path/"out"/"wells"/"wells.ipynb").read_text())
     assert any("image/png" in o.get("data", {}) for c in executed["cells"] for o in c.get("outputs", []))
     assert [p.name for p in (tmp_path/"out"/"wells").iterdir() if p.name.startswith(".")] == []
-    dead = json.loads((tmp_path/"out"/"crash"/"crash.ipynb").read_text())["cells"]
+    dead = json.loads((tmp_path/"out"/"crash"/"crash.failed.ipynb").read_text())["cells"]
     assert sum(c["metadata"]["papermill"]["duration"] is not None for c in dead) >= 4, "what ran before the crash is kept"
     page = (tmp_path/"out"/"index.html").read_text()
     assert "data:image/png" in page and "The wells of it" in page and "ended early: ZeroDivisionError" in page
@@ -135,7 +143,7 @@ def test_a_wrong_value_is_exactly_one_line_and_touches_nothing(notebooks, tmp_pa
 
 WRONG = [
     (["figures", "well"], r"unknown section 'well': did you mean wells\?"),
-    (["figures", "zebra"], r"unknown section 'zebra': there are wells, broken, crash, units"),
+    (["figures", "zebra"], r"unknown section 'zebra': there are wells, broken, crash, units, told"),
     (["figures", "wells", "-p", "l", "3"], r"section wells has no parameter 'l'"),
     (["figures", "wells", "-p", "name", "3"], r"section wells has no parameter 'name': did you mean names\?"),
     (["figures", "-p", "L", "[2, 3"], r"-p L '\[2, 3' is not YAML"),
@@ -147,6 +155,24 @@ WRONG = [
     (["figures", "--profile", "big"], r"smoke"),
     (["figures", "--seed", "-1"], r"--seed"),
     (["figures", "--jobs", "0"], r"--jobs"),
+    (["figures", "--jobs", "many"], r"--jobs: allowed is 'auto', or an integer from 1 to 64"),
+    (["figures", "--reuse", "some"], r"'same', 'any'"),
+    (["figures", "--reference", "/no/such/folder"], r"is not a folder"),
+    (["figures", "-p", "names", "!!int abc"], r"tags \(!\), anchors \(&\) and aliases \(\*\) are not read"),
+    (["figures", "-p", "names", "!!timestamp foo"], r"are not read"),
+    (["figures", "-p", "names", "&a [*a]"], r"are not read"),
+    (["figures", "-p", "names", "[" + "&a [" + "*a,"*9 + "]]"], r"are not read"),
+    (["figures", "-p", "names", "["*5000], r"nested more than 20 deep"),
+    (["figures", "-p", "names", "1"*5000], r"a number of 5,000 characters"),
+    (["figures", "-p", "names", "-0x" + "1"*5000], r"a number of 5,003 characters"),
+    (["figures", "-p", "names", "x"*150_000], r"too long: 150,000 characters of 10,000 allowed"),
+    (["figures", "-p", "names", r'"\ud800"'], r"is not Unicode"),
+    (["figures", "-p", "names", r'"\UFFFFFFFF"'], r"is not YAML"),
+    (["figures", "-p", "names", "{1: 2}"], r"a key that is not a text"),
+    (["figures", "-p", "n"*150_000, "3"], r"has no parameter 'nnn"),
+    (["figures", "w"*150_000], r"unknown section 'www"),
+    (["figures", "--profile", "p"*150_000], r"is not one of 'smoke'"),
+    (["plan", "--device", "p"*150_000], r"--device"),
     (["figures", "--notebooks", "/no/such/folder"], r"does not exist"),
     (["plan", "well"], r"did you mean wells"),
     (["plan", "wells", "-p", "l", "3"], r"no parameter 'l'"),
@@ -155,14 +181,164 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("arguments, message", WRONG, ids=[" ".join(a) for a, _ in WRONG])
+@pytest.mark.parametrize("arguments, message", WRONG, ids=[" ".join(a)[:50] for a, _ in WRONG])
 def test_wrong_use_is_one_line_and_runs_nothing(notebooks, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     monkeypatch.chdir(tmp_path)
     assert _guarded(arguments) == 2
     err = capsys.readouterr().err
-    assert re.search(message, err) and err.count("\n") == 1
+    assert re.search(message, err) and err.count("\n") == 1 and len(err) < 400
     assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=300, deadline=2000)
+@given(st.one_of(st.text(max_size=60), st.text("[]{}:,&*!<>|-'\"\\ \n#%@`.0123456789eE_+", max_size=60)))
+def test_any_value_is_plain_or_one_line(text):
+    try: value = read_value("x", text)
+    except click.UsageError as error: assert len(cli._one_line(error.message)) <= 300
+    else: assert json.loads(json.dumps(value, ensure_ascii=False).encode()) == value or value != value or "nan" in repr(value)
+
+
+def checked(name, **more):
+    "A section module as the package's own are: profiles and checks."
+    return types.SimpleNamespace(PROFILES=dict(smoke=dict(L=3), paper=dict(L=5)), allowed=lambda: dict(L=between(2, 8, int)), **more)
+
+
+def both_small(p):
+    if p["L"] > 5 and p["names"]: raise ParameterError("names", p["names"], "none at all where L is above 5")
+
+
+@pytest.mark.parametrize("start", [["figures", "wells", "--profile", "smoke"], ["plan", "wells", "--device", "cpu"]], ids=lambda a: a[0])
+@pytest.mark.parametrize("given, message", [
+    (["-p", "L", "99"], "section wells: L = 99: allowed is an integer from 2 to 8"),
+    (["-p", "L", "[2, 3]"], "section wells: L = [2, 3]: allowed is an integer from 2 to 8"),
+    (["-p", "L", "6", "-p", "names", "[a]"], "section wells: names = ['a']: allowed is none at all where L is above 5")])
+def test_a_refused_value_starts_no_kernel(notebooks, tmp_path, monkeypatch, capsys, start, given, message):
+    module = checked("wells", check_parameters=both_small, plan_units=lambda p, device: pytest.fail("planned"))
+    monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
+    monkeypatch.setattr(cli, "kernel_class", lambda *a: pytest.fail("a kernel was made"))
+    monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
+    monkeypatch.chdir(tmp_path)
+    assert _guarded([*start, *given]) == 2
+    assert capsys.readouterr().err == f"symbreak: {message}\n" and list(tmp_path.iterdir()) == []
+
+
+def test_modules_are_asked_only_where_a_parameter_is_set(notebooks, tmp_path, monkeypatch, capsys):
+    "Importing a section costs seconds; a check that itself fails is one line too."
+    monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
+    asked, execute = [], lambda job, *rest: setattr(job, "status", "done")
+    monkeypatch.setattr(cli, "_module", lambda name: asked.append(name) or checked(name, check_parameters=lambda p: 1/0))
+    monkeypatch.setattr(cli, "execute", execute)
+    monkeypatch.setattr(cli, "write_report", lambda *a: "none")
+    assert _guarded(["figures", "wells", "--out", str(tmp_path)]) == 0 and asked == []
+    assert _guarded(["figures", "wells", "-p", "L", "4", "--out", str(tmp_path)]) == 2 and asked == ["wells"]
+    assert "its parameters cannot be checked: ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["qcd", "expansion", "alignment"])
+def test_a_section_of_this_package_is_checked_too(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "kernel_class", lambda *a: pytest.fail("a kernel was made"))
+    parameter = "n_seeds" if name != "alignment" else "seeds"
+    own = find_sections()[name].parameters
+    parameter = parameter if parameter in own else next(p for p in own if p not in ("profile", "seed", "device", "out_dir"))
+    for call in (["figures", name, "--out", str(tmp_path/"out")], ["plan", name]):
+        assert _guarded([*call, "-p", parameter, "{a: 1}"]) == 2
+        assert f"section {name}: {parameter} = " in capsys.readouterr().err
+    assert not (tmp_path/"out").exists()
+
+
+def test_the_notebook_of_the_last_good_run_stays(notebooks, tmp_path):
+    "A failed run has a notebook of its own, which the next run removes."
+    call, folder = ["figures", "wells", "--out", str(tmp_path)], tmp_path/"wells"
+    assert symbreak(notebooks, *call)[0] == 0
+    good = (folder/"wells.ipynb").read_bytes()
+    assert symbreak(notebooks, *call, "-p", "L", "99")[0] == 1
+    assert (folder/"wells.ipynb").read_bytes() == good
+    assert "L = 99" in (folder/"wells.failed.ipynb").read_text()
+    assert "ended early: ParameterError: L = 99" in (tmp_path/"index.html").read_text()
+    assert symbreak(notebooks, *call, "-p", "L", "4")[0] == 0
+    assert not (folder/"wells.failed.ipynb").exists() and (folder/"wells.ipynb").read_bytes() != good
+    assert "ended early" not in (tmp_path/"index.html").read_text()
+
+
+def test_papermill_ends_with_our_line(notebooks, tmp_path):
+    "Its own stack stands above; ours adds no traceback of the kernel."
+    done = subprocess.run([sys.executable, "-m", "papermill", str(notebooks/"10_wells.ipynb"), str(tmp_path/"out.ipynb"), "-p", "L", "99",
+                           "-p", "out_dir", str(tmp_path/"out"), "--no-progress-bar"], capture_output=True, text=True, cwd=tmp_path)
+    last = done.stderr.split('Exception encountered at "In [')[1].splitlines()[1:]
+    assert [line for line in last if line] == ["ParameterError: L = 99: allowed is an integer from 2 to 8"]
+
+
+def test_without_a_command_there_is_a_help_with_examples(capsys):
+    assert _guarded([]) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and out.count("\n") > 15 and len(re.findall(r"^ +symbreak (?:figures|plan) .+ {2,}\S", out, re.MULTILINE)) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a shell's limit")
+@pytest.mark.parametrize("limits, status", [("ulimit -n 64", 2), ("ulimit -S -n 64", 0)])
+def test_too_few_open_files_is_one_line_or_no_trouble(notebooks, tmp_path, limits, status):
+    "A limit that may be raised is raised; a hard one is named before anything starts."
+    call = f"{limits}; exec {sys.executable} -m symbreak_nb.cli figures wells --out {tmp_path/'out'}"
+    done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, env=os.environ | dict(SYMBREAK_NOTEBOOKS=str(notebooks)))
+    assert done.returncode == status, done.stderr
+    line = "symbreak: 64 open files are allowed, 256 are needed: too many open files: raise the limit with `ulimit -n 4096`\n"
+    assert done.stderr == line if status else (tmp_path/"out"/"index.html").exists()
+
+
+def test_an_error_without_a_text_gives_its_type(capsys):
+    assert cli._complain(cli.RunError(), 2) == 2 and capsys.readouterr().err == "symbreak: RunError\n"
+    assert cli.describe_failure(OSError(), "x.ipynb") == "OSError (the kernel)"
+    assert "ulimit -n" in cli.describe_failure(OSError(24, "Too many open files"), "x.ipynb")
+
+
+def told(notebooks, out, *arguments, **environment):
+    assert symbreak(notebooks, "figures", "told", *arguments, "--out", str(out), **environment)[0] == 0
+    return dict(line.split("=") for line in metrics(out/"told")["sources"])
+
+
+def test_the_kernel_is_told_how_to_wait_and_what_to_reuse(notebooks, tmp_path):
+    "A section that runs alone has all cores; what the user's shell says is not overruled."
+    free = dict(OMP_NUM_THREADS="", SYMBREAK_REUSE="")
+    found = told(notebooks, tmp_path/"one", "--jobs", "2", **free)
+    assert found == dict(SYMBREAK_REUSE="same", OMP_NUM_THREADS="", OMP_WAIT_POLICY="PASSIVE")
+    own = dict(OMP_NUM_THREADS="3", OMP_WAIT_POLICY="ACTIVE", SYMBREAK_REUSE="same")
+    assert told(notebooks, tmp_path/"two", "--reuse", "any", **own) == own | dict(SYMBREAK_REUSE="any")
+
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def test_side_by_side_each_section_has_one_thread(monkeypatch):
+    for name in (*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT"): monkeypatch.delenv(name, raising=False)
+    assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
+    assert not set(THREADS) & set(kernel_environment(1))
+    for jobs in (1, 2): assert kernel_environment(jobs)["OMP_WAIT_POLICY"] == "PASSIVE" and kernel_environment(jobs)["KMP_BLOCKTIME"] == "0"
+    monkeypatch.setenv("KMP_BLOCKTIME", "200")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert not {*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & set(kernel_environment(2))
+
+
+def test_as_many_sections_as_cores_but_one_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(cli, "_cores", lambda: 4)
+    monkeypatch.setattr(cli, "_has_gpu", lambda: False)
+    assert [side_by_side(None, n) for n in (1, 3, 10)] == [1, 3, 4] and side_by_side(8, 10) == 8
+    monkeypatch.setattr(cli, "_has_gpu", lambda: True)
+    assert (side_by_side(None, 10), side_by_side(None, 10, "cpu"), side_by_side(3, 10, "cuda")) == (1, 4, 3)
+
+
+def test_the_slowest_section_starts_first(notebooks, tmp_path, monkeypatch):
+    "Unknown cost before known; alone, reading order."
+    stored, started = tmp_path/"reference", []
+    for name, wall in (("wells", 2), ("units", 50.5), ("crash", 7)):
+        (stored/name/"smoke").mkdir(parents=True)
+        (stored/name/"smoke"/"metrics.json").write_text(json.dumps(dict(wall_s=wall)))
+    monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
+    monkeypatch.setattr(cli, "write_report", lambda *a: "none")
+    monkeypatch.setattr(cli, "run_all", lambda jobs, *rest: started.append([j.section.name for j in jobs]))
+    call = ["figures", "wells", "crash", "units", "told", "--reference", str(stored), "--out", str(tmp_path)]
+    for jobs in ("2", "1"): _guarded([*call, "--jobs", jobs])
+    assert started == [["told", "units", "crash", "wells"], ["wells", "crash", "units", "told"]]
 
 
 def test_an_output_folder_that_refuses_is_one_line(notebooks, tmp_path):
@@ -172,7 +348,10 @@ def test_an_output_folder_that_refuses_is_one_line(notebooks, tmp_path):
     assert (tmp_path/"file").read_text() == "kept"
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"cells": 3}', '{"cells": [3]}',
+@pytest.mark.parametrize("content", ["", "[]", '{"cells": 3}', '{"cells": [3]}', "["*100_000, '{"cells": [{"metadata": 3}]}',
+                                     '{"cells": [{"source": 3}]}', '{"cells": [{"source": [3]}]}',
+                                     '{"cells": [{"metadata": {"tags": ["parameters"]}, "source": "a = 1\\u0000"}]}',
+                                     json.dumps(dict(cells=[dict(metadata=dict(tags=["parameters"]), source="L = " + "("*9000)])),
                                      '{"cells": [{"metadata": {"tags": ["parameters"]}, "source": "L = ["}]}'])
 def test_a_broken_notebook_is_one_line(tmp_path, monkeypatch, capsys, content):
     (tmp_path/"10_bad.ipynb").write_text(content)
@@ -250,6 +429,20 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
     out = capsys.readouterr().out
     assert seen == [(dict(L=5, names=["a"]), "cpu")] and steps == [1]
     assert all(text in out for text in ("sweep", "600 G", "1 GiB", "ok", "no step to try"))
+    sweep = lambda params, device: [dict(name=n, step=lambda: time.sleep(.02) or 1.5) for n in ("fast", "fast", "slow")]
+    module.plan_units = sweep
+    assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 0
+    assert capsys.readouterr().err == "wells: one step of fast (1 of 3)\nwells: one step of slow (3 of 3)\n"
+    monkeypatch.setattr(cli.check_units, "__defaults__", (-1.0,))
+    assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 0
+    out, err = capsys.readouterr()
+    assert out.replace("\n", " ").count("not tried") == 3 and err == ""
+
+    def interrupted(): raise KeyboardInterrupt
+    module.plan_units = lambda params, device: [dict(name="fast", step=interrupted)]
+    monkeypatch.setattr(cli.check_units, "__defaults__", (60.0,))
+    assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "symbreak: interrupted; a plan keeps nothing, the same command starts anew"
     module.plan_units = lambda params, device: 1/0
     assert _guarded(["plan", "wells"]) == 2
     assert capsys.readouterr().err == "symbreak: section wells cannot be planned: ZeroDivisionError: division by zero\n"

@@ -1,11 +1,28 @@
 "The report on broken, hostile, old and large inputs."
 import json
+import math
 import os
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
-from symbreak_nb.report import ReportError, agreement, cards, compare, read_metrics, read_results, write_report
-from symbreak_nb.run import Claim, Run, RunError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from symbreak_nb import report
+from symbreak_nb.report import (
+    ReportError,
+    agreement,
+    cards,
+    checksum_line,
+    compare,
+    read_json,
+    read_metrics,
+    read_results,
+    write_report,
+)
+from symbreak_nb.run import Claim, Run, RunError, verdict
 
 PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489000000"
                       "0d49444154789c636460f8cf500003c0018601a0558d47f50000000049454e44ae426082")
@@ -37,7 +54,10 @@ def test_everything_of_a_run_is_on_the_page(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe\x00", b'{"claims": {}}',
-                                     b'{"figures": [3]}', b'{"metrics": [1]}', b'{"params": "L"}'])
+                                     b'{"figures": [3]}', b'{"metrics": [1]}', b'{"params": "L"}', b'{"section": 3}',
+                                     b'{"profile": ["smoke"]}', b"["*100_000, b'{"a":'*990 + b"1" + b"}"*990,
+                                     b'{"metrics": {"a": ' + b"["*60 + b"]"*60 + b"}}", b'{"a": "\x00"}', '{"a": 1}'.encode("utf-16"),
+                                     b'{"error": "could not be read"}' + b"}"])
 def test_a_broken_metrics_file_is_a_line_and_the_rest_stays(tmp_path, content):
     section(tmp_path)
     (tmp_path/"broken").mkdir()
@@ -127,7 +147,28 @@ def test_a_broken_reference_is_as_none(tmp_path):
     section(tmp_path)
     (tmp_path/"reference"/"wells"/"smoke").mkdir(parents=True)
     (tmp_path/"reference"/"wells"/"smoke"/"metrics.json").write_text("{")
-    assert "holds nothing of these sections" in html(tmp_path, tmp_path/"reference")
+    text = html(tmp_path, tmp_path/"reference")
+    assert "reference/wells/smoke/metrics.json is damaged and not compared: it cannot be read." in text
+    assert "agree with the reference" not in text
+
+
+def test_a_changed_reference_is_said_and_not_compared(tmp_path):
+    "Every single flipped bit, also one that leaves the file readable."
+    section(tmp_path)
+    place = tmp_path/"reference"/"wells"/"smoke"
+    shutil.copytree(tmp_path/"wells", place)
+    (place/"metrics.json.sha256").write_text(checksum_line(place/"metrics.json"))
+    assert "agree with the reference" in html(tmp_path, tmp_path/"reference")
+    good, seen = (place/"metrics.json").read_bytes(), read_results(tmp_path)
+    for i in range(0, 8*len(good), 41):
+        (place/"metrics.json").write_bytes(good[:i//8] + bytes([good[i//8] ^ 1 << i % 8]) + good[i//8 + 1:])
+        shown = report.view(seen[0], tmp_path, tmp_path/"reference")
+        assert "is damaged and not compared" in shown["damaged"] and shown["comparison"] == [], i
+    text = html(tmp_path, tmp_path/"reference")
+    assert text.count("is damaged and not compared") == 1 and "holds nothing" not in text
+    (place/"metrics.json").write_bytes(good)
+    (place/"metrics.json.sha256").write_bytes(b"\xff")
+    assert "its checksum cannot be read" in html(tmp_path, tmp_path/"reference")
 
 
 def test_agreement_is_symmetric():
@@ -165,3 +206,152 @@ def test_pictures_without_a_list_are_found(tmp_path):
     section(tmp_path)
     (tmp_path/"wells"/"metrics.json").write_text("{}")
     assert [c["name"] for c in cards(read_results(tmp_path)[0], tmp_path)] == ["fok_fig01"]
+
+
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.sampled_from(
+    [10**400, -10**299, 1e308, math.inf, "../../x", "/etc/hostname", "a/b", "<script>alert(1)</script>", "x"*300, "x"*20_000, "\ud800",
+     "\x00", "..", ".", "\ufeff", "\u202e", "holds", "smoke", "wells", "value == 2", "value == 2 with 95% interval"]))
+VALUES = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(
+    st.one_of(st.text(max_size=6), st.sampled_from(["a/b", "<b>", "\ud800", "id"])), inner, max_size=4)), max_leaves=12)
+CLAIMS = st.dictionaries(st.sampled_from([*report._TEXTS, "value", "interval", "paper_value", "profile", "verdict"]), VALUES)
+FIGURES = st.dictionaries(st.sampled_from(["name", "caption", "exact"]), VALUES)
+KEYS = ("section", "profile", "seed", "device", "params", "versions", "commit", "started", "wall_s", "metrics", "intervals", "units",
+        "sources", "error", "pid", "status", "claims", "figures")
+RECORDS = st.dictionaries(st.sampled_from(KEYS), VALUES)
+SHAPED = st.fixed_dictionaries({}, optional=dict(
+    claims=st.lists(CLAIMS, max_size=3), figures=st.lists(FIGURES, max_size=3), section=st.text(max_size=9), status=st.just("running"),
+    metrics=st.dictionaries(st.text(max_size=6), VALUES, max_size=3), intervals=st.dictionaries(st.text(max_size=6), VALUES, max_size=3),
+    profile=st.sampled_from(["smoke", "../..", "x"*300, "\x00"]), units=st.dictionaries(st.sampled_from(["computed", "reused"]), VALUES),
+    params=st.dictionaries(st.text(max_size=6), VALUES, max_size=3), started=VALUES, wall_s=VALUES, seed=VALUES, pid=VALUES,
+    sources=st.lists(VALUES, max_size=2)))
+HOSTILE = st.one_of(VALUES, RECORDS, SHAPED, st.tuples(RECORDS, SHAPED).map(lambda both: both[0] | both[1]))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(HOSTILE, HOSTILE, HOSTILE, VALUES)
+def test_whatever_the_files_hold_the_page_comes_out(found, stored, begun, cells):
+    "A good section stays whole beside a hostile one; nothing of a file becomes markup or leads out of the folder."
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)/"results"
+        for path, content in ((root/"bad/metrics.json", found), (root/"first/run.json", begun), (root/"bad/run.json", begun),
+                              (root/"bad/bad.ipynb", dict(cells=cells)), (root/"bad/bad.failed.ipynb", cells),
+                              (root/"reference/wells/smoke/metrics.json", stored), (root/"reference/wells/smoke/variants.json", stored),
+                              (root/"wells/metrics.json", GOOD)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content))
+        text = write_report(root, root/"reference").read_text(encoding="utf-8")
+    assert "The value is two." in text and text.rstrip().endswith("</html>") and "alert(1)</script>" not in text
+    assert not re.findall(r'(?:src|href)="(?!data:|#|wells/|bad/|first/)', text) and "\x00" not in text
+
+
+GOOD = dict(section="wells", profile="smoke", claims=[dict(id="fok.wells", statement="The value is two.", rule="value == 2", value=2,
+                                                           interval=[1, 3], n=1, verdict="holds")], metrics=dict(value=2.0))
+
+
+@pytest.mark.parametrize("digits", [20, 300, 400, 5000])
+def test_a_huge_number_is_shown_and_compared(tmp_path, digits):
+    path = section(tmp_path)
+    path.write_text(path.read_text().replace('"wall_s"', f'"seed": {"9"*digits}, "metrics": {{"count": {"9"*digits}}}, "wall_s"'))
+    shutil.copytree(tmp_path/"wells", tmp_path/"reference"/"wells"/"smoke")
+    assert "agree with the reference" in html(tmp_path, tmp_path/"reference")
+
+
+def test_odd_files_are_refused_in_one_line(tmp_path):
+    "A folder, a device, a file beyond the limit, a byte-order mark."
+    (tmp_path/"folder").mkdir()
+    os.mkfifo(tmp_path/"pipe")
+    with open(tmp_path/"large", "wb") as file: file.truncate(report._MOST_BYTES + 1)
+    for name, words in (("folder", "not a plain file"), ("pipe", "not a plain file"), ("large", "larger than 64 MiB")):
+        with pytest.raises(ValueError, match=words): read_json(tmp_path/name)
+    (tmp_path/"marked").write_bytes(b"\xef\xbb\xbf{}")
+    assert read_json(tmp_path/"marked") == {}
+    (tmp_path/"bad").mkdir()
+    os.rename(tmp_path/"pipe", tmp_path/"bad"/"metrics.json")
+    assert "not a plain file" in html(tmp_path)
+
+
+def test_one_section_that_cannot_be_shown_is_a_card(tmp_path, monkeypatch):
+    section(tmp_path)
+    section(tmp_path, "walls")
+    before = report.provenance
+    monkeypatch.setattr(report, "provenance", lambda s, root: 1/0 if s.record["metrics"] and s.name == "walls" else before(s, root))
+    text = html(tmp_path)
+    assert "walls/metrics.json could not be shown: ZeroDivisionError" in text
+    assert "claim-fok.wells" in text and "claim-fok.walls" not in text
+
+
+def begun(root, name="wells", **changes):
+    (root/name/"units").mkdir(parents=True, exist_ok=True)
+    for i in range(3): (root/name/"units"/f"work-{i}.npz").write_bytes(b"")
+    state = dict(section=name, profile="quick", seed=5, device="cpu", params=dict(L=7), started="2026-01-05T10:00:00+00:00",
+                 pid=os.getpid(), status="running")
+    (root/name/"run.json").write_text(json.dumps(state | changes))
+
+
+def test_a_first_run_says_how_far_it_is(tmp_path):
+    begun(tmp_path)
+    text = html(tmp_path)
+    assert "Running since 2026-01-05 10:00: 3 units stored, figures so far below." in text and "quick profile" in text
+    (tmp_path/"wells"/"figures").mkdir()
+    (tmp_path/"wells"/"figures"/"fok_fig01.png").write_bytes(PIXEL)
+    assert "data:image/png" in html(tmp_path)
+    begun(tmp_path, pid=2**22 + 12345)   # beyond what a system hands out
+    assert "but its process is gone; the same command goes on from there: 3 units stored" in html(tmp_path)
+    begun(tmp_path, status="done")
+    assert "Running since" not in html(tmp_path)
+
+
+def test_a_second_run_leaves_the_first_in_sight(tmp_path):
+    section(tmp_path)
+    begun(tmp_path)
+    text = html(tmp_path)
+    assert "3 units stored, what is shown is of the run before it." in text and "The value is two." in text and "smoke profile" in text
+
+
+def test_results_of_earlier_parameters_are_no_sections(tmp_path):
+    section(tmp_path)
+    shutil.copytree(tmp_path/"wells", tmp_path/"wells"/"earlier"/"wells")
+    section(tmp_path, "earlier")
+    assert [s.name for s in read_results(tmp_path)] == ["wells"]
+
+
+def test_a_row_says_whether_the_interval_decided(tmp_path):
+    run = Run("wells", "smoke", 0, "cpu", tmp_path/"wells", profiles=dict(smoke=dict(L=3)))
+    for name, rule in (("alone", "value == 0"), ("whole", "value < 1 with 95% interval")):
+        run.decide(Claim(f"fok.{name}", "fok2017", "Sec. 2", name, rule), 0.3, (-0.05, 0.64))
+    run.finish()
+    text = html(tmp_path)
+    rows = dict(re.findall(r'<tr [^>]*id="claim-fok.(\w+)">(.*?)</tr>', text, re.DOTALL))
+    assert "decided by the value alone" in rows["alone"] and "by the value alone" not in rows["whole"]
+    assert "Of 2 claims 1 has a rule that asks for the value alone" in text and "[−0.05, 0.64]" in rows["alone"]
+
+
+def test_a_verdict_that_another_setting_changes_is_narrow(tmp_path):
+    section(tmp_path)
+    place = tmp_path/"reference"/"wells"/"smoke"
+    shutil.copytree(tmp_path/"wells", place)
+    for first, second, marked in (("holds", "holds", False), ("holds", "fails", True), ("fails", "fails", True)):
+        settings = {name: dict(verdicts={"fok.wells": word}) for name, word in (("one", first), ("two", second))}
+        (place/"variants.json").write_text(json.dumps(dict(settings=settings)))
+        assert (">narrow</span>" in html(tmp_path, tmp_path/"reference")) == marked
+    (place/"variants.json").write_text("[")
+    assert ">narrow</span>" not in html(tmp_path, tmp_path/"reference")
+
+
+REFERENCES = sorted((Path(__file__).resolve().parent.parent/"reference").rglob("metrics.json"))
+each_reference = pytest.mark.parametrize("path", REFERENCES, ids=lambda p: p.parent.parent.name)
+
+
+@each_reference
+def test_a_reference_is_whole_and_its_verdicts_follow_from_its_numbers(path):
+    assert path.with_name("metrics.json.sha256").read_text() == checksum_line(path)
+    record = read_metrics(path)
+    assert (record["section"], record["profile"], record["error"]) == (*path.parts[-3:-1], "")
+    number = lambda x: math.nan if x is None else x
+    for c in record["claims"]:
+        assert c["verdict"] == verdict(c["rule"], number(c["value"]), tuple(map(number, c["interval"])), c["n"]), c["id"]
+
+
+@each_reference
+def test_a_reference_was_made_from_a_committed_tree(path):
+    assert re.fullmatch(r"[0-9a-f]{40}", read_metrics(path)["commit"])

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
+from symbreak_nb.report import checksum_line
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"
@@ -22,6 +23,15 @@ PICTURES = {"ising": ["zhang_fig05_ising_landscape"], "landscape": ["zhang_fig06
             "kuramoto": ["iqbal_fig09_trained_walls"], "symmetries": ["symmetries_by_layer"], "dynamics": ["ziyin_kick"],
             "alignment": ["alignment_controls"]}  # shown by the README
 BIN = Path(sys.executable).parent
+SOURCES = ["symbreak_nb", "nbs", "settings.ini", "setup.py", "constraints.txt"]  # what a number depends on
+
+
+def refuse_changed_tree() -> None:
+    "A reference names the commit that made it, so everything it depends on has to be committed."
+    done = subprocess.run(["git", "status", "--porcelain", "--", *SOURCES], cwd=ROOT, capture_output=True, text=True)
+    changed = [line[3:] for line in done.stdout.splitlines()]
+    if done.returncode: sys.exit(f"refresh: {ROOT} is not a git checkout, so no commit can be named")
+    if changed: sys.exit(f"refresh: commit first, {len(changed)} files differ from the commit: {', '.join(changed[:3])}")
 
 
 def kind(notebook) -> tuple[str, bool]:
@@ -64,10 +74,12 @@ def refresh_section(path: Path, notebook, name: str) -> None:
     record = json.loads((RESULTS/name/"metrics.json").read_text())
     record["params"].pop("out_dir", None)
     (target/"metrics.json").write_text(json.dumps(record, indent=1) + "\n")
+    (target/"metrics.json.sha256").write_text(checksum_line(target/"metrics.json"))
     for picture in PICTURES.get(name, []): shutil.copy(RESULTS/name/"figures"/f"{picture}.png", target)
 
 
 def main(wanted: list[str]) -> None:
+    refuse_changed_tree()
     os.environ.pop("SYMBREAK_PROFILE", None)
     for path in sorted(NBS.glob("*.ipynb")):
         notebook = nbformat.read(path, 4)

@@ -1,0 +1,100 @@
+"The tools that write what is stored with the code: they refuse a changed tree and keep what other processors decided."
+import importlib.util
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from symbreak_nb.report import narrow, read_metrics, read_variants
+from symbreak_nb.run import Claim, Run
+
+TOOLS = Path(__file__).resolve().parent.parent/"tools"
+
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(f"tool_{name}", TOOLS/f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def results(folder, value, section="wells", seed=0):
+    "A finished run whose one claim is decided by the value, and another that always holds."
+    run = Run(section, "smoke", seed, "cpu", folder, profiles=dict(smoke=dict(L=3)))
+    run.decide(Claim("fok.near", "fok2017", "Sec. 2", "Positive.", "value > 0 with 95% interval"), value, (value - 1, value + 1), 5)
+    run.decide(Claim("fok.far", "fok2017", "Sec. 2", "Two.", "value == 2"), 2)
+    run.finish()
+
+
+@pytest.fixture
+def variants(tmp_path, monkeypatch):
+    module = tool("variants")
+    monkeypatch.setattr(module, "REFERENCE", tmp_path/"reference")
+    monkeypatch.setattr(module, "PAGE", tmp_path/"docs"/"processors.md")
+    results(tmp_path/"reference"/"wells"/"smoke", 1.5)
+    return module
+
+
+def test_verdicts_of_other_settings_are_merged_and_the_narrow_ones_are_listed(variants, tmp_path, capsys):
+    for name, value in (("one", 1.5), ("two", 0.5), ("two", 0.75)):
+        results(tmp_path/name/"wells", value)
+        variants.main(["collect", str(tmp_path/name), name, "--capability", "avx2", "--threads", "2", "--cpu", "a | b"])
+    place = tmp_path/"reference"/"wells"/"smoke"
+    found = read_variants(place/"variants.json")
+    assert [(v["capability"], v["threads"], v["cpu"]) for v in found.values()] == [("avx2", 2, "a | b")]*2
+    assert found["two"]["verdicts"] == {"fok.near": "inconclusive", "fok.far": "holds"}
+    assert found["two"]["measured"]["fok.near"] == dict(value=0.75, interval=[-0.25, 1.75]), "the second collection replaces the first"
+    assert narrow(read_metrics(place/"metrics.json"), found) == {"fok.near"}
+    variants.main(["table"])
+    page = (tmp_path/"docs"/"processors.md").read_text()
+    assert "1 sections with 2 claims were run; 1 of them are narrow." in page
+    row = "| `fok.near` | holds<br>1.5 [0.5, 2.5] | holds<br>1.5 [0.5, 2.5] | inconclusive<br>0.75 [−0.25, 1.75] |"
+    assert row in page and "`fok.far`" not in page
+    assert all(line.count("|") == 5 for line in page.splitlines() if line.startswith("|")), "a name does not break the table"
+
+
+def test_another_question_is_no_variant(variants, tmp_path, capsys):
+    results(tmp_path/"other"/"wells", 1.5, seed=3)
+    results(tmp_path/"other"/"walls", 1.5, section="walls")
+    variants.main(["collect", str(tmp_path/"other"), "other"])
+    out = capsys.readouterr().out
+    assert "wells: left out, seed (3, reference 0)" in out and "walls: left out, it has no reference at this profile" in out
+    assert not (tmp_path/"reference"/"wells"/"smoke"/"variants.json").exists()
+    for name in ("reference", "a b", "../x"):
+        with pytest.raises(SystemExit): variants.main(["collect", str(tmp_path/"other"), name])
+    variants.main(["table"])
+    assert "0 sections with 0 claims were run; 0 of them are narrow." in (tmp_path/"docs"/"processors.md").read_text()
+
+
+def test_a_changed_tree_gets_no_reference(tmp_path, monkeypatch):
+    refresh = tool("refresh")
+    monkeypatch.setattr(refresh, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match="is not a git checkout"): refresh.main([])
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    (tmp_path/"nbs").mkdir()
+    for name in ("nbs/10_a.ipynb", "settings.ini"): (tmp_path/name).write_text("{}")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]): subprocess.run([*git, *words], check=True)
+    refresh.refuse_changed_tree()
+    (tmp_path/"other.txt").write_text("a file that no number depends on")
+    refresh.refuse_changed_tree()
+    (tmp_path/"nbs"/"10_a.ipynb").write_text("{ }")
+    with pytest.raises(SystemExit) as refused: refresh.main([])
+    assert re.fullmatch(r"refresh: commit first, 1 files differ from the commit: nbs/10_a.ipynb", str(refused.value))
+
+
+def test_a_checksum_is_written_with_each_reference(tmp_path, monkeypatch):
+    "As `sha256sum --check` reads it."
+    refresh = tool("refresh")
+    for name in ("RESULTS", "REFERENCE"): monkeypatch.setattr(refresh, name, tmp_path/name)
+    monkeypatch.setattr(refresh, "keep_outputs", lambda *a: None)
+    monkeypatch.setattr(refresh.nbformat, "read", lambda *a: None)
+
+    def run(*a, **named):
+        (tmp_path/"RESULTS"/"wells").mkdir(parents=True)
+        (tmp_path/"RESULTS"/"wells"/"metrics.json").write_text(json.dumps(dict(params=dict(L=3, out_dir="x"))))
+    monkeypatch.setattr(refresh.subprocess, "run", run)
+    refresh.refresh_section(tmp_path/"x.ipynb", None, "wells")
+    monkeypatch.undo()
+    done = subprocess.run(["sha256sum", "--check", "metrics.json.sha256"], cwd=tmp_path/"REFERENCE"/"wells"/"quick", capture_output=True)
+    assert done.returncode == 0

@@ -1,0 +1,112 @@
+"""Keep the verdicts of the same run on other processors beside the reference, and write docs/processors.md from them.
+
+    python tools/variants.py collect RESULTS_DIR NAME [--capability C] [--threads T] [--cpu TEXT]
+    python tools/variants.py table
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from symbreak_nb.report import narrow, nice, read_metrics, read_results, read_variants, span, unlike
+from symbreak_nb.run import write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE, PAGE = ROOT/"reference", ROOT/"docs"/"processors.md"
+HEAD = """# Verdicts on other processors
+
+The same run, with the same seed and the same parameters, was repeated on other settings: another instruction set of the
+same processor, another number of threads, another processor. Nothing else was changed. The last digits of a sum depend
+on these settings, and a training amplifies them. So numbers differ, and with them now and then a verdict.
+
+A claim is **narrow** if its verdict is not the same on all settings. A narrow verdict says little: another machine may
+give the other one. The claims below are narrow. All others have the same verdict everywhere that was tried.
+Each cell has the verdict, the value and its 95% interval. `reference` is the run that is stored with the code.
+"""
+
+
+def cpu_name() -> str:
+    "The processor's own name for itself."
+    try: found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError: found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def measured(record: dict) -> dict[str, dict]:
+    "Value and interval of each claim; all are kept, because a later setting may be the one that differs."
+    return {c["id"]: dict(value=c["value"], interval=c["interval"]) for c in record["claims"]}
+
+
+def setting(record: dict, capability: str, threads: int | None, cpu: str) -> dict:
+    "What is kept of one section on one setting."
+    verdicts = {c["id"]: c["verdict"] for c in record["claims"]}
+    return dict(capability=capability, threads=threads, cpu=cpu, commit=record.get("commit"), torch=record["versions"].get("torch"),
+                verdicts=verdicts, measured=measured(record))
+
+
+def collect(folder: Path, name: str, capability: str, threads: int | None, cpu: str) -> Iterable[str]:
+    "Merge the verdicts of every section below a folder into variants.json beside its reference; a line a section."
+    for section in read_results(folder):
+        record, place = section.record, REFERENCE/section.name/str(section.record.get("profile"))
+        stored = read_metrics(place/"metrics.json")
+        why = record["error"] or (not record["claims"] and "it decided nothing") or \
+            (not stored["claims"] and "it has no reference at this profile") or unlike(_without_folder(record), stored)
+        if why: yield f"{section.name}: left out, {why}"; continue
+        settings = read_variants(place/"variants.json") | {name: setting(record, capability, threads, cpu)}
+        write_atomic(place/"variants.json", json.dumps(dict(settings=dict(sorted(settings.items()))), indent=1) + "\n")
+        yield f"{section.name}: {len(record['claims'])} verdicts kept as {name}"
+
+
+def _without_folder(record: dict) -> dict:
+    return record | dict(params={k: v for k, v in record["params"].items() if k != "out_dir"})
+
+
+def differing(place: Path) -> tuple[dict, dict[str, dict]]:
+    "(settings with the reference first, claim -> setting -> verdict, value and interval) of the narrow claims."
+    stored = read_metrics(place/"metrics.json")
+    settings = dict(reference=setting(stored, "", None, "")) | read_variants(place/"variants.json")
+    claims = {id: {name: dict(s.get("measured", {}).get(id, {}), verdict=s["verdicts"][id])
+                   for name, s in settings.items() if id in s["verdicts"]} for id in settings["reference"]["verdicts"]}
+    return settings, {id: seen for id, seen in claims.items() if id in narrow(stored, settings)}
+
+
+def cell(seen: dict) -> str: return f"{seen['verdict']}<br>{nice(seen.get('value'))} {span(seen.get('interval'))}".rstrip()
+
+
+def table() -> str:
+    "The page: what was run, then the narrow claims, a column a setting."
+    places = sorted(p.parent for p in REFERENCE.glob("*/*/variants.json"))
+    found = [(place, *differing(place)) for place in places]
+    settings = {name: s for _, known, _ in found for name, s in known.items()}
+    total = sum(len(known["reference"]["verdicts"]) for _, known, _ in found)
+    lines = [HEAD, f"{len(found)} sections with {total} claims were run; {sum(len(claims) for *_, claims in found)} of them are narrow.\n",
+             "| setting | instruction set | threads | processor |", "|---|---|---|---|"]
+    lines += [f"| {name} | {s.get('capability') or '–'} | {nice(s.get('threads'))} | {str(s.get('cpu') or '–').replace('|', '/')} |"
+              for name, s in settings.items() if name != "reference"]
+    rows = [f"| `{id}` | " + " | ".join(cell(seen[name]) if name in seen else "not run" for name in settings) + " |"
+            for *_, claims in found for id, seen in claims.items()]
+    if rows: lines += ["", "| claim | " + " | ".join(settings) + " |", "|---|" + "---|"*len(settings), *rows]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    gather = commands.add_parser("collect", help="merge the verdicts of a results folder into reference/")
+    gather.add_argument("folder", type=Path)
+    gather.add_argument("name", help="of the setting: letters, digits, '-', '_' and '.'")
+    gather.add_argument("--capability", default=os.environ.get("ATEN_CPU_CAPABILITY", "native"), help="instruction set")
+    gather.add_argument("--threads", type=int, help="of each section's process")
+    gather.add_argument("--cpu", default=cpu_name(), help="default: this machine's")
+    commands.add_parser("table", help="write docs/processors.md")
+    given = parser.parse_args(arguments)
+    if given.command == "table": return print(write_atomic(PAGE, table()))
+    if not re.fullmatch(r"[\w.-]+", given.name) or given.name == "reference": parser.error(f"name {given.name!r} is not allowed")
+    for line in collect(given.folder, given.name, given.capability, given.threads, given.cpu): print(line)
+
+
+if __name__ == "__main__": main(sys.argv[1:])
