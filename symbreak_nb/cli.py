@@ -232,6 +232,7 @@ def kernel_environment(jobs: int = 1,                # sections that run at once
     if str(home) not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
     if not os.environ.keys() & _PATIENT.keys(): found |= _PATIENT
+    if jobs > 1: found["SYMBREAK_CORES"] = str(max(1, _cores()//jobs))
     if jobs > 1 and "OMP_NUM_THREADS" not in os.environ: found |= dict.fromkeys(_THREADS, "1")
     return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
 
@@ -771,7 +772,7 @@ def _check_all(chosen: list[Notebook], profile: str | None, pairs: tuple) -> Non
 
 def _prepare(out: Path, name: str) -> Path:
     folder = out.expanduser().resolve()/name
-    if is_running(folder): raise RunError(f"another run works in {folder}: wait for it, or name another folder with --out")
+    if is_running(folder): raise RunError(f"another run works in {folder}: wait for it, or name another --out")
     write_atomic(folder/".writable", "").unlink()
     return folder
 

@@ -2861,8 +2861,8 @@ def _unproved(bench: _Bench, elsewhere: tuple) -> str:
     state, outputs = elsewhere
     point = _Point(bench.run, bench, state, bench.inputs[0])
     if (far := point.error(outputs, seen=True)) <= 1e-6: return ""
-    return (f"with weights in their own storage the outputs are others, by {far:.0e}: the model reads them in a way that "
-            "is not followed; nothing was proved")
+    return (f"with weights in their own storage the outputs are others, by {far:.0e}: the model reads them in a way "
+            "that is not followed; nothing was proved")
 
 
 def _candidates(trace: _Trace, bench: _Bench) -> tuple[list[_Candidate], list[str], dict]:
