@@ -618,40 +618,59 @@ class Findings:
         if text not in self.sources: self.sources.append(text)
 
 # %% ../nbs/00_run.ipynb #e2c1d90f
-_folders: dict[Path, tuple] = Memo()  # folders that this process works in: path -> (lock, token)
-_IDENTITY = ("section", "profile", "seed", "device", "params")
+_folders: dict[Path, list] = Memo()  # folders that this process works in: path -> [descriptor of its lock, token]
 
 
-def _claim(path: Path) -> str:
+def _locked(path: Path) -> int | None:
+    "A descriptor that locks a folder until it is closed or its process ends; None where another process has it."
+    try: import fcntl
+    except ImportError: return -1  # a system without such locks
+    found = os.open(path, os.O_RDONLY)
+    try: fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError: os.close(found); return None
+    except OSError: pass           # a file system without such locks
+    return found
+
+
+def _unlock(found: int | None) -> None:
+    if found is not None and found >= 0: os.close(found)
+
+
+def _claim(path: Path, patience: float = 5.0) -> str:
     "Lock a folder for this process, and return the token by which it knows the folder again."
-    from filelock import FileLock, Timeout
-    if path not in _folders or not (path/".lock").exists():
-        _folders[path] = FileLock(str(path/".lock")), uuid.uuid4().hex
-    lock, token = _folders[path]
-    try:
-        if not lock.is_locked: lock.acquire(timeout=5)  # a run that was just killed needs a moment to be gone
-    except Timeout: pass
-    except OSError as error: raise RunError(f"cannot lock {path}: {error.strerror or error}") from None
-    if lock.is_locked: return token
-    other = read_json(path/"run.json")
-    raise RunError(f"{path} is in use by process {other.get('pid', '?')} ({_named(other)}, started "
-                   f"{other.get('started', '?')}): wait for it, or name another folder")
+    mine, started = _folders.get(path), time.monotonic()
+    if mine and mine[0] is not None and (mine[0] < 0 or os.path.samestat(os.fstat(mine[0]), path.stat())): return mine[1]
+    while (found := _locked(path)) is None and time.monotonic() - started < patience: time.sleep(.1)
+    if found is None:
+        other = read_json(path/"run.json")
+        raise RunError(f"{path} is in use by process {other.get('pid', '?')} ({_named(other)}, started "
+                       f"{other.get('started', '?')}): wait for it, or name another folder")
+    _folders[path] = [found, uuid.uuid4().hex]
+    return _folders[path][1]
+
+
+def _release(path: Path) -> None:
+    _unlock(_folders[path][0])
+    _folders[path][0] = None
 
 
 def is_running(path: Path,  # folder of a section's results
                ) -> bool:
     "Whether a run works in a folder now, in this process or another one."
-    from filelock import FileLock, Timeout
-    if not (path/".lock").exists(): return False
-    try: FileLock(str(path/".lock")).acquire(timeout=0).lock.release()
-    except (Timeout, OSError): return True
-    return False
+    path = path.resolve()
+    if not path.is_dir() or (path in _folders and _folders[path][0] is not None): return path.is_dir()
+    _unlock(found := _locked(path))
+    return found is None
 
 
 def _named(record: Mapping) -> str:
     return f"{record.get('section', '?')}, {record.get('profile', '?')}, seed {record.get('seed', '?')}"
 
 # %% ../nbs/00_run.ipynb #a90b7c55
+_IDENTITY = ("section", "profile", "seed", "device", "params")
+_RESULTS = ("metrics.json", "run.json", "figures", "data")
+
+
 def _identity(record: Mapping) -> dict:
     "What a run was asked for: two runs of one identity give the same results."
     found = json.loads(json.dumps({k: record.get(k) for k in _IDENTITY}, default=_plain))
@@ -673,9 +692,6 @@ def _keep_earlier(path: Path, identity: Mapping) -> str:
     except OSError as error: raise RunError(f"cannot move earlier results to {kept}: {error.strerror}") from None
     print(f"{path} held results of {_named(there)} with other parameters: they are in {kept.relative_to(path)} now")
     return str(kept.relative_to(path))
-
-
-_RESULTS = ("metrics.json", "run.json", "figures", "data")
 
 # %% ../nbs/00_run.ipynb #63db8e75
 class Run(UnitStore, Artefacts, Findings):
@@ -767,5 +783,5 @@ class Run(UnitStore, Artefacts, Findings):
         text = json.dumps(self.record(), indent=1, default=_plain, allow_nan=False)
         self._write(self.out_dir/"metrics.json", text + "\n")
         self._announce(self.out_dir, "done")
-        _folders[self.out_dir][0].release()
+        _release(self.out_dir)
         return self.claims
