@@ -438,9 +438,9 @@ def longest_first(jobs: Iterable[Job],     # what to run
     "The order in which sections start when several run at once: unknown cost first, then by the reference's time."
     def cost(job: Job) -> float:
         if reference is None: return math.inf
-        name = job.section.name
-        wall = read_metrics(reference/name/chosen_profile(job.section, profile)/"metrics.json").get("wall_s")
-        return wall if isinstance(wall, (int, float)) and math.isfinite(wall) else math.inf
+        places = [reference/job.section.name/p for p in (chosen_profile(job.section, profile), "quick")]
+        walls = [read_metrics(place/"metrics.json").get("wall_s") for place in places]
+        return next((float(w) for w in walls if isinstance(w, (int, float)) and 0 <= w < 1e9), math.inf)
     return sorted(jobs, key=cost, reverse=True)
 
 # %% ../nbs/91_cli.ipynb #0256c049

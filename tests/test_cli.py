@@ -191,7 +191,7 @@ def test_wrong_use_is_one_line_and_runs_nothing(notebooks, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.text("[]{}:,&*!<>|-'\"\\ \n#%@`.0123456789eE_+", max_size=60)))
 def test_any_value_is_plain_or_one_line(text):
     try: value = read_value("x", text)
