@@ -6,12 +6,15 @@ READY  := $(VENV)/.ready
 PROFILE ?= quick
 WORKERS ?= 2
 
-.PHONY: figures test lab refresh bench export clean help
+.PHONY: figures test seeds lab refresh bench export clean help
 figures: $(READY)  ## run every section and write results/index.html
 	$(BIN)/symbreak figures --profile $(PROFILE) --out results
 
 test: $(READY)     ## every check: exported code, clean notebooks, lint, tests, each notebook once at smoke
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadgroup
+
+seeds: $(READY)    ## each section at fresh seeds, threads and instructions; SECTIONS="ising qcd", MORE="--count 6 --all"
+	$(BIN)/python tools/seeds.py $(SECTIONS) $(MORE)
 
 lab: $(READY)      ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=nbs $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from test_repository import NOTEBOOKS, is_section
+from test_seeds import seeds
 
 LAYERS = [n for n in NOTEBOOKS if not is_section(n)]
 SECTIONS = [n for n in NOTEBOOKS if is_section(n)]
@@ -27,11 +28,12 @@ def test_a_layer_passes_its_own_checks(notebook, tmp_path):
 
 @pytest.mark.parametrize("notebook", SECTIONS, ids=lambda p: p.stem)
 def test_a_section_runs_under_papermill_and_keeps_the_contract(notebook, tmp_path):
-    done = call(BIN/"papermill", notebook, tmp_path/"out.ipynb", "-p", "profile", "smoke", "-p", "seed", "1",
-                "-p", "out_dir", tmp_path/"out", "--no-progress-bar")
-    assert done.returncode == 0, done.stderr[-3000:]
+    (seed,), setting = seeds.draw_seeds(1), seeds.Setting(1, "default")
+    done = call(BIN/"papermill", notebook, tmp_path/"out.ipynb", "-p", "profile", "smoke", "-p", "seed", seed,
+                "-p", "out_dir", tmp_path/"out", "--no-progress-bar", **setting.environment())
+    assert done.returncode == 0, f"seed {seed}, {setting}: {done.stderr[-3000:]}"
     record = json.loads((tmp_path/"out"/"metrics.json").read_text())
-    assert record["profile"] == "smoke" and record["seed"] == 1 and record["metrics"] and record["claims"] and record["figures"]
+    assert record["profile"] == "smoke" and record["seed"] == seed and record["metrics"] and record["claims"] and record["figures"]
     assert {"section", "device", "params", "versions", "commit", "started", "wall_s"} <= set(record)
     for figure in record["figures"]:
         for ending in ("png", "svg"): assert (tmp_path/"out"/"figures"/f"{figure['name']}.{ending}").stat().st_size > 1000

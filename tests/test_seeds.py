@@ -1,6 +1,11 @@
-"Each section at seeds drawn anew, on one thread and on two, with the instructions of an older and of a newer processor."
+"""Each section at seeds that nobody chose, with the threads and instructions of two different processors.
+
+The first of the two runs is the one that `test_notebooks` makes under papermill: one thread, an old processor.
+"""
 import importlib.util
+import json
 import sys
+from collections import Counter
 
 import pytest
 
@@ -8,16 +13,46 @@ from conftest import ROOT
 from test_repository import NOTEBOOKS, is_section
 
 spec = importlib.util.spec_from_file_location("seeds", ROOT/"tools"/"seeds.py")
-seeds = importlib.util.module_from_spec(spec)
-sys.modules["seeds"] = seeds
+seeds = sys.modules["seeds"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(seeds)
 SECTIONS = [n.stem.split("_", 1)[1] for n in NOTEBOOKS if is_section(n)]
 
 
-@pytest.mark.parametrize("setting", [seeds.Setting(1, "default"), seeds.Setting(2, "avx2")], ids=str)
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_section_runs_at_a_seed_that_nobody_chose(section, setting):
-    seed, = seeds.draw_seeds(1)
-    print(f"{section}, seed {seed}, {setting}")
-    outcome = seeds.run(seeds.Job(section, seed, setting))
+def test_a_section_runs_at_a_fresh_seed_on_two_threads_of_a_newer_processor(section):
+    job = seeds.Job(section, *seeds.draw_seeds(1), seeds.Setting(2, "avx2"))
+    print(job)
+    outcome = seeds.run(job)
     assert not outcome.error, seeds.line(outcome)
+
+
+def test_seeds_are_spread_over_the_settings():
+    drawn = seeds.draw_seeds(12)
+    assert len(set(drawn)) == 12 and all(0 <= seed < 2**32 for seed in drawn)
+    assert set(Counter(job.setting for job in seeds.plan("ising", drawn)).values()) == {2} and len(seeds.SETTINGS) == 6
+    every = {(job.seed, job.setting) for job in seeds.plan("ising", drawn[:2], every=True)}
+    assert every == {(seed, setting) for seed in drawn[:2] for setting in seeds.SETTINGS}
+
+
+def test_a_setting_replaces_what_the_caller_has_set(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    old, own = seeds.Setting(1, "default").environment(), seeds.Setting(2, "own").environment()
+    assert old["OMP_NUM_THREADS"] == old["NUMBA_NUM_THREADS"] == "1" and old["ATEN_CPU_CAPABILITY"] == "default"
+    assert own["MKL_NUM_THREADS"] == "2" and "ATEN_CPU_CAPABILITY" not in own
+
+
+def test_a_failure_is_one_line_and_counts(tmp_path, monkeypatch):
+    traceback = ["\x1b[0;32m----> 2\x1b[0m assert a == b"]
+    error = dict(output_type="error", ename="AssertionError", evalue="", traceback=traceback)
+    (tmp_path/"ising").mkdir()
+    (tmp_path/"ising"/"ising.ipynb").write_text(json.dumps(dict(cells=[dict(outputs=[error])])))
+    assert seeds.failure(tmp_path, None) == "AssertionError: in `assert a == b`"
+    job = seeds.Job("ising", 3, seeds.SETTINGS[0])
+    table = seeds.table([seeds.Outcome(job, "AssertionError", 1.0), seeds.Outcome(job, "", 3.0)])
+    assert table.splitlines()[1].split() == ["ising", "1", "of", "2", "-", "-", "-", "-", "-", "2"]
+    outcome = seeds.run(seeds.Job("nothing", 3, seeds.SETTINGS[0]))
+    assert "nothing" in outcome.error and "\n" not in outcome.error
+    monkeypatch.setattr(sys, "argv", ["seeds.py", "ising", "--seeds", "3", "4"])
+    monkeypatch.setattr(seeds, "run", lambda job: seeds.Outcome(job, "AssertionError" if job.seed == 4 else "", 1.0))
+    assert seeds.main() == 1

@@ -37,7 +37,7 @@ class Setting(NamedTuple):
 
     def environment(self) -> dict[str, str]:
         "The caller's environment with these threads and instructions."
-        plain = {k: v for k, v in os.environ.items() if k not in KERNELS}
+        plain = {k: v for k, v in os.environ.items() if k not in KERNELS} | dict(OMP_WAIT_POLICY="PASSIVE")
         return plain | dict.fromkeys(POOLS, str(self.threads)) | dict(zip(KERNELS, CAPABILITIES[self.capability], strict=False))
 
 
