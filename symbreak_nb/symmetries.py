@@ -2852,17 +2852,16 @@ def _unsteady(bench: _Bench) -> str:
     return "a call draws random numbers from Python or numpy; nothing was proved" if drawn() != before else ""
 
 
-def _unproved(bench: _Bench, elsewhere: tuple) -> str:
+def _unproved(bench: _Bench, state: dict, outputs: list) -> str:
     "Why no comparison of outputs would prove anything; empty if it does."
     if reason := _unsteady(bench): return reason
     bench.prepare()
     if not any(mask.any() for p in bench.points for mask in p.seen):
         return "no output moves when the weights do; nothing was proved"
-    state, outputs = elsewhere
     point = _Point(bench.run, bench, state, bench.inputs[0])
     if (far := point.error(outputs, seen=True)) <= 1e-6: return ""
-    return (f"with weights in their own storage the outputs are others, by {far:.0e}: the model reads them in a way that "
-            "is not followed; nothing was proved")
+    return (f"with weights in their own storage the outputs are others, by {far:.0e}: the model reads them in a way "
+            "that is not followed; nothing was proved")
 
 
 def _candidates(trace: _Trace, bench: _Bench) -> tuple[list[_Candidate], list[str], dict]:
@@ -2962,18 +2961,22 @@ def symmetry_report(model: nn.Module,                 # any model; it is not cha
     between(0, None)("threshold", threshold)
     if not isinstance(seed, (int, np.integer)): raise ParameterError("seed", seed, "an integer")
     _check_model(model)
-    name = type(model).__name__
-    total = sum(p.numel() for p in model.parameters())
     inputs = _floats(_arguments(example_input))
-    with torch.inference_mode(False): elsewhere = _running(model, *inputs)
-    with torch.inference_mode(False), _lent(model) as shared:
+    with torch.inference_mode(False):
+        return _examined(model, inputs, seed, eps, dict(pairs=pairs, squared=squared, to=to), threshold)
+
+
+def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, threshold: float) -> SymmetryReport:
+    "The report on a model and its arguments, or why nothing can be proved."
+    name, total = type(model).__name__, sum(p.numel() for p in model.parameters())
+    elsewhere = [_running(model, *inputs)]
+    with _lent(model) as shared:
         bench = _prepare(model, inputs, shared)
-        if reason := _unproved(bench, elsewhere):
+        if reason := _unproved(bench, *elsewhere.pop()):
             return SymmetryReport(name, [], [reason], threshold, {reason: total}, total)
-        trace = _walk(model, *_floats((bench.args, bench.kwargs)))
+        trace = _walk(model, *_floats(inputs))
         bench.settle()
         candidates, notes, unexamined = _candidates(trace, bench)
-        how = dict(pairs=pairs, squared=squared, to=to)
         verify = lambda c: _verify(bench, trace, c, seed, eps, how, threshold)
         found = [_attempt(notes, c, functools.partial(verify, c)) for c in candidates]
     return SymmetryReport(name, _proved([r for r in found if r], notes, eps), notes, threshold, unexamined, total)
