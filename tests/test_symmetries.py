@@ -660,3 +660,19 @@ def test_overlapping_weights_are_refused():
                                          ("threshold", 1e308), ("gamma", 1e-300), ("gamma", 0.), ("gamma", 101)])
 def test_parameters_that_would_fail_after_work_are_refused(name, value):
     with pytest.raises(ParameterError, match=f"{name} = .*: allowed is a finite number from"): allowed()[name](name, value)
+
+
+def test_rows_that_the_example_does_not_look_up_are_not_proved():
+    torch.manual_seed(0)
+    plain = from_forward(lambda s, i: s.c(torch.relu(s.b(s.t[i]))), t=P(10, 4), b=L(4, 6), c=L(6, 2))
+    table = from_forward(lambda s, i: s.c(torch.relu(s.b(s.t(i)))), t=nn.Embedding(10, 4), b=L(4, 6), c=L(6, 2))
+    for net in (plain, table):
+        report = untouched(net, torch.tensor([0, 1, 2]))
+        assert {r.group for r in report} <= {"S_4", "R+^4", "Z2^4", "GL(4)", "S_6", "R+^6"}, str(report)
+        assert {"GL(4)", "S_6", "R+^6"} <= {r.group for r in report}
+        assert first_line(report) == "28 of 84 parameters were not examined: unused by this example"
+
+
+def test_weights_made_in_inference_mode_are_refused():
+    with torch.inference_mode(): net = L(3, 2)
+    with pytest.raises(ParameterError, match="inference mode"): symmetry_report(net, X(4, 3))
