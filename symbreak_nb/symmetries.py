@@ -2105,7 +2105,9 @@ class _Calls(_States):
         try:
             for t in leaves: t.requires_grad_(True)
             with torch.enable_grad():
-                outputs = [t for t in self.call(inputs) if t.is_floating_point()]
+                outputs = [torch.view_as_real(t) if t.is_complex() else t for t in self.call(inputs)]
+                outputs = [t for t in outputs if t.requires_grad]
+                if not outputs: return {}
                 total = sum((t*torch.randn(t.shape, generator=rng, dtype=torch.float64)).sum() for t in outputs)
             grads = torch.autograd.grad(total, leaves, allow_unused=True)
         finally:
@@ -2590,6 +2592,7 @@ def _translations(finder: _Finder) -> list[_Candidate]:
     "Directions along which no output has a slope, whatever the weights."
     bench, size = finder.bench, sum(t.numel() for t in finder.bench.states[0].values())
     slopes = [bench.slopes(bench.randomised(), bench.noisy(), seed) for seed in range(24 if size < 10**5 else 6)]
+    finder.dead = {}
     finder.flat = [n for n in finder.parameters & set(finder.s.trace.tensors) if not all(n in s for s in slopes)]
     largest = max(float(g.abs().max()) for s in slopes for g in s.values())
     found = []
@@ -2600,7 +2603,22 @@ def _translations(finder: _Finder) -> list[_Candidate]:
             hit = _flat_directions(finder, name, k, gs, largest)
             if hit: found.append(hit)
             if hit and hit.free: break
+        if count := _asleep(finder, name, gs): finder.dead[name] = count
     return found
+
+
+def _asleep(finder: _Finder, name: str, slopes: list) -> int:
+    "Elements in rows that this example does not look at: slopes of exactly zero, and large moves change no output."
+    most = torch.zeros(slopes[0].shape, dtype=torch.bool)
+    for k in range(len(finder.s.trace.tensors[name].axes)):
+        dims = finder.move._labels(name, k)[1]
+        rest = [d for d in range(most.ndim) if d not in dims]
+        alive = sum(g.abs().sum(rest, keepdim=True) if rest else g.abs() for g in slopes) > 0
+        if int((~alive).expand(most.shape).sum()) > int(most.sum()): most = (~alive).expand(most.shape)
+    if not most.any(): return 0
+    bench = finder.bench
+    moves = [(p, {name: p.state[name] + s*bench._randn(most)*most}) for p in bench.points for s in (1, 10)]
+    return int(most.sum()) if all(p.error(p.outputs(change)) <= TOLERANCE for p, change in moves) else 0
 
 # %% ../nbs/40_symmetries.ipynb #aeebe1ce
 def _flat_directions(finder: _Finder, name: str, k: int, slopes: list, largest: float) -> _Candidate | None:
@@ -2713,12 +2731,12 @@ def _left_out(points: list, c: _Candidate, changes: list, rng: torch.Generator) 
 
 
 def _without(c: _Candidate, state: dict, change: dict, rng: torch.Generator) -> Any:
-    "The group element less one tensor; and a random move of the same size, where tensors may move on their own."
+    "The group element less one tensor; and a random move of what it moves, where tensors may move on their own."
     if len(change) > 1 and c.symmetry != "translation":
         for n in change: yield {k: x for k, x in change.items() if k != n}
     size = {n: (x - state[n]).square().mean().sqrt() for n, x in change.items()}
     draw = lambda t: torch.randn(t.shape, generator=rng, dtype=torch.float64)
-    yield {n: state[n] + size[n]*draw(x) for n, x in change.items()}
+    yield {n: state[n] + size[n]*draw(x)*(x != state[n]) for n, x in change.items()}
 
 # %% ../nbs/40_symmetries.ipynb #ab4bdc42
 class SymmetryReport:
@@ -2801,6 +2819,7 @@ def _check_model(model: Any) -> None:
         raise ParameterError("model", name, "a module with parameters that are initialised")
     for key, t in tensors.items():
         if isinstance(t, lazy): raise ParameterError("model", key, "a model whose parameters are initialised")
+        if t.is_inference(): raise ParameterError("model", key, "a model that was not made in inference mode")
         if t.is_complex(): raise ParameterError("model", key, "a model with real parameters")
         if t.device.type == "meta": raise ParameterError("model", key, "a model with weights, not on the meta device")
         if t.is_floating_point() and key in dict(model.named_parameters()) and not torch.isfinite(t).all():
@@ -2852,13 +2871,12 @@ def _unsteady(bench: _Bench) -> str:
     return "a call draws random numbers from Python or numpy; nothing was proved" if drawn() != before else ""
 
 
-def _unproved(bench: _Bench, elsewhere: tuple) -> str:
+def _unproved(bench: _Bench, state: dict, outputs: list) -> str:
     "Why no comparison of outputs would prove anything; empty if it does."
     if reason := _unsteady(bench): return reason
     bench.prepare()
     if not any(mask.any() for p in bench.points for mask in p.seen):
         return "no output moves when the weights do; nothing was proved"
-    state, outputs = elsewhere
     point = _Point(bench.run, bench, state, bench.inputs[0])
     if (far := point.error(outputs, seen=True)) <= 1e-6: return ""
     return (f"with weights in their own storage the outputs are others, by {far:.0e}: the model reads them in a way "
@@ -2883,11 +2901,12 @@ def _candidates(trace: _Trace, bench: _Bench) -> tuple[list[_Candidate], list[st
     numeric = attempt("exchanges", lambda: _exchanges(bench)) + attempt("translations", lambda: _translations(finder))
     kept, more = attempt("exchanges and translations", lambda: _confirmed(bench, numeric)) or ([], [])
     exchanged = [c for c in kept if c.symmetry != "translation"]
-    free, flat = [c.first for c in kept if c.free], sorted(getattr(finder, "flat", []))
+    dead, flat = getattr(finder, "dead", {}), sorted(getattr(finder, "flat", []))
+    free = list(dict.fromkeys([*(c.first for c in kept if c.free), *dead]))
     if free: notes.append(f"no output depends on these for such inputs: {', '.join(free)}")
     if flat: notes.append(f"no slope, so no translations looked for: {', '.join(flat)}")
-    found += exchanged + _merged([c for c in kept if c.symmetry == "translation"])
-    return found, notes + more, _counted(bench, lost, finder.s)
+    found += exchanged + _merged([c for c in kept if c.symmetry == "translation" and not (c.free and c.first in dead)])
+    return found, notes + more, _counted(bench, lost, finder.s, dead)
 
 
 def _attempt(notes: list, c: _Candidate, verify: Any) -> Symmetry | None:
@@ -2908,13 +2927,14 @@ def _merged(found: list[_Candidate]) -> list[_Candidate]:
     return [both(parts)._replace(group=f"R^{sum(c.dimension for c in parts)}") for parts in layers.values()]
 
 # %% ../nbs/40_symmetries.ipynb #f147a06d
-def _counted(bench: _Bench, lost: dict, structure: _Structure | None = None) -> dict:
+def _counted(bench: _Bench, lost: dict, structure: _Structure | None = None, dead: Mapping | None = None) -> dict:
     "Reason -> number of parameters that were not examined for it."
     found = defaultdict(int)
     if structure: lost = _not_reached(bench, structure.trace) | lost
     for name, p in bench.model.named_parameters():
         if not p.is_floating_point(): lost.setdefault(name, "not in floating point")
         if name in lost: found[lost[name]] += p.numel()
+        elif name in (dead or ()): found["unused by this example"] += dead[name]
         elif structure:
             for reason, n in _stopped(structure, name).items(): found[reason] += n
     return {reason: n for reason, n in found.items() if n}
@@ -2962,18 +2982,22 @@ def symmetry_report(model: nn.Module,                 # any model; it is not cha
     between(0, None)("threshold", threshold)
     if not isinstance(seed, (int, np.integer)): raise ParameterError("seed", seed, "an integer")
     _check_model(model)
-    name = type(model).__name__
-    total = sum(p.numel() for p in model.parameters())
     inputs = _floats(_arguments(example_input))
-    with torch.inference_mode(False): elsewhere = _running(model, *inputs)
-    with torch.inference_mode(False), _lent(model) as shared:
+    with torch.inference_mode(False):
+        return _examined(model, inputs, seed, eps, dict(pairs=pairs, squared=squared, to=to), threshold)
+
+
+def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, threshold: float) -> SymmetryReport:
+    "The report on a model and its arguments, or why nothing can be proved."
+    name, total = type(model).__name__, sum(p.numel() for p in model.parameters())
+    elsewhere = [_running(model, *inputs)]
+    with _lent(model) as shared:
         bench = _prepare(model, inputs, shared)
-        if reason := _unproved(bench, elsewhere):
+        if reason := _unproved(bench, *elsewhere.pop()):
             return SymmetryReport(name, [], [reason], threshold, {reason: total}, total)
-        trace = _walk(model, *_floats((bench.args, bench.kwargs)))
+        trace = _walk(model, *_floats(inputs))
         bench.settle()
         candidates, notes, unexamined = _candidates(trace, bench)
-        how = dict(pairs=pairs, squared=squared, to=to)
         verify = lambda c: _verify(bench, trace, c, seed, eps, how, threshold)
         found = [_attempt(notes, c, functools.partial(verify, c)) for c in candidates]
     return SymmetryReport(name, _proved([r for r in found if r], notes, eps), notes, threshold, unexamined, total)

@@ -1,5 +1,8 @@
 "Symmetries of models that the notebook does not show: every expected family is found, proved, and nothing false is added."
 import copy
+import random
+from collections import OrderedDict
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from symbreak_nb.run import ParameterError, RunError
 from symbreak_nb.symmetries import (
     PROFILES,
     SymmetryMonitor,
+    allowed,
     decay_penalty,
     degree_of_symmetry,
     delta,
@@ -399,3 +403,276 @@ def test_unusual_inputs(monkeypatch, capfd):
     monkeypatch.setattr(module, "_verify", broken)
     report = symmetry_report(net, x)
     assert not len(report) and any("left out: IndexError" in note for note in report.notes)
+
+
+class Two(nn.Module):
+    "A tanh network 4-6-2; its groups are S_6 and Z2^6 on (a.weight, a.bias, b.weight) and nothing else."
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = L(4, 6), L(6, 2)
+
+
+def two(forward, setup=lambda s: None, seed=0):
+    torch.manual_seed(seed)
+    net = type("Net", (Two,), {"forward": forward})()
+    setup(net)
+    return net
+
+
+def everything(net):
+    "All that a report may not change, in the order of the modules: attributes, storage, bits."
+    tensors = [*net.parameters(), *net.buffers()]
+    attributes = [{k: v for k, v in vars(m).items() if not isinstance(v, dict)} for m in net.modules()]
+    return attributes, [(t.data_ptr(), t.dtype, t.requires_grad, t.tolist()) for t in tensors]
+
+
+def untouched(net, x):
+    "The report, after a check that model, input and generators are as they were."
+    before, given = everything(net), copy.deepcopy(x)
+    states = torch.get_rng_state(), random.getstate(), np.random.mtrand._rand.get_state()[1]
+    report = symmetry_report(net, x)
+    assert everything(net) == before
+    pairs = zip(given, x, strict=True) if isinstance(x, tuple) else [(given, x)]
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
+    assert (np.random.mtrand._rand.get_state()[1] == states[2]).all()
+    return report
+
+
+def first_line(report): return str(report).splitlines()[0]
+
+
+class Holder: pass
+
+
+def hold(s):
+    s.o = Holder()
+    s.o.deep = {"w": [s.a.weight]}
+
+
+def closed():
+    w, c = P(6, 4), P(6)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.c, self.b = w, c, L(6, 2)
+
+        def forward(self, x): return self.b(torch.tanh(x @ w.T + c))
+    return Net()
+
+
+def flat(s):
+    s.flat = P(30)
+    s.a.weight, s.a.bias = nn.Parameter(s.flat.data[:24].view(6, 4)), nn.Parameter(s.flat.data[24:])
+
+
+def late(s, weight): return s.b(torch.tanh(weight + s.a.bias))
+
+
+GLOBAL = P(6, 4)
+ALIASES = {
+    "list": lambda: two(lambda s, x: torch.tanh(x @ s.ws[0].T + s.a.bias) @ s.ws[1].T + s.b.bias,
+                        lambda s: setattr(s, "ws", [s.a.weight, s.b.weight])),
+    "tuple in a dict": lambda: two(lambda s, x: late(s, x @ s.d["w"][0].T), lambda s: setattr(s, "d", {"w": (s.a.weight,)})),
+    "object": lambda: two(lambda s, x: late(s, x @ s.o.deep["w"][0].T), hold),
+    "view of the time of init": lambda: two(lambda s, x: late(s, x @ s.v), lambda s: setattr(s, "v", s.a.weight.T)),
+    "detached view": lambda: two(lambda s, x: late(s, x @ s.v), lambda s: setattr(s, "v", s.a.weight.detach().T)),
+    "flat view": lambda: two(lambda s, x: late(s, x @ s.v.view(6, 4).T), lambda s: setattr(s, "v", s.a.weight.data.view(-1))),
+    "lambda": lambda: two(lambda s, x: late(s, s.f(x)), lambda s: setattr(s, "f", lambda x, w=s.a.weight: x @ w.T)),
+    "closure of the class": closed,
+    "global": lambda: two(lambda s, x: late(s, x @ GLOBAL.T), lambda s: setattr(s.a, "weight", GLOBAL)),
+    "part of a flat parameter": lambda: two(lambda s, x: s.b(torch.tanh(s.a(x))), flat),
+    "tied by a view": lambda: two(lambda s, x: s.b(torch.tanh(s.a(x))),
+                                  lambda s: setattr(s.b, "weight", nn.Parameter(s.a.weight.data[:, :2].T))),
+}
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_weights_that_are_reached_by_other_ways_than_their_name(name):
+    report = untouched(ALIASES[name](), X(5, 4))
+    assert [(r.symmetry, r.group) for r in report] == [("permutation", "S_6"), ("sign flip", "Z2^6")], str(report)
+
+
+def test_translations_are_found_through_views():
+    net = two(lambda s, x: torch.softmax(torch.tanh(s.a(x)) @ s.w + s.c, -1),
+              lambda s: (setattr(s, "w", s.b.weight.T), setattr(s, "c", s.b.bias.detach())))
+    assert ("translation", "R^7") in kinds(net, X(5, 4))
+
+
+def test_weights_that_are_only_copied_are_unused():
+    net = two(lambda s, x: late(s, x @ s.w.T), lambda s: setattr(s, "w", s.a.weight.detach().clone()))
+    report = untouched(net, X(5, 4))
+    assert not len(report) and first_line(report) == "24 of 44 parameters were not examined: unused by this example"
+    array = two(lambda s, x: late(s, x @ torch.from_numpy(s.n).to(x).T) + late(s, s.a(x)),
+                lambda s: setattr(s, "n", s.a.weight.detach().numpy()))
+    report = untouched(array, X(5, 4))
+    assert not len(report) and "44 of 44 parameters were not examined: with weights in their own storage" in first_line(report)
+    more = two(lambda s, x: s.b(torch.tanh(s.a(x))), lambda s: setattr(s, "u", nn.ModuleList([L(4, 4), L(4, 4)])))
+    report = untouched(more, X(5, 4))
+    assert len(report) == 2 and first_line(report) == "40 of 84 parameters were not examined: unused by this example"
+
+
+def product(s, x, mask): return s.o(torch.tanh(s.p(x))*torch.sigmoid(s.q(x))).masked_fill(mask, s.least)
+
+
+@pytest.mark.parametrize("least", [torch.finfo(torch.float32).min, torch.finfo(torch.float64).min, -1e30, -torch.inf, torch.nan])
+def test_a_constant_in_one_output_hides_nothing_in_another(least):
+    torch.manual_seed(0)
+    net = from_forward(product, p=L(4, 6), q=L(4, 6), o=L(6, 3))
+    net.least = least
+    report = untouched(net, (X(5, 4), torch.tensor([[False, False, True]]*5)))
+    assert [(r.layer, r.group) for r in report] == [("p", "S_6"), ("p", "Z2^6")], str(report)
+
+
+def test_outputs_that_never_move_are_no_evidence():
+    for forward in (lambda s, x: late(s, s.a(x)) + 1e30, lambda s, x: 0*late(s, s.a(x))):
+        report = untouched(two(forward), X(5, 4))
+        assert not len(report) and "44 of 44 parameters were not examined: no output moves" in first_line(report), str(report)
+    shifted = two(lambda s, x: late(s, s.a(x)) + torch.tensor([1e6, 0.]))
+    assert kinds(shifted, X(5, 4)) == {("permutation", "S_6"), ("sign flip", "Z2^6")}
+
+
+class Both:
+    def __init__(self, y, i): self.y, self.i = y, i
+
+
+@dataclass
+class Record:
+    y: torch.Tensor
+    i: object = None
+
+
+@pytest.mark.parametrize("pack", [lambda y: {"y": y, "n": None}, lambda y: OrderedDict(y=y), lambda y: (y, [y > 0]), Record,
+                                  lambda y: Both(y, y.argmax(-1)), lambda y: [Record(y, {"z": y})]])
+def test_outputs_in_containers(pack):
+    net = two(lambda s, x: pack(s.b(torch.tanh(s.a(x)))))
+    assert {(r.symmetry, r.group) for r in untouched(net, X(5, 4))} == {("permutation", "S_6"), ("sign flip", "Z2^6")}
+
+
+def test_integers_are_compared_exactly():
+    def which(s, x):
+        h = torch.tanh(s.a(x))
+        return s.b(h), h.argmax(-1), h > 0
+    report = untouched(two(which), X(5, 4))
+    assert not len(report) and "unknown operation aten.argmax" in first_line(report)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_number_formats(dtype):
+    report = untouched(two(lambda s, x: s.b(torch.tanh(s.a(x)))).to(dtype), X(5, 4).to(dtype))
+    assert [r.group for r in report] == ["S_6", "Z2^6"] and all(r.error < 1e-12 for r in report)
+
+
+def with_state(s, x):
+    h = torch.tanh(s.a(x) + s.h)
+    s.h = h.detach()
+    return s.b(h)
+
+
+def with_buffer(s, x):
+    h = torch.tanh(s.a(x) + s.c)
+    s.c.copy_(h.detach())
+    return s.b(h)
+
+
+def with_list(s, x):
+    s.past.append(s.a(x).detach())
+    return s.b(torch.tanh(s.a(x) + sum(s.past)))
+
+
+STATES = {"attribute": (with_state, lambda s: setattr(s, "h", 0.)),
+          "buffer": (with_buffer, lambda s: s.register_buffer("c", torch.zeros(5, 6))),
+          "list": (with_list, lambda s: setattr(s, "past", [])),
+          "generator": (lambda s, x: late(s, s.a(x))*float(s.g.normal()), lambda s: setattr(s, "g", np.random.default_rng(0)))}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_module_with_state_between_calls_says_so(name):
+    net = two(*STATES[name])
+    report = untouched(net, X(5, 4))
+    assert not len(report) and first_line(report).startswith("44 of 44 parameters were not examined: two calls on one input differ by")
+    if name == "list": assert net.past == []
+    if name == "generator": assert float(net.g.normal()) == float(np.random.default_rng(0).normal())
+
+
+def test_a_branch_drawn_by_python_proves_nothing():
+    report = untouched(two(lambda s, x: late(s, s.a(x))*(1 if random.random() < 2 else s.a.bias[0])), X(5, 4))
+    assert not len(report) and "draws random numbers" in first_line(report)
+
+
+def test_state_that_changes_no_output_is_put_back():
+    def counted(s, x):
+        s.count += 1
+        s.log.append(s.count)
+        if s.cache is None: s.cache = s.a.weight.detach().clone()
+        return late(s, x @ s.cache.T)
+    net = two(counted, lambda s: [setattr(s, *kv) for kv in (("count", 0), ("log", []), ("cache", None))])
+    assert kinds(net, X(5, 4)) == {("permutation", "S_6"), ("sign flip", "Z2^6")}
+    assert (net.count, net.log, net.cache) == (0, [], None)
+    net(X(5, 4))  # from now on the weight is not looked at
+    assert "24 of 44 parameters were not examined: unused" in first_line(untouched(net, X(5, 4)))
+
+
+CALLS = []
+
+
+@pytest.mark.parametrize("last", [1, 2, 5, 30])
+def test_a_model_that_fails_midway_comes_back_as_it_was(last):
+    def failing(s, x):
+        CALLS.append(1)
+        if len(CALLS) == last: raise KeyboardInterrupt
+        return late(s, s.n(s.a(x)))
+    net = two(failing, lambda s: setattr(s, "n", nn.Sequential(nn.BatchNorm1d(6), nn.Dropout())))
+    CALLS.clear()
+    before = everything(net)
+    with pytest.raises(KeyboardInterrupt): symmetry_report(net, X(5, 4))
+    assert everything(net) == before and net.n[1].p == 0.5 and net.training
+
+
+@pytest.mark.filterwarnings("ignore:symbreak_test")
+def test_the_first_line_counts_what_an_unknown_operation_stops():
+    library = torch.library.Library("symbreak_test", "FRAGMENT")
+    library.define("mix(Tensor x) -> Tensor")
+    library.impl("mix", lambda x: x.cumsum(-1), "CompositeExplicitAutograd")
+    torch.library.register_fake("symbreak_test::mix", torch.empty_like, lib=library)
+    mix = from_forward(lambda s, x: torch.ops.symbreak_test.mix(x))
+    net = nn.Sequential(L(4, 6), nn.Tanh(), L(6, 5), mix, L(5, 7), nn.Tanh(), L(7, 2))
+    report = untouched(net, X(5, 4))  # 6*5 + 5 before it, 5*7 after it
+    assert first_line(report) == "70 of 123 parameters were not examined: unknown operation symbreak_test.mix"
+    assert [r.group for r in report] == ["S_6", "Z2^6", "S_7", "Z2^7"]
+
+
+def test_an_empty_report_says_why_and_a_full_one_says_nothing():
+    assert symmetry_report(L(3, 2), X(4, 3)).notes == ["none of the symmetries that were looked for was found"]
+    report = symmetry_report(nn.Sequential(L(3, 4), nn.ReLU(), L(4, 2)), X(4, 3))
+    assert report.notes == [] and report.unexamined == {} and first_line(report).startswith("Sequential: 2 families")
+
+
+def test_overlapping_weights_are_refused():
+    store = torch.randn(10)
+    net = from_forward(lambda s, x: x*s.p[:4].sum() + s.q.sum(), p=nn.Parameter(store[:6]), q=nn.Parameter(store[4:]))
+    with pytest.raises(ParameterError, match="share all of their storage or none"): symmetry_report(net, X(3))
+
+
+@pytest.mark.parametrize("name, value", [("sigma", 1e-300), ("sigma", 0), ("sigma", 11), ("threshold", 0.), ("threshold", 1e-300),
+                                         ("threshold", 1e308), ("gamma", 1e-300), ("gamma", 0.), ("gamma", 101)])
+def test_parameters_that_would_fail_after_work_are_refused(name, value):
+    with pytest.raises(ParameterError, match=f"{name} = .*: allowed is a finite number from"): allowed()[name](name, value)
+
+
+def test_rows_that_the_example_does_not_look_up_are_not_proved():
+    torch.manual_seed(0)
+    plain = from_forward(lambda s, i: s.c(torch.relu(s.b(s.t[i]))), t=P(10, 4), b=L(4, 6), c=L(6, 2))
+    table = from_forward(lambda s, i: s.c(torch.relu(s.b(s.t(i)))), t=nn.Embedding(10, 4), b=L(4, 6), c=L(6, 2))
+    for net in (plain, table):
+        report = untouched(net, torch.tensor([0, 1, 2]))
+        assert {r.group for r in report} <= {"S_4", "R+^4", "Z2^4", "GL(4)", "S_6", "R+^6"}, str(report)
+        assert {"GL(4)", "S_6", "R+^6"} <= {r.group for r in report}
+        assert first_line(report) == "28 of 84 parameters were not examined: unused by this example"
+
+
+def test_weights_made_in_inference_mode_are_refused():
+    with torch.inference_mode(): net = L(3, 2)
+    with pytest.raises(ParameterError, match="inference mode"): symmetry_report(net, X(4, 3))
