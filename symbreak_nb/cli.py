@@ -779,7 +779,7 @@ def _prepare(out: Path, name: str) -> Path:
 
 def _console() -> Any:
     from rich.console import Console
-    return Console(force_jupyter=False, width=None if sys.stdout.isatty() else 120)
+    return Console(force_jupyter=False, markup=False, width=None if sys.stdout.isatty() else 120)
 
 # %% ../nbs/91_cli.ipynb #c8ba9f63
 @command.command()

@@ -639,7 +639,8 @@ def _unlock(found: int | None) -> None:
 def _claim(path: Path, patience: float = 5.0) -> str:
     "Lock a folder for this process, and return the token by which it knows the folder again."
     mine, started = _folders.get(path), time.monotonic()
-    if mine and mine[0] is not None and (mine[0] < 0 or os.path.samestat(os.fstat(mine[0]), path.stat())): return mine[1]
+    held = mine[0] if mine else None
+    if held is not None and (held < 0 or os.path.samestat(os.fstat(held), path.stat())): return mine[1]
     while (found := _locked(path)) is None and time.monotonic() - started < patience: time.sleep(.1)
     if found is None:
         other = read_json(path/"run.json")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbreak_nb import cli
 from symbreak_nb.cli import _guarded, find_sections, kernel_environment, read_value, side_by_side
-from symbreak_nb.run import ParameterError, between
+from symbreak_nb.run import ParameterError, between, need
 
 KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/x"\nL = None  # 2 to 8\nnames = None'
 RUN = """from symbreak_nb.run import Run, Claim, between
@@ -446,6 +446,17 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
     module.plan_units = lambda params, device: 1/0
     assert _guarded(["plan", "wells"]) == 2
     assert capsys.readouterr().err == "symbreak: section wells cannot be planned: ZeroDivisionError: division by zero\n"
+
+
+def test_plan_names_the_extra_that_a_section_lacks_and_goes_on(notebooks, monkeypatch, capsys):
+    def plan_units(params, device): need("no_such_package", "data", "this section")
+
+    module = types.SimpleNamespace(PROFILES={}, plan_units=plan_units)
+    monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
+    monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
+    assert _guarded(["plan", "wells", "--device", "cpu"]) == 0
+    words = " ".join(capsys.readouterr().out.replace("│", " ").split())   # a table wraps its cells
+    assert "this section needs no_such_package: pip install 'symbreak-nb[data]'" in words
 
 
 def test_data_says_where_each_set_would_come_from(notebooks, tmp_path):

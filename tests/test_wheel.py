@@ -18,7 +18,7 @@ MISSING = {
     "from symbreak_nb import ising; ising.wolff(4, 2.0)": "needs numba: pip install 'symbreak-nb[compiled]'",
     "from symbreak_nb import landscape; landscape.explorer(live=True)": "needs ipywidgets: pip install 'symbreak-nb[notebooks]'",
     "from torch import nn; from symbreak_nb.rd_metric import replica_distance; "
-    "replica_distance([nn.Linear(2, 2), nn.Linear(2, 2)], 'umap', 1)": "UMAP needs umap: pip install 'symbreak-nb[manifold]'",
+    "replica_distance([nn.Linear(2, 2) for _ in range(4)], 'umap', 1)": "UMAP needs umap: pip install 'symbreak-nb[manifold]'",
 }
 REFUSED = {
     "figures ising": "symbreak: figures needs papermill: pip install 'symbreak-nb[notebooks]'",
@@ -85,7 +85,7 @@ def test_the_core_says_in_one_line_which_extra_a_command_needs(core, arguments):
 def test_commands_of_the_core(core):
     listed, planned = w.call(core, "symbreak", "list"), w.call(core, "symbreak", "plan", "ising", "expansion")
     assert listed.returncode == 0 and all(p.stem[3:] in listed.stdout for p in (w.ROOT/"nbs").glob("[1-4]*.ipynb")), listed.stderr
-    assert planned.returncode == 0 and "wolff" in planned.stdout and "symbreak-nb[data]" in planned.stdout, planned.stderr
+    assert planned.returncode == 0 and "wolff" in planned.stdout and "'symbreak-nb[data]'" in planned.stdout, planned.stderr
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
