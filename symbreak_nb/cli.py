@@ -28,18 +28,19 @@ from typing import Any
 
 import click
 
-from .report import PAPERS, duration, find_reference, nice, read_json, read_metrics, write_report
+from .files import read_json
+from .report import PAPERS, duration, find_reference, nice, read_metrics, write_report
 from symbreak_nb.run import (
     PROFILE_NAMES, VERDICTS, MissingPackage, RunError, is_running, need, one_of, write_atomic,
 )
 
 # %% auto #0
 __all__ = ['H200_PEAK', 'H200_UTILISATION', 'Notebook', 'read_notebook', 'notebook_folder', 'find_sections', 'choose',
-           'read_value', 'read_parameters', 'kernel_environment', 'side_by_side', 'kernel_class', 'Job',
-           'describe_failure', 'allow_open_files', 'engine', 'execute', 'interrupt', 'stop', 'run_all', 'longest_first',
-           'Lines', 'Bars', 'progress', 'summary', 'throughput', 'plan_parameters', 'check_parameters',
-           'chosen_profile', 'planned_units', 'check_unit', 'check_units', 'estimate', 'amount', 'plan_table',
-           'command', 'figures', 'report', 'list_sections', 'plan', 'data', 'verified', 'fetch', 'main']
+           'read_value', 'read_parameters', 'plan_parameters', 'check_parameters', 'chosen_profile',
+           'kernel_environment', 'side_by_side', 'kernel_class', 'Job', 'describe_failure', 'allow_open_files',
+           'engine', 'execute', 'interrupt', 'stop', 'run_all', 'longest_first', 'Lines', 'Bars', 'progress', 'summary',
+           'throughput', 'planned_units', 'check_unit', 'check_units', 'estimate', 'amount', 'plan_table', 'command',
+           'figures', 'report', 'list_sections', 'plan', 'data', 'verified', 'fetch', 'main']
 
 # %% ../nbs/91_cli.ipynb #d50a1064
 def _one_line(text: Any, most: int = 300) -> str:
@@ -216,6 +217,55 @@ def read_parameters(pairs: Iterable[tuple[str, str]],  # (name, YAML) from the c
 
 def _own_parameters(section: Notebook) -> dict[str, Any]:
     return {name: default for name, default in section.parameters.items() if name not in _OPTIONS}
+
+# %% ../nbs/91_cli.ipynb #feb74e59
+def plan_parameters(section: Notebook,       # whose parameters cell
+                    profiles: Mapping,       # profile -> parameter -> value, the module's PROFILES
+                    profile: str,            # smoke, quick or paper
+                    overrides: Mapping,      # from the command line
+                    ) -> dict[str, Any]:
+    "The parameters that a run would have: the profile's, then what the notebook and the user set."
+    own = _own_parameters(section) | dict(overrides)
+    return dict(profiles.get(profile, {})) | {k: v for k, v in own.items() if v is not None}
+
+# %% ../nbs/91_cli.ipynb #34ec6e6f
+def check_parameters(section: Notebook,    # see `find_sections`
+                     profile: str | None,  # see `chosen_profile`
+                     overrides: Mapping,   # see `read_parameters`
+                     ) -> None:
+    "Refuse here, in one line, what the section's own `Run` would refuse."
+    module, profile = _module(section.name), chosen_profile(section, profile)
+    parameters = plan_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
+    try: _apply_checks(module, parameters)
+    except RunError as error: raise RunError(f"section {section.name}: {error}") from None
+    except Exception as error: wrong = f"{type(error).__name__}: {error}"
+    else: return
+    raise RunError(f"section {section.name}: its parameters cannot be checked: {wrong}")
+
+
+def _apply_checks(module: Any, parameters: Mapping) -> None:
+    for name, check in getattr(module, "allowed", dict)().items():
+        if name in parameters: check(name, parameters[name])
+    getattr(module, "check_parameters", dict)(dict(parameters))
+
+
+def chosen_profile(section: Notebook,          # whose default stands last
+                   profile: str | None = None, # from the command line
+                   ) -> str:                   # smoke, quick or paper
+    "The profile that a run would have."
+    named = profile or os.environ.get("SYMBREAK_PROFILE") or section.parameters.get("profile") or "quick"
+    return one_of(*PROFILE_NAMES)("profile", named)
+
+
+def _module(name: str) -> Any:
+    "A section's module; None where there is none."
+    try: return importlib.import_module(f"symbreak_nb.{name}")
+    except MissingPackage: raise
+    except ModuleNotFoundError as error:
+        if error.name == f"symbreak_nb.{name}": return None
+        wrong: Exception = error
+    except Exception as error: wrong = error
+    raise RunError(f"symbreak_nb.{name} cannot be imported: {type(wrong).__name__}: {wrong}")
 
 # %% ../nbs/91_cli.ipynb #b82103b2
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -549,55 +599,6 @@ def _timed(work: Callable, device: str) -> float:
     work()
     if device == "cuda": importlib.import_module("torch").cuda.synchronize()
     return time.perf_counter() - clock
-
-# %% ../nbs/91_cli.ipynb #feb74e59
-def plan_parameters(section: Notebook,       # whose parameters cell
-                    profiles: Mapping,       # profile -> parameter -> value, the module's PROFILES
-                    profile: str,            # smoke, quick or paper
-                    overrides: Mapping,      # from the command line
-                    ) -> dict[str, Any]:
-    "The parameters that a run would have: the profile's, then what the notebook and the user set."
-    own = _own_parameters(section) | dict(overrides)
-    return dict(profiles.get(profile, {})) | {k: v for k, v in own.items() if v is not None}
-
-# %% ../nbs/91_cli.ipynb #34ec6e6f
-def check_parameters(section: Notebook,    # see `find_sections`
-                     profile: str | None,  # see `chosen_profile`
-                     overrides: Mapping,   # see `read_parameters`
-                     ) -> None:
-    "Refuse here, in one line, what the section's own `Run` would refuse."
-    module, profile = _module(section.name), chosen_profile(section, profile)
-    parameters = plan_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
-    try: _apply_checks(module, parameters)
-    except RunError as error: raise RunError(f"section {section.name}: {error}") from None
-    except Exception as error: wrong = f"{type(error).__name__}: {error}"
-    else: return
-    raise RunError(f"section {section.name}: its parameters cannot be checked: {wrong}")
-
-
-def _apply_checks(module: Any, parameters: Mapping) -> None:
-    for name, check in getattr(module, "allowed", dict)().items():
-        if name in parameters: check(name, parameters[name])
-    getattr(module, "check_parameters", dict)(dict(parameters))
-
-
-def chosen_profile(section: Notebook,          # whose default stands last
-                   profile: str | None = None, # from the command line
-                   ) -> str:                   # smoke, quick or paper
-    "The profile that a run would have."
-    named = profile or os.environ.get("SYMBREAK_PROFILE") or section.parameters.get("profile") or "quick"
-    return one_of(*PROFILE_NAMES)("profile", named)
-
-
-def _module(name: str) -> Any:
-    "A section's module; None where there is none."
-    try: return importlib.import_module(f"symbreak_nb.{name}")
-    except MissingPackage: raise
-    except ModuleNotFoundError as error:
-        if error.name == f"symbreak_nb.{name}": return None
-        wrong: Exception = error
-    except Exception as error: wrong = error
-    raise RunError(f"symbreak_nb.{name} cannot be imported: {type(wrong).__name__}: {wrong}")
 
 # %% ../nbs/91_cli.ipynb #9f1ca8a5
 def planned_units(section: Notebook,    # whose module is asked

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 import tempfile
 import threading
 import zipfile
@@ -22,7 +23,7 @@ import numpy as np
 from .checks import RunError
 
 # %% auto #0
-__all__ = ['LIMIT', 'write_atomic', 'pack', 'open_npz', 'unpack', 'read_json']
+__all__ = ['LIMIT', 'write_atomic', 'pack', 'open_npz', 'unpack', 'read_json', 'clean_text', 'json_or_nothing']
 
 # %% ../nbs/00_files.ipynb #ef9b6d37
 def write_atomic(path: str | Path,      # final name; its folder is created
@@ -126,12 +127,42 @@ def unpack(path: str | Path,                 # file written from `pack`
     return {k: v.item() if v.ndim == 0 else v for k, v in arrays.items()}, json.loads(text)
 
 # %% ../nbs/00_files.ipynb #f11e5a05
-def read_json(path: Path,            # a small file
-              limit: int = 2**24,    # bytes; a larger file is not read
-              ) -> dict:             # empty if it is not there, too large, or not a JSON object
+_MOST_BYTES, _MOST_DEPTH, _MOST_TEXT, _MOST_DIGITS = 64*2**20, 40, 10_000, 300
+
+
+def read_json(path: Path,          # any file
+              cut: bool = False,   # shorten long texts; a notebook keeps its pictures
+              ) -> Any:            # plain values that any page can show
+    "Read JSON of bounded size and depth; OSError or ValueError, in one line, for everything else."
+    if not path.exists(): raise FileNotFoundError(2, "no such file", str(path))
+    if not path.is_file(): raise ValueError("it is not a plain file")
+    if path.stat().st_size > _MOST_BYTES: raise ValueError(f"it is larger than {_MOST_BYTES//2**20} MiB")
+    try: found = json.loads(path.read_bytes().decode("utf-8-sig"), parse_int=_whole)
+    except RecursionError: raise ValueError(f"it is nested more than {_MOST_DEPTH} deep") from None
+    return _tame(found, _MOST_TEXT if cut else _MOST_BYTES)
+
+
+def _whole(digits: str) -> Any:
+    return int(digits) if len(digits) <= _MOST_DIGITS else f"a number of {len(digits):,} digits"
+
+
+def _tame(value: Any, longest: int, depth: int = 0) -> Any:
+    "The same value with texts that UTF-8 can hold, none of them longer than `longest`."
+    if depth > _MOST_DEPTH: raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+    if isinstance(value, str): return clean_text(value if len(value) <= longest else value[:longest] + "…")
+    if isinstance(value, list): return [_tame(v, longest, depth + 1) for v in value]
+    if not isinstance(value, dict): return value
+    return {_tame(k, longest): _tame(v, longest, depth + 1) for k, v in value.items()}
+
+
+def clean_text(text: str) -> str:
+    "Half characters and control characters, which HTML forbids, become the replacement character."
+    return re.sub("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\ufffd", text)
+
+
+def json_or_nothing(path: Path,  # a small file
+                    ) -> dict:   # empty if it is not there, or holds no JSON object that `read_json` would read
     "A JSON object, or nothing: for files that another process may be writing or have damaged."
-    try:
-        if path.stat().st_size > limit: return {}
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError): return {}
+    try: found = read_json(path)
+    except (OSError, ValueError): return {}
     return found if isinstance(found, dict) else {}

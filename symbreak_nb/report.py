@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 import os
 import re
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .run import VERDICTS, RunError, parse_rule, write_atomic
+from .files import clean_text, read_json, write_atomic
+from .run import VERDICTS, RunError, parse_rule
 
 # %% auto #0
-__all__ = ['PAPERS', 'STATUSES', 'TITLE', 'MARKS', 'WORDS', 'ReportError', 'read_json', 'read_metrics', 'Section', 'read_section',
+__all__ = ['PAPERS', 'STATUSES', 'TITLE', 'MARKS', 'WORDS', 'ReportError', 'read_metrics', 'Section', 'read_section',
            'read_results', 'nice', 'span', 'duration', 'inline', 'card', 'cards', 'ledger_row', 'ledger', 'agreement',
            'compare', 'find_reference', 'reference_record', 'checksum_line', 'unlike', 'read_variants', 'narrow',
            'provenance', 'view', 'rows_of', 'guarded_view', 'page', 'write_report']
@@ -29,39 +29,6 @@ __all__ = ['PAPERS', 'STATUSES', 'TITLE', 'MARKS', 'WORDS', 'ReportError', 'read
 # %% ../nbs/90_report.ipynb #238a316f
 class ReportError(RunError):
     "A report that cannot be written."
-
-
-_MOST_BYTES, _MOST_DEPTH, _MOST_TEXT, _MOST_DIGITS = 64*2**20, 40, 10_000, 300
-
-
-def read_json(path: Path,          # any file
-              cut: bool = False,   # shorten long texts; a notebook keeps its pictures
-              ) -> Any:            # plain values that any page can show
-    "Read JSON of bounded size and depth; OSError or ValueError, in one line, for everything else."
-    if not path.exists(): raise FileNotFoundError(2, "no such file", str(path))
-    if not path.is_file(): raise ValueError("it is not a plain file")
-    if path.stat().st_size > _MOST_BYTES: raise ValueError(f"it is larger than {_MOST_BYTES//2**20} MiB")
-    try: found = json.loads(path.read_bytes().decode("utf-8-sig"), parse_int=_whole)
-    except RecursionError: raise ValueError(f"it is nested more than {_MOST_DEPTH} deep") from None
-    return _tame(found, _MOST_TEXT if cut else _MOST_BYTES)
-
-
-def _whole(digits: str) -> Any:
-    return int(digits) if len(digits) <= _MOST_DIGITS else f"a number of {len(digits):,} digits"
-
-
-def _tame(value: Any, longest: int, depth: int = 0) -> Any:
-    "The same value with texts that UTF-8 can hold, none of them longer than `longest`."
-    if depth > _MOST_DEPTH: raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
-    if isinstance(value, str): return _clean(value if len(value) <= longest else value[:longest] + "…")
-    if isinstance(value, list): return [_tame(v, longest, depth + 1) for v in value]
-    if not isinstance(value, dict): return value
-    return {_tame(k, longest): _tame(v, longest, depth + 1) for k, v in value.items()}
-
-
-def _clean(text: str) -> str:
-    "Half characters and control characters, which HTML forbids, become the replacement character."
-    return re.sub("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\ufffd", text)
 
 
 _KINDS = dict(metrics=dict, intervals=dict, params=dict, versions=dict, units=dict,
@@ -108,7 +75,7 @@ def read_section(folder: Path,  # holds metrics.json, SECTION.ipynb, run.json, o
     "Read one section's folder; whatever goes wrong becomes the section's error."
     try: return _read_section(folder)
     except Exception as error: wrong = _said(error)
-    name = _clean(folder.name)
+    name = clean_text(folder.name)
     return Section(name, folder, _empty(f"{folder} could not be read: {wrong}"), name)
 
 
@@ -118,12 +85,12 @@ def _read_section(folder: Path) -> Section:
     record, begun = read_metrics(folder/"metrics.json"), _begun(folder)
     first = begun and not (folder/"metrics.json").exists()
     if first: record |= {k: begun[k] for k in ("section", "profile", "seed", "device", "params") if k in begun}
-    name = record.get("section") or _clean(folder.name)
+    name = record.get("section") or clean_text(folder.name)
     progress = _progress(folder, begun, first) if begun.get("status") == "running" else ""
     return Section(name, folder, record, title or failed_title or name, failure or error, progress)
 
 
-def _said(error: Exception) -> str: return _clean(" ".join(f"{type(error).__name__}: {error}".split())[:300])
+def _said(error: Exception) -> str: return clean_text(" ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
 def _from_notebook(path: Path) -> tuple[str, str]:
@@ -258,7 +225,7 @@ def card(section: Section,  # whose figure it is
     name, caption = str(figure.get("name") or "unnamed"), str(figure.get("caption") or "")
     pictures = [section.folder/"figures"/f"{name}{ending}" for ending in _MIME] if Path(name).name == name else []
     shown = next((p for p in pictures if _exists(p) and os.access(p, os.R_OK)), None)
-    problem = "" if shown else f"The picture {name[:100]}.png is missing from {_clean(section.folder.name)}/figures."
+    problem = "" if shown else f"The picture {name[:100]}.png is missing from {clean_text(section.folder.name)}/figures"
     files = [(p.suffix[1:].upper(), p) for p in pictures] + [("data", section.folder/"data"/f"{Path(name).name}.npz")]
     return dict(name=name, caption=caption, alt=caption or name, image=inline(shown) if shown else "",
                 shape=_shape(shown), problem=problem, links=_links(root, files))
@@ -470,7 +437,7 @@ def guarded_view(section: Section, root: Path, reference: Path | None) -> tuple[
     "View and ledger rows of a section; where building them fails, an error card and no rows."
     try: return view(section, root, reference), rows_of(section, reference)
     except Exception as error: wrong = f"{section.folder/'metrics.json'} could not be shown: {_said(error)}"
-    name = _clean(section.folder.name)
+    name = clean_text(section.folder.name)
     return view(Section(name, section.folder, _empty(wrong), name), root, None), []
 
 # %% ../nbs/90_report.ipynb #66748195
@@ -487,7 +454,7 @@ def page(sections: list[Section],          # see `read_results`
     built = [guarded_view(s, root, reference) for s in sections]
     views, rows = [v for v, _ in built], sorted((r for _, rows in built for r in rows), key=_order)
     statuses = Counter(row["status"] for v in views for row in v["comparison"])
-    return _clean(_template().render(
+    return clean_text(_template().render(
         title=TITLE, sections=views, ledger=rows, verdicts=VERDICTS, marks=MARKS, verdict_words=WORDS,
         status_kind=STATUSES, counts=Counter(row["verdict"] for row in rows),
         papers=sorted({row["paper"] for row in rows}),

@@ -39,7 +39,7 @@ from . import fingerprint
 from .checks import Check, ParameterError, RunError, _shown, between, need, one_of
 from .checks import MissingPackage, each  # noqa: F401 - offered here too
 from .files import LIMIT, open_npz  # noqa: F401
-from .files import _LOCK, _as_array, _digest, pack, read_json, unpack, write_atomic
+from .files import _LOCK, _as_array, _digest, json_or_nothing, pack, unpack, write_atomic
 from .fingerprint import Memo, Unhashable
 
 # %% auto #0
@@ -643,7 +643,7 @@ def _claim(path: Path, patience: float = 5.0) -> str:
     if held is not None and (held < 0 or os.path.samestat(os.fstat(held), path.stat())): return mine[1]
     while (found := _locked(path)) is None and time.monotonic() - started < patience: time.sleep(.1)
     if found is None:
-        other = read_json(path/"run.json")
+        other = json_or_nothing(path/"run.json")
         raise RunError(f"{path} is in use by process {other.get('pid', '?')} ({_named(other)}, started "
                        f"{other.get('started', '?')}): wait for it, or name another folder")
     _folders[path] = [found, uuid.uuid4().hex]
@@ -681,7 +681,7 @@ def _identity(record: Mapping) -> dict:
 
 def _keep_earlier(path: Path, identity: Mapping) -> str:
     "Move results of another identity aside; the name of the folder they are in now, or nothing."
-    there = read_json(path/"run.json") or read_json(path/"metrics.json")
+    there = json_or_nothing(path/"run.json") or json_or_nothing(path/"metrics.json")
     moved = [p for p in sorted(path.glob("[!.]*")) if p.name in _RESULTS or p.suffix == ".ipynb"]
     if not there or _identity(there) == identity or {p.name for p in moved} <= {"run.json"}: return ""
     digest = hashlib.sha256(json.dumps(_identity(there), sort_keys=True).encode()).hexdigest()[:6]
@@ -754,7 +754,7 @@ class Run(UnitStore, Artefacts, Findings):
 
     def _write(self, path: Path, content: bytes | str) -> None:
         "Write into the run's folder, unless it was deleted or taken over meanwhile."
-        if read_json(self.out_dir/"run.json").get("token") != self._token:
+        if json_or_nothing(self.out_dir/"run.json").get("token") != self._token:
             raise RunError(f"{self.out_dir} was deleted or replaced during the run: its units are gone, run again")
         write_atomic(path, content)
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from symbreak_nb import report
+from symbreak_nb import files, report
+from symbreak_nb.files import read_json
 from symbreak_nb.report import (
     ReportError,
     agreement,
     cards,
     checksum_line,
     compare,
-    read_json,
     read_metrics,
     read_results,
     write_report,
@@ -260,7 +260,7 @@ def test_odd_files_are_refused_in_one_line(tmp_path):
     "A folder, a device, a file beyond the limit, a byte-order mark."
     (tmp_path/"folder").mkdir()
     os.mkfifo(tmp_path/"pipe")
-    with open(tmp_path/"large", "wb") as file: file.truncate(report._MOST_BYTES + 1)
+    with open(tmp_path/"large", "wb") as file: file.truncate(files._MOST_BYTES + 1)
     for name, words in (("folder", "not a plain file"), ("pipe", "not a plain file"), ("large", "larger than 64 MiB")):
         with pytest.raises(ValueError, match=words): read_json(tmp_path/name)
     (tmp_path/"marked").write_bytes(b"\xef\xbb\xbf{}")
