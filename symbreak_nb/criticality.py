@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .run import ParameterError
+from .run import ParameterError, between
 
 # %% auto #0
 __all__ = ['binder_cumulant', 'sample_cumulant', 'curie_weiss_binder_cumulant', 'crossing', 'crossings', 'rescale',
@@ -176,15 +176,33 @@ def data_collapse(x: np.ndarray,            # control parameter, increasing, (po
                   y: np.ndarray,            # one curve a size, (sizes, points)
                   L: Sequence[int],         # sizes, (sizes,)
                   error: np.ndarray,        # standard errors of y, broadcastable to it
-                  critical: float,          # first guess of the critical value
+                  critical: float,          # first guess of the critical value, within the data
                   exponent: float = 1.0,    # first guess of alpha = 1/nu
                   scaling: float | None = None,  # first guess of the exponent of y; None keeps it at zero
                   window: float | None = None,   # see `collapse_quality`
                   starts: int = 5,          # searches from around the guess
+                  worst: float = 100.0,     # largest S of a collapse: curves ten standard errors apart on average
                   ) -> Collapse:
-    "Critical point and exponent that make the curves of all sizes collapse best (iqbal2025 Eq. 11)."
-    from scipy.optimize import minimize
+    "Critical point and exponent that make the curves collapse best (iqbal2025 Eq. 11); ValueError if none do."
     check_curves(x, y, L, error)
+    low, high = float(np.min(x)), float(np.max(x))
+    between(low, high)("critical", critical)
+    for name, guess in dict(exponent=exponent, scaling=0 if scaling is None else scaling).items():
+        between(None, None)(name, guess)
+    if window is not None: between(0, None, open=True)("window", window)
+    between(1, None, int)("starts", starts)
+    best = _best_collapse(x, y, L, error, critical, exponent, scaling, window, starts)
+    if not low <= best.critical <= high:
+        raise ValueError(f"no collapse: the best critical value, {best.critical:.4g}, lies outside the data, "
+                         f"{low:.4g} to {high:.4g}")
+    if not best.quality <= worst: raise ValueError(f"no collapse: the best S is {best.quality:.3g}, above {worst:g}")
+    return best
+
+
+def _best_collapse(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.ndarray, critical: float, exponent: float,
+                   scaling: float | None, window: float | None, starts: int) -> Collapse:
+    "The best of several searches, wherever it lies."
+    from scipy.optimize import minimize
     span = np.ptp(x)/10
     guess = np.array([critical, exponent] + ([] if scaling is None else [scaling]))
     step = np.array([span, 0.2*abs(exponent) or 0.2, 0.2])[:guess.size]
@@ -250,6 +268,8 @@ def bootstrap_collapse(x: np.ndarray,              # control parameter, (points,
     error = curve_errors(curve, replicas, seed=seed)
     best = data_collapse(x, average(replicas), L, error, critical, exponent, window=window)
     def refit(drawn):
-        fit = data_collapse(x, average(drawn), L, error, best.critical, best.exponent, window=window, starts=1)
+        curves = average(drawn)
+        check_curves(x, curves, L, error)
+        fit = _best_collapse(x, curves, L, error, best.critical, best.exponent, None, window, starts=1)
         return fit.critical, fit.exponent
     return best, bootstrap(refit, replicas, resamples, seed + 1)

@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import functools
 import hashlib
+import inspect
 import json
 import operator
 import queue
@@ -16,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 
-from .run import (ParameterError, RunError, _Progress, between, code_fingerprint, one_of, pack, unpack,
-                             write_atomic)
+from .run import (ParameterError, RunError, _Progress, between, code_fingerprint, each, one_of, pack,
+                             unpack, write_atomic)
 
 # %% auto #0
 __all__ = ['LOSSES', 'OPTIMIZERS', 'LAYERS', 'ROUTES', 'POINTWISE', 'ARITHMETIC', 'WARM', 'BACKEND', 'TRIAL', 'WAYS',
@@ -62,11 +63,20 @@ class Training:
         if self.optimizer == "sgd": how["momentum"] = self.momentum
         return OPTIMIZERS[self.optimizer](parameters, lr=self.lr, weight_decay=self.weight_decay, **how)
 
+
+def _training(how: Mapping[str, Any]) -> Training:
+    "Keyword arguments as a `Training`; one line for an unknown or a missing one."
+    known = {f.name: f.default for f in fields(Training)}
+    for name in how:
+        if name not in known: raise ParameterError(name, how[name], f"one of {', '.join(known)}")
+    return Training(**{name: None for name in known if known[name] is MISSING} | dict(how))
+
 # %% ../nbs/02_replicas.ipynb #1d847248
 def _tensor(name: str, values: Any, dtype: torch.dtype) -> torch.Tensor:
     try: found = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
         raise ParameterError(name, type(values).__name__, "an array of numbers, (n, ...)") from None
+    if found.is_complex(): raise ParameterError(name, str(found.dtype), "real numbers")
     return found.to(dtype) if found.is_floating_point() else found
 
 
@@ -103,10 +113,73 @@ def _plain_epochs(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Tr
             losses[epoch] += value.item()*len(rows)/len(x)
     return losses
 
+# %% ../nbs/02_replicas.ipynb #29ca3913
+def _check_build(build: Any) -> None:
+    if isinstance(build, nn.Module) or not callable(build):
+        kind = f"a {type(build).__name__}" if isinstance(build, nn.Module) else build
+        raise ParameterError("build", kind, "a function that returns a new nn.Module")
+    try: inspect.signature(build).bind()
+    except TypeError as error: raise ParameterError("build", build, f"a function without arguments ({error})") from None
+    except ValueError: pass   # a built-in whose arguments nobody knows
+
+
+def _check_network(net: Any) -> None:
+    if not isinstance(net, nn.Module): raise ParameterError("build", net, "a function that returns a nn.Module")
+    if any(nn.parameter.is_lazy(t) for t in (*net.parameters(), *net.buffers())):
+        raise ParameterError("build", type(net).__name__, "a network that knows its sizes, without lazy layers")
+    if not any(p.numel() for p in net.parameters()):
+        raise ParameterError("build", type(net).__name__, "a function that returns a network with parameters")
+
+
+def _check_place(device: Any, dtype: Any) -> None:
+    one_of("cpu", "cuda")("device", device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("device", device, "'cpu' on this machine: torch sees no CUDA device")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ParameterError("dtype", str(dtype), "a floating-point type of torch, such as torch.float64")
+
+
+def _reason(error: Exception) -> str:
+    "The first line of an error, at most a hundred letters of it."
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return line if len(line) <= 100 else f"{line[:99]}…"
+
+
+def _rows_fit(net: Callable, x: torch.Tensor, rows: torch.Tensor) -> Any:
+    "Outputs of a network for rows of x; one line if it does not take them."
+    try: return net(rows)
+    except torch.OutOfMemoryError: raise
+    except Exception as error:
+        raise ParameterError("x", tuple(x.shape), f"rows that the network takes ({_reason(error)})") from error
+
+
+def _targets_fit(out: Any, y: torch.Tensor, rows: int, loss: Any) -> None:
+    "Refuse targets, or a loss, that do not fit to the outputs of the first rows."
+    known, first = isinstance(out, torch.Tensor), y[:rows]
+    if loss == "cross_entropy" and not y.is_floating_point() and known and out.dim() > 1 and y.max() >= out.shape[1]:
+        raise ParameterError("y", int(y.max()), f"a class below {out.shape[1]}, the outputs")
+    if loss == "mse" and known and out.shape != first.shape:
+        raise ParameterError("y", tuple(y.shape), f"the shape of the outputs, {(len(y), *out.shape[1:])}")
+    if y.is_cuda: return   # a loss of the user's own may hold tensors that are there
+    try: value = LOSSES.get(loss, loss)(out, first)
+    except Exception as error:
+        raise ParameterError("y", tuple(y.shape), f"targets that the loss takes ({_reason(error)})") from error
+    if not (isinstance(value, torch.Tensor) and value.numel() == 1 and value.requires_grad):
+        raise ParameterError("loss", loss, "a function whose value is one number that depends on the network")
+
 # %% ../nbs/02_replicas.ipynb #59da8a08
 def _own_stream():
     "Random numbers without a trace in the caller's, on the CPU and on a GPU that is in use."
     return torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else [])
+
+
+def _fit_together(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Training) -> None:
+    "Try the first batch on a copy of the weights, without a trace in the network or the random numbers."
+    held = {k: t.clone() for k, t in (*net.named_parameters(), *net.named_buffers())}
+    rows = x[:training.batch_size].cpu()
+    with torch.random.fork_rng(devices=[]):
+        out = _rows_fit(functools.partial(torch.func.functional_call, net, held), x, rows.clone())
+        _targets_fit(out, y.cpu(), len(rows), training.loss)
 
 
 def train_one(build: Callable[[], nn.Module],    # makes a network
@@ -119,11 +192,18 @@ def train_one(build: Callable[[], nn.Module],    # makes a network
               **training: Any,                   # see `Training`
               ) -> tuple[nn.Module, np.ndarray]: # the trained network, and its mean loss in every epoch
     "The plain loop that every replica agrees with. The caller's random numbers are left alone."
-    training = Training(**training)
+    training = _training(training)
+    between(0, 2**63 - 1, int)("seed", seed)
+    _check_build(build)
+    _check_place(device, dtype)
     with _own_stream():
         torch.manual_seed(seed)
-        net = build().to(device=device, dtype=dtype)
+        net = build()
+        _check_network(net)
+        net = net.to(dtype=dtype)
         x, y = _data(x, y, _kind(net.parameters()), training.loss)
+        _fit_together(net, x, y, training)
+        net = net.to(device)
         return net, _plain_epochs(net, x.to(device), y.to(device), training)
 
 # %% ../nbs/02_replicas.ipynb #860c01e6
@@ -361,6 +441,8 @@ class TransformHalf(nn.Module):
                  dims: tuple[int, ...] = (-1,),  # axes that are reversed
                  ):
         super().__init__()
+        each(between(-16, -1, int))("dims", dims)
+        if len(set(dims)) < len(dims): raise ParameterError("dims", dims, "different axes")
         self.dims = tuple(dims)
 
     def extra_repr(self) -> str: return f"dims={self.dims}"
@@ -818,12 +900,6 @@ def _compiled(run: _Training, rows: torch.Tensor, drawn: list[torch.Tensor]) -> 
         with torch.no_grad(): return known[rows.shape](plain, rows, drawn)
     return gradients
 
-# %% ../nbs/02_replicas.ipynb #37ffc393
-def _reason(error: Exception) -> str:
-    "The first line of an error, at most a hundred letters of it."
-    line = f"{type(error).__name__}: {error}".splitlines()[0]
-    return line if len(line) <= 100 else f"{line[:99]}…"
-
 # %% ../nbs/02_replicas.ipynb #cc28604a
 class _Batch:
     "The steps of one size of batch: eager at first, then compiled or replayed, eager again where that fails."
@@ -971,18 +1047,11 @@ class _Meter(torch.utils._python_dispatch.TorchDispatchMode):
 def _footprint(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Training) -> tuple[int, int]:
     "Bytes that a replica takes in training, and the largest tensor of its forward pass, from a pass of one network."
     meter, rows = _Meter(), x[:training.batch_size].cpu()
-    try:
-        with torch.random.fork_rng(devices=[]), meter: out = net(rows.clone())
-    except Exception as error:
-        raise ParameterError("x", tuple(x.shape), f"rows that the network takes ({_reason(error)})") from error
-    _check_classes(out, y, training.loss)
+    with torch.random.fork_rng(devices=[]):
+        with meter: out = _rows_fit(net, x, rows.clone())
+        _targets_fit(out, y, len(rows), training.loss)
     own = sum(t.nbytes for t in (*net.parameters(), *net.buffers()))
     return int(1.5*meter.total + 4*meter.largest + 2*rows.nbytes + 5*own), max(meter.largest, rows.nbytes)
-
-
-def _check_classes(out: Any, y: torch.Tensor, loss: Any) -> None:
-    if loss != "cross_entropy" or y.is_floating_point() or not isinstance(out, torch.Tensor) or out.dim() < 2: return
-    if y.max() >= out.shape[1]: raise ParameterError("y", int(y.max()), f"a class below {out.shape[1]}, the outputs")
 
 # %% ../nbs/02_replicas.ipynb #82d899cd
 def _chunks(replicas: int, need: int, largest: int, budget: int, workers: int, cpu: bool,
@@ -1054,14 +1123,6 @@ def _seeds(seeds: Iterable[int]) -> list[int]:
         raise ParameterError("seeds", shown, "one or more integers of at least 0, all different")
     return [int(s) for s in found]
 
-
-def _check_network(net: Any) -> None:
-    if not isinstance(net, nn.Module): raise ParameterError("build", net, "a function that returns a nn.Module")
-    if any(nn.parameter.is_lazy(t) for t in (*net.parameters(), *net.buffers())):
-        raise ParameterError("build", type(net).__name__, "a network that knows its sizes, without lazy layers")
-    if not any(p.numel() for p in net.parameters()):
-        raise ParameterError("build", type(net).__name__, "a function that returns a network with parameters")
-
 # %% ../nbs/02_replicas.ipynb #e20db36e
 class _Initial:
     "Networks as their seeds make them, stacked."
@@ -1097,7 +1158,7 @@ class _Weights(_Initial):
                r: int,          # place of the replica among the seeds
                ) -> nn.Module:  # on the CPU, in training mode as it was built
         "One replica as a plain module, with its present parameters and buffers."
-        net, _ = self._initial(self.seeds[r])
+        net, _ = self._initial(self.seeds[between(-len(self.seeds), len(self.seeds) - 1, int)("r", r)])
         with torch.no_grad():
             for k, t in _held(net): t.copy_(self._tensors[k][r])
         return net
@@ -1249,9 +1310,11 @@ class _Reading(_Fitting):
         "Outputs of every replica in evaluation mode."
         between(1, None, int)("batch_size", batch_size)
         x = _tensor("x", x, self._kind).to(self.device)
+        if not x.ndim: raise ParameterError("x", x.item(), "an array of inputs, (n, ...)")
         nets = (self.module(r).eval().to(self.device) for r in range(len(self)))
         with _exact_products():
-            return np.stack([torch.cat([net(b) for b in x.split(batch_size)]).cpu().numpy() for net in nets])
+            outs = (torch.cat([_rows_fit(net, x, rows) for rows in x.split(batch_size)]) for net in nets)
+            return np.stack([out.cpu().numpy() for out in outs])
 
     def describe(self) -> list[tuple[str, str, str]]:
         "Every call of the network (name, what is called) and the route by which all replicas make it, after a fit."
@@ -1260,10 +1323,12 @@ class _Reading(_Fitting):
 
 # %% ../nbs/02_replicas.ipynb #a4217a69
 def _folder(store: Any) -> Path | None:
-    if store is None or isinstance(store, Path): return store
-    if isinstance(store, str): return Path(store)
-    if not hasattr(store, "out_dir"): raise ParameterError("store", type(store).__name__, "a folder or a run")
-    return Path(store.out_dir)/"replicas"
+    if store is None: return None
+    if not isinstance(store, (str, Path)) and not hasattr(store, "out_dir"):
+        raise ParameterError("store", type(store).__name__, "a folder or a run")
+    folder = Path(store) if isinstance(store, (str, Path)) else Path(store.out_dir)/"replicas"
+    if folder.exists() and not folder.is_dir(): raise ParameterError("store", str(folder), "a folder, not a file")
+    return folder
 
 
 def _exact_products():
@@ -1311,7 +1376,7 @@ class _Fit(_Preparing):
             **training: Any,              # epochs, batch_size, lr and the rest of `Training`
             ) -> np.ndarray:              # mean training loss of every epoch, (R, epochs)
         "Train every replica from its present weights, on its own stream, with a fresh optimiser."
-        training, folder = Training(**training), _folder(store)
+        training, folder = _training(training), _folder(store)
         x, y = (v.to(self.device) for v in _data(x, y, self._kind, training.loss))
         with _exact_products():
             parts, workers = self._prepare(x, y, training, folder is not None)
@@ -1336,17 +1401,13 @@ class Replicas(_Fit):
                  step: str = "auto",                # eager, graph (CUDA), compile; auto: a graph where it is faster
                  ):
         self.seeds = _seeds(seeds)
-        if not callable(build): raise ParameterError("build", build, "a function that returns a nn.Module")
+        _check_build(build)
         one_of("auto", "stacked", "loop")("route", route)
         one_of("auto", *WAYS)("step", step)
         between(1, None, int)("memory_bytes", memory_bytes)
-        one_of("cpu", "cuda")("device", device)
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ParameterError("device", device, "'cpu' on this machine: torch sees no CUDA device")
+        _check_place(device, dtype)
         if device == "cpu" and step == "graph":
             raise ParameterError("step", step, "'auto', 'eager' or 'compile' on the CPU: a CUDA graph needs a GPU")
-        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise ParameterError("dtype", str(dtype), "a floating-point type of torch, such as torch.float64")
         self.build, self.device, self.dtype, self.memory_bytes, self._wanted = build, device, dtype, memory_bytes, route
         self.route, self._steps, self.losses, self.counts = route, [], None, dict(computed=0, reused=0)
         self.step, self._step, self._how, self._compiled, self._fits = "eager", step, "eager", {}, 0

@@ -102,7 +102,9 @@ def test_crossings():
 
 @pytest.mark.parametrize("change,text", [
     (dict(L=[16, 24]), "2 sizes"), (dict(L=[16, 16, 16, 16]), "two different sizes"), (dict(x=GRID[::-1]), "increasing"),
-    (dict(error=0.0), "errors above 0"), (dict(y=np.full((4, 31), np.nan)), "finite"), (dict(critical=50.0), "do not overlap"),
+    (dict(error=0.0), "errors above 0"), (dict(y=np.full((4, 31), np.nan)), "finite"), (dict(critical=50.0), "critical = 50.0"),
+    (dict(critical=np.nan), "critical"), (dict(exponent=np.inf), "exponent"), (dict(scaling=np.nan), "scaling"),
+    (dict(window=0), "window"), (dict(starts=0), "starts"), (dict(window=1e-9), "do not overlap"),
     (dict(L=[0, 16, 24, 32]), "above 0"), (dict(error=np.full((4, 31), np.nan)), "errors above 0"),
     (dict(error=np.ones((2, 31))), "errors above 0"), (dict(x=GRID[:-1]), "increasing"),
     (dict(x=GRID[:2], y=np.ones((4, 2))), "three points")])
@@ -114,3 +116,18 @@ def test_refusals_are_one_line(change, text):
 
 def test_pulling_curves_apart_is_no_collapse():
     assert cr.collapse_quality(GRID, curves(0), SIDES, 0.01, 10.0, 5.0) == np.inf
+
+
+@pytest.mark.parametrize("part", [slice(0, 10), slice(21, 31)])
+def test_a_critical_value_outside_the_data_is_no_collapse(part):
+    x, y = GRID[part], curves(0)[:, part]
+    for guess in (x[0], x.mean(), x[-1]):
+        with pytest.raises(ValueError, match="no collapse: the best .*(lies outside the data|S is)"):
+            cr.data_collapse(x, y, SIDES, 0.01, critical=guess)
+    with pytest.raises(ValueError, match="critical = 1.0"): cr.data_collapse(x, y, SIDES, 0.01, critical=1.0)
+
+
+def test_curves_that_agree_nowhere_are_no_collapse():
+    apart = curves(0) + np.array([0, 5, -3, 1])[:, None]
+    with pytest.raises(ValueError, match="no collapse: the best S is"): cr.data_collapse(GRID, apart, SIDES, 0.01, 1.0)
+    assert cr.data_collapse(GRID, apart, SIDES, 0.01, 1.0, worst=np.inf).quality > 100

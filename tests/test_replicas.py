@@ -476,3 +476,67 @@ def test_a_recording_that_fails_gives_the_stream_back(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, stand_in)
     with pytest.raises(RuntimeError, match="invalidated"): engine._captured(lambda: None)
     assert streams == ["present", "of the recording", "present"]
+
+
+def three_to_two(): return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+
+
+ROWS, CLASSES, ONCE = np.random.default_rng(0).normal(size=(10, 3)).astype("f"), np.arange(10) % 2, dict(
+    epochs=1, batch_size=5, lr=0.1)
+
+
+@pytest.mark.parametrize("build", [three_to_two(), nn.Linear, lambda seed: three_to_two(), 3, None, lambda: None])
+def test_a_builder_that_is_none_is_one_line(build):
+    for call in (lambda: Replicas(build, [0, 1]), lambda: train_one(build, 0, ROWS, CLASSES, **ONCE)):
+        with pytest.raises(ParameterError, match="build = .*allowed is a function") as caught: call()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [99, 2, -3, 1.0, "a", True, None, [0]])
+def test_a_place_that_no_replica_has_is_one_line(place):
+    many = Replicas(three_to_two, [5, 6])
+    with pytest.raises(ParameterError, match="r = .*an integer from -2 to 1"): many.module(place)
+    assert all(torch.equal(a, b) for a, b in zip(many.module(-1).parameters(), many.module(1).parameters(), strict=True))
+
+
+@pytest.mark.parametrize("x", [ROWS[:, :2], 3.0, None, "abc", [], ROWS*1j, np.ones((2, 3), int)])
+def test_inputs_that_the_network_does_not_take_are_one_line(x):
+    many = Replicas(three_to_two, [5, 6])
+    with pytest.raises(ParameterError, match="x = ") as caught: many.predict(x)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("changed, message", [
+    (dict(y=np.zeros((10, 2), int)), "targets that the loss takes"), (dict(y=CLASSES*1.0), "targets that the loss takes"),
+    (dict(y=np.zeros(10), loss="mse"), r"y = \(10,\): allowed is the shape of the outputs, \(10, 2\)"),
+    (dict(y=np.zeros((10, 1)), loss="mse"), "the shape of the outputs"), (dict(lr=None), "lr = None"),
+    (dict(y=CLASSES + 9), "y = 10: allowed is a class below 2"), (dict(x=ROWS[:, :2]), "rows that the network takes"),
+    (dict(learning_rate=1), "learning_rate = 1: allowed is one of epochs"), (dict(x=ROWS*1j), "real numbers"),
+    (dict(loss=lambda out: out), "targets that the loss takes"), (dict(loss=lambda out, y: out), "loss = .*one number"),
+    (dict(loss=lambda out, y: 1.0), "loss = .*one number")])
+def test_targets_and_losses_that_do_not_fit_are_one_line_before_any_step(changed, message):
+    given = dict(x=ROWS, y=CLASSES) | ONCE | changed
+    x, y = given.pop("x"), given.pop("y")
+    if given["lr"] is None: del given["lr"]
+    many = Replicas(three_to_two, [5, 6])
+    before = many.parameters_vector()
+    for call in (lambda: many.fit(x, y, **given), lambda: train_one(three_to_two, 0, x, y, **given)):
+        with pytest.raises(ParameterError, match=message) as caught: call()
+        assert "\n" not in str(caught.value)
+    assert np.array_equal(many.parameters_vector(), before)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, True, None, "a", 2**64])
+def test_a_seed_of_one_network_is_an_integer(seed):
+    with pytest.raises(ParameterError, match="seed = "): train_one(three_to_two, seed, ROWS, CLASSES, **ONCE)
+
+
+def test_a_store_that_is_a_file_is_refused_before_training(tmp_path):
+    (tmp_path/"file").write_text("")
+    with pytest.raises(ParameterError, match="a folder, not a file"):
+        Replicas(three_to_two, [0]).fit(ROWS, CLASSES, store=tmp_path/"file", **ONCE)
+
+
+@pytest.mark.parametrize("dims", [5, "ab", (), (7,), (0,), (-1, -1), (True,), (-1.0,)])
+def test_axes_to_flip_count_from_the_end(dims):
+    with pytest.raises(ParameterError, match="dims = "): TransformHalf(dims)
