@@ -24,9 +24,9 @@ from .run import Check, Claim, ParameterError, between, each, one_of, paired
 # %% auto #0
 __all__ = ['MODEL', 'PROFILES', 'CLAIMS', 'VALID', 'LOW', 'HOTQCD', 'TABLE', 'CUTOFF', 'POWER', 'POINTS', 'STATISTICS', 'SPECIES',
            'DEGENERACY', 'SIGN', 'allowed', 'EquationOfState', 'hotqcd', 'speed_of_sound', 'lattice_table',
-           'pressure_over_t4', 'bessel_sum', 'placements', 'QuasiParticleModel', 'MassNetwork', 'initial_weights',
-           'Target', 'target', 'loss_and_gradient', 'plain_loss', 'plain_networks', 'adam', 'LBFGS', 'fit',
-           'plain_trace', 'arms', 'masses', 'errors_by_seed', 'log_ratio', 'correlation', 'family', 'plan_units']
+           'pressure_over_t4', 'log_pressure_over_t4', 'bessel_sum', 'placements', 'QuasiParticleModel', 'MassNetwork',
+           'initial_weights', 'Target', 'target', 'loss_and_gradient', 'plain_loss', 'plain_networks', 'adam', 'LBFGS',
+           'fit', 'plain_trace', 'arms', 'masses', 'errors_by_seed', 'log_ratio', 'correlation', 'family', 'plan_units']
 
 # %% ../nbs/20_qcd.ipynb #832b4889
 MODEL = dict(width=32, blocks=7, learning_rate=1e-3)
@@ -185,16 +185,51 @@ def _pressure(x: torch.Tensor, sign: Any) -> torch.Tensor:
 def pressure_over_t4(mass_over_t: Any,             # m/T, of at least 0: a number, an array or a tensor
                      degeneracy: float = 1.0,      # degrees of freedom
                      statistics: str = "bose",     # bose (boson) or fermi (fermion)
-                     ) -> Any:                     # of the kind and shape of `mass_over_t`
+                     ) -> Any:                     # of the kind and shape of `mass_over_t`; 0 above about 752
     "P/T^4 of an ideal relativistic gas (zhang2024 Eq. 6), to about 2e-13; differentiable for a tensor."
-    one_of(*STATISTICS)("statistics", statistics)
     between(0, None)("degeneracy", degeneracy)
-    numbers, tensor = _numbers("mass_over_t", mass_over_t, "numbers of at least 0"), torch.is_tensor(mass_over_t)
+    x, sign = _checked_ratio(mass_over_t, statistics)
+    if (x > _HEAVY).any():
+        value = degeneracy*torch.where(x > _HEAVY, _log_boltzmann(x.clamp(min=_HEAVY)).exp(),
+                                       _pressure(x.clamp(max=_HEAVY), sign))
+    else: value = degeneracy*_pressure(x, sign)
+    return _like(value, mass_over_t)
+
+
+def log_pressure_over_t4(mass_over_t: Any,             # m/T, of at least 0: a number, an array or a tensor
+                         degeneracy: float = 1.0,      # degrees of freedom, above 0
+                         statistics: str = "bose",     # bose (boson) or fermi (fermion)
+                         ) -> Any:                     # of the kind and shape of `mass_over_t`
+    "Natural logarithm of P/T^4, also where P/T^4 itself is too small for a float; differentiable for a tensor."
+    between(0, None, open=True)("degeneracy", degeneracy)
+    x, sign = _checked_ratio(mass_over_t, statistics)
+    light, heavy = _pressure(x.clamp(max=_ALIKE), sign).log(), _log_boltzmann(x.clamp(min=_ALIKE))
+    return _like(math.log(degeneracy) + torch.where(x > _ALIKE, heavy, light), mass_over_t)
+
+
+_ALIKE, _HEAVY = 40.0, 600.0  # m/T where bosons and fermions agree in all digits; above which floats lose digits
+
+
+def _checked_ratio(mass_over_t: Any, statistics: str) -> tuple[torch.Tensor, float]:
+    one_of(*STATISTICS)("statistics", statistics)
+    numbers = _numbers("mass_over_t", mass_over_t, "numbers of at least 0")
     bad = ~((numbers >= 0) & np.isfinite(numbers))
     if bad.any(): raise ParameterError("mass_over_t", float(numbers[bad][0]), "a finite number of at least 0")
-    x = mass_over_t.to(torch.float64) if tensor else torch.as_tensor(numbers.astype(float))
-    value = degeneracy*_pressure(x, STATISTICS[statistics])
-    return value if tensor else float(value) if value.ndim == 0 else value.numpy()
+    tensor = mass_over_t if torch.is_tensor(mass_over_t) else torch.as_tensor(numbers.astype(float))
+    return tensor.to(torch.float64), STATISTICS[statistics]
+
+
+def _like(value: torch.Tensor, given: Any) -> Any:
+    return value if torch.is_tensor(given) else float(value) if value.ndim == 0 else value.numpy()
+
+
+def _log_boltzmann(x: torch.Tensor) -> torch.Tensor:
+    "log P/T^4 per degree of freedom of a gas of so heavy particles that their statistics do not matter."
+    nodes, weights = _nodes()
+    largest = math.sqrt(2*CUTOFF)*(x[..., None] + CUTOFF/2).sqrt()
+    u, half = largest*nodes, x[..., None]/2                 # halves, because twice the largest float is none
+    kinetic = u/(torch.hypot(u, x[..., None])/2 + half)*u/2
+    return 3*largest[..., 0].log() + ((-kinetic).exp()*nodes**2*weights).sum(-1).log() - x
 
 # %% ../nbs/20_qcd.ipynb #63e6f95d
 def bessel_sum(x: float,         # m/T, above 0
@@ -204,6 +239,8 @@ def bessel_sum(x: float,         # m/T, above 0
     from scipy.special import kve
     between(0, None, open=True)("x", x)
     one_of(*STATISTICS)("statistics", statistics)
+    if x > 800: return 0.0
+    if x > _HEAVY: return math.exp(math.log(kve(2, x)/(2*math.pi**2)) + 2*math.log(x) - x)  # no factor underflows
     k = np.arange(1, math.ceil(42/x) + 3)
     terms = (-STATISTICS[statistics])**(k + 1)*kve(2, k*x)*np.exp(-(k - 1)*x)/k**2
     return math.fsum(terms)*x*x*math.exp(-x)/(2*math.pi**2)

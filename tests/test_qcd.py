@@ -62,6 +62,36 @@ def test_pressure_keeps_kind_and_shape():
     assert (single.grad < 0).all() and qcd.pressure_over_t4([]).shape == (0,)
 
 
+def log_of_a_heavy_gas(x: float) -> float:
+    "log of x^2 K_2(x)/(2 pi^2), by its series in 1/x, for x of at least 300."
+    return 1.5*math.log(x) + 0.5*math.log(math.pi/2) - math.log(2*math.pi**2) - x + math.log1p(
+        (15/8 + (105/128 + (-315/1024 + 10395/32768/x)/x)/x)/x)
+
+
+@pytest.mark.parametrize("statistics", ["bose", "fermi"])
+@pytest.mark.parametrize("x", [300, 599.99, 600.01, 700, 740, 750, 751, 754, 800, 1e4, 1e8, 1e155, 1e200, 1e308])
+def test_pressure_of_heavy_gases_is_the_nearest_float_and_its_logarithm_goes_on(x, statistics):
+    exact = log_of_a_heavy_gas(x)
+    logarithm = qcd.log_pressure_over_t4(x, 16, statistics) - math.log(16)
+    assert math.isclose(logarithm, exact, rel_tol=1e-13, abs_tol=1e-11)
+    for value in (qcd.pressure_over_t4(x, 1, statistics), qcd.bessel_sum(x, statistics)):
+        assert math.isclose(value, math.exp(exact), rel_tol=1e-11, abs_tol=1e-323)
+    assert (qcd.pressure_over_t4(x, 1, statistics) > 0) == (x < 752)
+
+
+@pytest.mark.parametrize("statistics", ["bose", "fermi"])
+def test_the_logarithm_is_that_of_the_pressure_and_has_its_slope(statistics):
+    x = torch.tensor([0, .3, 5, 39.9, 40.1, 300, 650, 800, 1e300], dtype=torch.float64, requires_grad=True)
+    logarithm = qcd.log_pressure_over_t4(x, 3, statistics)
+    pressure = qcd.pressure_over_t4(x, 3, statistics)
+    assert torch.allclose(logarithm[:7], pressure[:7].log(), rtol=1e-12, atol=1e-12)
+    slope, = torch.autograd.grad(logarithm.sum(), x)
+    plain, = torch.autograd.grad(pressure.sum(), x)
+    assert torch.allclose(slope[:7], (plain/pressure)[:7], rtol=1e-9, atol=1e-12)
+    assert torch.allclose(slope[7:], 1.5/x[7:] - 1, rtol=1e-5) and torch.isfinite(plain).all()
+    with pytest.raises(ParameterError, match="degeneracy"): qcd.log_pressure_over_t4(1.0, 0)
+
+
 @pytest.mark.parametrize("statistics, sign", [("bose", -1), ("fermi", 1)])
 @pytest.mark.parametrize("x", [1.5, 3, 8, 40])
 def test_slope_of_the_pressure_against_high_precision(x, statistics, sign):
