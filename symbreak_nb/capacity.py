@@ -17,17 +17,17 @@ from torch import nn
 
 from . import data
 from .replicas import OPTIMIZERS, Replicas
-from .run import Claim, ParameterError, between, each, one_of, over_seeds
+from .run import Check, Claim, ParameterError, between, each, one_of, over_seeds
 from .symmetries import degree_of_symmetry, delta
 
 # %% auto #0
-__all__ = ['PROFILES', 'CLAIMS', 'ARMS', 'LOOKS', 'allowed', 'increasing', 'numerical_rank', 'effective_rank', 'singular_values',
-           'shrunk', 'train_factors', 'critical_decay', 'upper_branch', 'lone_weight', 'NormalDraws', 'OwnData',
-           'FreshCopies', 'perceptron', 'linear_layers', 'train', 'copy_task', 'train_width', 'growth', 'weakest',
-           'shown', 'plot_arms', 'student_task', 'train_students', 'symmetric_pairs', 'correlate', 'plot_counts',
-           'rank_after_noise', 'SelfAttention', 'InContext', 'context_task', 'train_attention', 'channel_pairs',
-           'six_task', 'train_six', 'distances', 'living_classes', 'share_explained', 'load_flat', 'layer_numbers',
-           'train_layers', 'hierarchy', 'plot_layers', 'plan_units']
+__all__ = ['PROFILES', 'CLAIMS', 'ARMS', 'LOOKS', 'allowed', 'increasing', 'check_parameters', 'numerical_rank', 'effective_rank',
+           'singular_values', 'shrunk', 'train_factors', 'critical_decay', 'upper_branch', 'lone_weight', 'NormalDraws',
+           'OwnData', 'FreshCopies', 'perceptron', 'linear_layers', 'train', 'copy_task', 'train_width', 'growth',
+           'weakest', 'shown', 'plot_arms', 'student_task', 'train_students', 'symmetric_pairs', 'correlate',
+           'plot_counts', 'rank_after_noise', 'SelfAttention', 'InContext', 'context_task', 'train_attention',
+           'channel_pairs', 'six_task', 'train_six', 'distances', 'living_classes', 'share_explained', 'load_flat',
+           'layer_numbers', 'train_layers', 'hierarchy', 'plot_layers', 'plan_units']
 
 # %% ../nbs/42_capacity.ipynb #aa0037d2
 _WIDTH = dict(dimension=16, samples=53, batch=7, width_decay=0.3/16, width_lr=3e-3)
@@ -120,8 +120,8 @@ CLAIMS |= {claim.id: claim for claim in (
 )}
 
 # %% ../nbs/42_capacity.ipynb #ac20245c
-def allowed() -> dict:  # parameter -> check
-    "Limits of the parameters of this section."
+def allowed() -> dict[str, Check]:  # parameter -> check
+    "Limits of the parameters of this section, each by itself."
     steps, increasing = between(1, 10**7, int), lambda low: each(between(low, 1e6), 50)
     return dict(widths=each(between(2, 2**15, int), 50), n_seeds=between(1, 1000, int), width_steps=steps,
                 mlp_steps=steps, noise_levels=increasing(0), scale_levels=increasing(1e-6),
@@ -134,6 +134,12 @@ def increasing(name: str,              # the parameter
     "Levels of a sweep: two or more, each above the one before."
     if len(levels) > 1 and all(a < b for a, b in zip(levels, levels[1:], strict=False)): return list(levels)
     raise ParameterError(name, levels, "two or more numbers, each above the one before")
+
+
+def check_parameters(p: Mapping,  # parameters of a run: the profile's, with the user's own
+                     ) -> None:
+    "Refuse sweeps that are not in order."
+    for name in ("widths", "noise_levels", "scale_levels"): increasing(name, p[name])
 
 # %% ../nbs/42_capacity.ipynb #8a000cba
 def numerical_rank(s: np.ndarray,             # singular values, (..., k)

@@ -330,11 +330,12 @@ def allowed() -> dict:  # parameter -> check
     whole = lambda low, high: between(low, high, int)
     filling = Check(lambda v: v in FILLS if isinstance(v, str) else between(0, 1).ok(v),
                     f"a number from 0 to 1, or one of {FILLS}")
-    names = Check(lambda v: v is None or (each(some).ok(v) and len(set(v)) == len(v)),
-                  f"a list of different names, each {some.text}")
-    number = Check(lambda v: v == 0 or whole(16, 10**7).ok(v), "0 for all, or an integer of at least 16")
-    side = Check(lambda v: v == 0 or whole(4, 4096).ok(v), "0, or an integer from 4 to 4096")
-    return dict(datasets=names, models=each(one_of(*MODELS)), n_seeds=whole(1, 1000), control_seeds=whole(1, 1000),
+    different = lambda one: Check(lambda v: each(one).ok(v) and len(set(v)) == len(v),
+                                  f"a list of different names, each {one.text}")
+    names, nets = Check(lambda v: v is None or different(some).ok(v), different(some).text), different(one_of(*MODELS))
+    zero_or = lambda check: Check(lambda v: whole(0, 0).ok(v) or check.ok(v), f"0, or {check.text}")
+    number, side = zero_or(whole(16, 10**7)), zero_or(whole(4, 4096))
+    return dict(datasets=names, models=nets, n_seeds=whole(1, 1000), control_seeds=whole(1, 1000),
                 n_train=number, n_test=number, epochs=whole(1, 10000), batch_size=whole(2, 10**5),
                 learning_rate=between(0, 100, open=True), factor=whole(2, 8), fill=filling, width=whole(1, 512),
                 normalise=one_of(*NORMALISE), max_size=side)

@@ -24,10 +24,10 @@ from symbreak_nb.criticality import (
     curve_errors,
     rescale,
 )
-from .run import COLORS, Claim, ParameterError, between, one_of
+from .run import COLORS, Check, Claim, ParameterError, between, one_of
 
 # %% auto #0
-__all__ = ['PROFILES', 'CLAIMS', 'CRITICAL_TEMPERATURE', 'bond_energy', 'energy', 'count_states', 'exact_energies',
+__all__ = ['PROFILES', 'CLAIMS', 'CRITICAL_TEMPERATURE', 'allowed', 'bond_energy', 'energy', 'count_states', 'exact_energies',
            'Thermodynamics', 'averages', 'DensityOfStates', 'density_of_states', 'exact_summary', 'plot_lattice',
            'sample_energies', 'landscape', 'chance_seen', 'plot_sampled', 'plot_exact', 'plot_missed', 'Chains',
            'wolff', 'metropolis', 'autocorrelation_time', 'blocked_error', 'kaufman_energy', 'onsager_energy',
@@ -47,6 +47,13 @@ PROFILES = {
                   fss_sizes=[24, 32, 48, 64, 96], fss_points=15, fss_samples=5000, fss_chains=16, fss_seeds=5,
                   resamples=200, walls_size=256, droplet_radii=[4, 6, 8, 12, 16, 24, 32], droplet_chains=100),
 }
+
+
+def allowed() -> dict[str, Check]:  # parameter -> check
+    "Limits of the parameters of this section."
+    number = between(-1e6, 1e6)
+    return dict(L=between(2, 8, int), J=number, h=number, T=between(1e-6, 1e6), samples=between(10, 100_000, int),
+                reading=one_of("magnetisation", "rank"))
 
 # %% ../nbs/10_ising.ipynb #8b8d520c
 _LANDSCAPE = (

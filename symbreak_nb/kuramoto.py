@@ -20,16 +20,16 @@ from .ising import wall_length, wall_segments
 from .run import COLORS, Check, Claim, ParameterError, between, each, one_of
 
 # %% auto #0
-__all__ = ['PROFILES', 'CLAIMS', 'KINDS', 'NOISE', 'ROUTES', 'C_LABELS', 'ARMS', 'COMPARED', 'ARM_STYLE', 'READINGS', 'stencil',
-           'draw_shapes', 'most_shapes', 'random_shapes', 'transmogrify', 'shapes', 'symmetrised', 'couple', 'tangent',
-           'check_images', 'KuramotoNet', 'tf32', 'plot_architecture', 'z2_error', 'rotated', 'uniform_state',
-           'influence', 'energy_density', 'energy', 'dissipation', 'energy_identity_error', 'energy_change', 'spectrum',
-           'stability', 'period', 'filled_square', 'signal', 'forgetting', 'c_label', 'mosaic', 'wall_structure',
-           'initial_walls', 'plot_walls_of_network', 'network', 'train_network', 'train_piece', 'train', 'smooth',
-           'leaving_time', 'plot_training', 'log_spread_ratio', 'tiled_images', 'pixel_errors', 'order',
-           'noisy_outputs', 'noise_scan', 'half_noise', 'expected_density', 'adjusted_means', 'rmse_curves',
-           'per_doubling', 'fan', 'crossing_strength', 'redrawn_curves', 'size_errors', 'collapse', 'quality_at',
-           'shades', 'plot_scaling', 'density_curves', 'explained', 'jackknife_interval', 'with_bias',
+__all__ = ['PROFILES', 'CLAIMS', 'KINDS', 'NOISE', 'ROUTES', 'C_LABELS', 'ARMS', 'COMPARED', 'ARM_STYLE', 'READINGS', 'allowed',
+           'stencil', 'draw_shapes', 'most_shapes', 'random_shapes', 'transmogrify', 'shapes', 'symmetrised', 'couple',
+           'tangent', 'check_images', 'KuramotoNet', 'tf32', 'plot_architecture', 'z2_error', 'rotated',
+           'uniform_state', 'influence', 'energy_density', 'energy', 'dissipation', 'energy_identity_error',
+           'energy_change', 'spectrum', 'stability', 'period', 'filled_square', 'signal', 'forgetting', 'c_label',
+           'mosaic', 'wall_structure', 'initial_walls', 'plot_walls_of_network', 'network', 'train_network',
+           'train_piece', 'train', 'smooth', 'leaving_time', 'plot_training', 'log_spread_ratio', 'tiled_images',
+           'pixel_errors', 'order', 'noisy_outputs', 'noise_scan', 'half_noise', 'expected_density', 'adjusted_means',
+           'rmse_curves', 'per_doubling', 'fan', 'crossing_strength', 'redrawn_curves', 'size_errors', 'collapse',
+           'quality_at', 'shades', 'plot_scaling', 'density_curves', 'explained', 'jackknife_interval', 'with_bias',
            'background_scan', 'noise_units', 'walls_by_layer', 'plot_wall_frames', 'turn', 'group_average', 'cyclic',
            'winding', 'colours', 'plan_units']
 
@@ -60,6 +60,19 @@ PROFILES = {
                   resamples=200, order_sizes=[16, 32, 64, 128], order_samples=200, order_steps=3000, order_networks=5,
                   ),
 }
+
+
+def allowed() -> dict[str, Check]:  # parameter -> check
+    "Limits of the parameters of this section."
+    whole = lambda low, high: between(low, high, int)
+    noise = between(0, 1000, open=True)
+    sides = lambda v: each(whole(12, 4096)).ok(v) and len(v) > 1 and len(set(v)) == len(v)
+    return dict(size=whole(12, 1024), steps=whole(1, 1000), updates=whole(1, 10**7), n_seeds=whole(1, 100),
+                channels=whole(2, 256), gain=between(0, 100, open=True), step_size=between(0, 100, open=True),
+                padding=one_of("circular", "zeros"),
+                noise_max=Check(lambda v: v is None or noise.ok(v), f"null, or {noise.text}"),
+                scan_sizes=Check(lambda v: sides(v) and not any(L % v[0] for L in v),
+                                 "a list of two or more different sides from 12 to 4096, multiples of the first"))
 
 # %% ../nbs/30_kuramoto.ipynb #972d73d1
 def _claim(name: str, where: str, statement: str, rule: str, measure: str, paper_value=None) -> Claim:

@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from .run import COLORS, Claim, ParameterError, between, each, injected_names, one_of
+from .run import COLORS, Check, Claim, ParameterError, between, each, injected_names, one_of
 
 # %% auto #0
-__all__ = ['PROFILES', 'CLAIMS', 'MAX_CONFIGURATIONS', 'ACTIVATIONS', 'ARMS', 'CONVNETS', 'EXPLORER', 'fits', 'listed',
-           'convnet_fits', 'DiscreteNetwork', 'classifier', 'sign_flips', 'loss_blocks', 'enumerate_losses', 'Levels',
-           'count_floats', 'levels', 'representatives', 'count_levels', 'level_summary', 'plot_sorted',
-           'markdown_table', 'generators', 'transform', 'symmetry_defect', 'SymmetryOrbits', 'symmetry_orbits',
-           'FlipGraph', 'flip_graph', 'random_descent', 'local_minima', 'walk_landscape', 'pattern_images',
-           'plot_images', 'tied_positions', 'ConvNet', 'convnet_losses', 'convnet_weights', 'convnet_summary',
-           'convnet_symmetries', 'tie_minima', 'barriers', 'explore', 'plot_landscape', 'explorer_network',
-           'in_jupyterlab', 'explorer', 'plan_units']
+__all__ = ['PROFILES', 'CLAIMS', 'MAX_CONFIGURATIONS', 'ACTIVATIONS', 'ARMS', 'CONVNETS', 'EXPLORER', 'fits', 'listed', 'allowed',
+           'check_parameters', 'convnet_fits', 'DiscreteNetwork', 'classifier', 'sign_flips', 'loss_blocks',
+           'enumerate_losses', 'Levels', 'count_floats', 'levels', 'representatives', 'count_levels', 'level_summary',
+           'plot_sorted', 'markdown_table', 'generators', 'transform', 'symmetry_defect', 'SymmetryOrbits',
+           'symmetry_orbits', 'FlipGraph', 'flip_graph', 'random_descent', 'local_minima', 'walk_landscape',
+           'pattern_images', 'plot_images', 'tied_positions', 'ConvNet', 'convnet_losses', 'convnet_weights',
+           'convnet_summary', 'convnet_symmetries', 'tie_minima', 'barriers', 'explore', 'plot_landscape',
+           'explorer_network', 'in_jupyterlab', 'explorer', 'plan_units']
 
 # %% ../nbs/11_landscape.ipynb #a2e4eb74
 PROFILES = {
@@ -177,6 +177,23 @@ def listed(value: Any,   # of a parameter that is a list
     "Read a list that was given as text; anything else is left for the checks."
     try: return json.loads(value) if isinstance(value, str) else value
     except ValueError: return value
+
+
+def allowed() -> dict[str, Check]:  # parameter -> check
+    "Limits of the parameters of this section, each by itself."
+    return dict(n_points=between(1, 10_000, int), sampling=one_of("grid", "uniform"),
+                output_activation=one_of("linear", "tanh"), constant=between(-1e6, 1e6),
+                widths=each(between(1, 64, int)), conv_kernel=between(1, 4, int), conv_padding=between(0, 2, int),
+                conv_channels=between(1, 4, int), conv_hidden=between(1, 4, int),
+                conv_activation=one_of("relu", "tanh", "linear"), conv_dropout=between(0, 0.99),
+                conv_share_masks=one_of(False, True))
+
+
+def check_parameters(p: Mapping,  # parameters of a run: the profile's, with the user's own
+                     ) -> None:
+    "Refuse networks with more configurations than can be counted."
+    fits("widths", p["widths"])
+    convnet_fits(p["conv_kernel"], p["conv_padding"], p["conv_channels"])("conv_hidden", p["conv_hidden"])
 
 
 def convnet_fits(kernel: int,    # side of the filters

@@ -22,17 +22,18 @@ from torch.nn import functional as F
 
 from . import data
 from .replicas import Replicas, TransformHalf
-from .run import COLORS, Claim, ParameterError, between, one_of
+from .run import COLORS, Check, Claim, ParameterError, between, one_of
 
 # %% auto #0
 __all__ = ['PROFILES', 'ACCURACY_ORDER', 'RD_ORDER', 'CLAIMS', 'NETS', 'NET_COLORS', 'NOISE', 'SCALES', 'METHODS', 'LEVELS',
-           'check_components', 'build_net', 'load_images', 'train_replicas', 'seeds_of', 'gather', 'accuracy_curve',
-           'plot_accuracy', 'order_relations', 'percentiles', 'check_points', 'pairwise_wasserstein', 'umap_start',
-           'umap_embed', 'Density', 'smoothed_density', 'pairs_of', 'bootstrap_mean', 'hold', 'embedded_distances',
-           'shared_weights', 'mean_tau', 'bootstrap_tau', 'plot_densities', 'Slot', 'read_chain', 'transform_hidden',
-           'weights_vector', 'restore', 'null_ensembles', 'null_ratios', 'plot_ratios', 'Stack', 'stack_models',
-           'match', 'replica_distance', 'aligned_distances', 'noisy_copies', 'disagreement', 'apart_in_class',
-           'function_test', 'spearman', 'plot_function', 'plt_color', 'net_flops', 'plan_units']
+           'allowed', 'check_components', 'check_parameters', 'build_net', 'load_images', 'train_replicas', 'seeds_of',
+           'gather', 'accuracy_curve', 'plot_accuracy', 'order_relations', 'percentiles', 'check_points',
+           'pairwise_wasserstein', 'umap_start', 'umap_embed', 'Density', 'smoothed_density', 'pairs_of',
+           'bootstrap_mean', 'hold', 'embedded_distances', 'shared_weights', 'mean_tau', 'bootstrap_tau',
+           'plot_densities', 'Slot', 'read_chain', 'transform_hidden', 'weights_vector', 'restore', 'null_ensembles',
+           'null_ratios', 'plot_ratios', 'Stack', 'stack_models', 'match', 'replica_distance', 'aligned_distances',
+           'noisy_copies', 'disagreement', 'apart_in_class', 'function_test', 'spearman', 'plot_function', 'plt_color',
+           'net_flops', 'plan_units']
 
 # %% ../nbs/13_rd_metric.ipynb #a5e7fbca
 _PAPER = dict(batch_size=64, lr=1e-3, weight_decay=1e-3, images=100, epochs=200, accuracy_epochs=30, n_components=100)
@@ -44,6 +45,13 @@ PROFILES = dict(
                         accuracy_images=0, accuracy_seeds=4, test_images=0, bases=24, matched=60, resamples=1000),
     paper=_PAPER | dict(dataset="cifar10", replicas=200, widths=[32, 64, 128], chunk=50, umap_seeds=10,
                         accuracy_images=0, accuracy_seeds=5, test_images=0, bases=40, matched=200, resamples=2000))
+
+
+def allowed() -> dict[str, Check]:  # parameter -> check
+    "Limits of the parameters of this section, each by itself."
+    return dict(dataset=one_of(*data.DATA_SETS), replicas=between(4, 10_000, int), images=between(2, 10**7, int),
+                epochs=between(1, 10**6, int), n_components=between(1, 10_000, int), umap_seeds=between(2, 1000, int),
+                fit=one_of("separate", "joint"))
 
 # %% ../nbs/13_rd_metric.ipynb #3f2a7441
 ACCURACY_ORDER = ("flip", "dropout", "batchnorm", "simple", "rotation")
@@ -121,6 +129,12 @@ def check_components(n_components: int,  # dimensions of the embedding
     between(1, None, int)("n_components", n_components)
     if n_components < replicas: return n_components
     raise ParameterError("n_components", n_components, f"fewer than the {replicas} replicas")
+
+
+def check_parameters(p: Mapping,  # parameters of a run: the profile's, with the user's own
+                     ) -> None:
+    "Refuse an embedding that UMAP cannot make."
+    check_components(p["n_components"], p["replicas"])
 
 # %% ../nbs/13_rd_metric.ipynb #8ac53628
 NETS = dict(simple=dict(), dropout=dict(dropout=0.3), batchnorm=dict(norm=True), flip=dict(reverse=(-1,)),
