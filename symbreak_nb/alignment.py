@@ -102,8 +102,8 @@ CLAIMS = {claim.id: claim for claim in _PAPER + _CONTROLS}
 # %% ../nbs/43_alignment.ipynb #484b6494
 def allowed() -> dict:  # parameter -> check
     "Limits of the parameters of this section."
-    whole, positive = lambda low, high: between(low, high, int), between(0, 1, open=True)
-    return dict(n_seeds=whole(1, 1000), steps=whole(1, 10**7), width=whole(2, 4096), lr=positive,
+    whole = lambda low, high: between(low, high, int)
+    return dict(n_seeds=whole(1, 1000), steps=whole(1, 10**7), width=whole(2, 4096), lr=between(1e-9, 0.1),
                 noise=between(0, 10), centred=one_of(True, False))
 
 # %% ../nbs/43_alignment.ipynb #65608b14

@@ -49,7 +49,7 @@ PROFILES = dict(
 
 def allowed() -> dict[str, Check]:  # parameter -> check
     "Limits of the parameters of this section, each by itself."
-    return dict(dataset=one_of(*data.DATA_SETS), replicas=between(4, 10_000, int), images=between(2, 10**7, int),
+    return dict(dataset=one_of(*data.DATA_SETS), replicas=between(5, 10_000, int), images=between(2, 10**7, int),
                 epochs=between(1, 10**6, int), n_components=between(1, 10_000, int), umap_seeds=between(2, 1000, int),
                 fit=one_of("separate", "joint"))
 
@@ -133,8 +133,10 @@ def check_components(n_components: int,  # dimensions of the embedding
 
 def check_parameters(p: Mapping,  # parameters of a run: the profile's, with the user's own
                      ) -> None:
-    "Refuse an embedding that UMAP cannot make."
+    "Refuse an embedding that UMAP cannot make, and more images than the complete data set has."
     check_components(p["n_components"], p["replicas"])
+    complete = data.row(p["dataset"]).train
+    if complete: between(2, complete, int)("images", p["images"])
 
 # %% ../nbs/13_rd_metric.ipynb #8ac53628
 NETS = dict(simple=dict(), dropout=dict(dropout=0.3), batchnorm=dict(norm=True), flip=dict(reverse=(-1,)),
