@@ -62,7 +62,8 @@ def test_the_own_values_of_a_section_are_allowed(name, profile):
     ("kuramoto", "scan_sizes", [16, 17]), ("kuramoto", "scan_sizes", [16]), ("kuramoto", "scan_sizes", [True, 16]),
     ("kuramoto", "scan_sizes", [0, 16]), ("expansion", "n_train", False), ("expansion", "n_test", 0.0),
     ("expansion", "max_size", False), ("expansion", "models", ["small_resnet", "small_resnet"]),
-    ("expansion", "datasets", ["digits", "digits"]), ("expansion", "fill", True), ("landscape", "widths", [2, True])])
+    ("expansion", "datasets", ["digits", "digits"]), ("expansion", "fill", True), ("landscape", "widths", [2, True]),
+    ("symmetries", "sigma", 5e-324), ("alignment", "lr", 0.99), ("rd_metric", "replicas", 4)])
 def test_values_that_would_fail_after_work_are_refused_before(name, key, value):
     refused(MODULES[name].allowed()[key], key, value)
 
@@ -70,6 +71,7 @@ def test_values_that_would_fail_after_work_are_refused_before(name, key, value):
 @pytest.mark.parametrize("name, changed, words", [
     ("landscape", dict(widths=[64, 64]), "widths"), ("landscape", dict(conv_kernel=4, conv_padding=0), "conv_kernel"),
     ("landscape", dict(conv_channels=4, conv_hidden=4), "conv_hidden"), ("rd_metric", dict(n_components=24), "n_components"),
+    ("rd_metric", dict(images=10**7), "images"),
     ("capacity", dict(widths=[64, 32]), "widths"), ("capacity", dict(noise_levels=[0.0, 0.0]), "noise_levels"),
     ("capacity", dict(scale_levels=[1.0]), "scale_levels")])
 def test_parameters_that_limit_each_other_are_checked_together(name, changed, words):
