@@ -57,7 +57,7 @@ PROFILES = {
 
 def allowed() -> dict:  # parameter -> check
     "Limits of the parameters of this section."
-    return dict(threshold=between(1e-6, 1e6), sigma=between(1e-6, 10), gamma=between(0, 100, open=True))
+    return dict(threshold=between(1e-6, 1e6), sigma=between(1e-6, 10), gamma=between(0.05, 100))
 
 # %% ../nbs/40_symmetries.ipynb #9794adcc
 def _control(name: str, where: str, statement: str, rule: str, measure: str) -> Claim:

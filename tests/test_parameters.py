@@ -63,7 +63,8 @@ def test_the_own_values_of_a_section_are_allowed(name, profile):
     ("kuramoto", "scan_sizes", [0, 16]), ("expansion", "n_train", False), ("expansion", "n_test", 0.0),
     ("expansion", "max_size", False), ("expansion", "models", ["small_resnet", "small_resnet"]),
     ("expansion", "datasets", ["digits", "digits"]), ("expansion", "fill", True), ("landscape", "widths", [2, True]),
-    ("symmetries", "sigma", 5e-324), ("alignment", "lr", 0.99), ("rd_metric", "replicas", 4)])
+    ("symmetries", "sigma", 5e-324), ("symmetries", "gamma", 1e-3),
+    ("symmetries", "threshold", 0), ("alignment", "lr", 0.99), ("rd_metric", "replicas", 4)])
 def test_values_that_would_fail_after_work_are_refused_before(name, key, value):
     refused(MODULES[name].allowed()[key], key, value)
 
