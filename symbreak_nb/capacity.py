@@ -138,8 +138,10 @@ def increasing(name: str,              # the parameter
 
 def check_parameters(p: Mapping,  # parameters of a run: the profile's, with the user's own
                      ) -> None:
-    "Refuse sweeps that are not in order."
+    "Refuse sweeps that are not in order, or that lack the case which both sweeps of the labels share."
     for name in ("widths", "noise_levels", "scale_levels"): increasing(name, p[name])
+    for name, first in dict(noise_levels=0, scale_levels=1).items():
+        if p[name][0] != first: raise ParameterError(name, p[name], f"increasing numbers, the first of which is {first}")
 
 # %% ../nbs/42_capacity.ipynb #8a000cba
 def numerical_rank(s: np.ndarray,             # singular values, (..., k)
