@@ -141,7 +141,8 @@ def check_parameters(p: Mapping,  # parameters of a run: the profile's, with the
     "Refuse sweeps that are not in order, or that lack the case which both sweeps of the labels share."
     for name in ("widths", "noise_levels", "scale_levels"): increasing(name, p[name])
     for name, first in dict(noise_levels=0, scale_levels=1).items():
-        if p[name][0] != first: raise ParameterError(name, p[name], f"increasing numbers, {first} the first of them")
+        if p[name][0] != first: raise ParameterError(name, p[name], f"increasing numbers, the first one {first}")
+
 
 # %% ../nbs/42_capacity.ipynb #8a000cba
 def numerical_rank(s: np.ndarray,             # singular values, (..., k)

@@ -1324,8 +1324,8 @@ class _Reading(_Fitting):
 # %% ../nbs/02_replicas.ipynb #a4217a69
 def _folder(store: Any) -> Path | None:
     if store is None: return None
-    if not isinstance(store, (str, Path)) and not hasattr(store, "out_dir"):
-        raise ParameterError("store", type(store).__name__, "a folder or a run")
+    if store == "" or not isinstance(store, (str, Path)) and not hasattr(store, "out_dir"):
+        raise ParameterError("store", store or type(store).__name__, "a folder or a run")
     folder = Path(store) if isinstance(store, (str, Path)) else Path(store.out_dir)/"replicas"
     if folder.exists() and not folder.is_dir(): raise ParameterError("store", str(folder), "a folder, not a file")
     return folder

@@ -62,6 +62,7 @@ def allowed() -> dict:  # parameter -> check
     return dict(threshold=between(1e-6, 1e6), sigma=between(1e-6, 10), gamma=between(0.05, 100))
 
 
+
 # %% ../nbs/40_symmetries.ipynb #9794adcc
 def _control(name: str, where: str, statement: str, rule: str, measure: str) -> Claim:
     return Claim(f"ziyin.symmetries.control.{name}", "ziyin2025", where, statement, rule, None, measure)

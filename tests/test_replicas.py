@@ -456,7 +456,8 @@ def test_a_builder_that_does_not_build_is_one_line(build):
 
 @pytest.mark.parametrize("change, message", [
     (dict(x="pictures"), "x = 'str': allowed is an array"), (dict(x=np.zeros((75, 9))), "rows that the network takes"),
-    (dict(y=np.full(75, 10)), "y = 10: allowed is a class below 10"), (dict(store=3), "store"), (dict(dtype="float64"), "dtype"),
+    (dict(y=np.full(75, 10)), "y = 10: allowed is a class below 10"), (dict(store=3), "store"), (dict(store=""), "store"),
+    (dict(dtype="float64"), "dtype"),
 ])
 def test_data_that_do_not_fit_are_one_line(change, message, digits):
     given = dict(x=digits[0], y=digits[1]) | change
