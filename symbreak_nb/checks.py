@@ -76,7 +76,9 @@ class Check:
 
 def _is_number(value: Any, kind: type) -> bool:
     kinds = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
-    return isinstance(value, kinds) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)
+    if not isinstance(value, kinds) or isinstance(value, (bool, np.bool_)): return False
+    try: return math.isfinite(value)
+    except OverflowError: return False  # an integer that no float can hold
 
 # %% ../nbs/00_checks.ipynb #5971a33f
 def between(low: float | None,   # smallest allowed value, None for no bound

@@ -171,11 +171,18 @@ def read_value(name: str,  # parameter, for the message
     try: value = _plain_yaml(text)
     except Exception as error:  # YAML's own, and what its constructors let through
         raise click.UsageError(f"{bad}not YAML: {_one_line(getattr(error, 'problem', None) or error, 200)}") from None
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value): value = float(value)
+    value = _numbers(value)
     try: json.dumps(value, ensure_ascii=False).encode()
     except TypeError: raise click.UsageError(f"{bad}a {type(value).__name__}: quote it to pass a text") from None
     except UnicodeEncodeError: raise click.UsageError(f"{bad}not Unicode: it has half a character") from None
     return value
+
+
+def _numbers(value: Any) -> Any:
+    "`1e-3` is a text to YAML; here it is a number, in lists and dicts too."
+    if isinstance(value, list): return [_numbers(v) for v in value]
+    if isinstance(value, dict): return {k: _numbers(v) for k, v in value.items()}
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) else value
 
 
 def _plain_yaml(text: str) -> Any:

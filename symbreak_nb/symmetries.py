@@ -35,6 +35,7 @@ from symbreak_nb.run import (
     RunError,
     between,
     import_torchvision,
+    need,
     one_of,
 )
 
@@ -3233,8 +3234,7 @@ def read_safetensors(path: str | Path,   # file
                      sha256: str,        # its digest
                      ) -> dict:          # name -> array
     "Tensors of a safetensors file whose digest is right; RunError in one line otherwise, or without the package."
-    try: from safetensors.numpy import load_file
-    except ImportError: raise RunError("the package safetensors is missing: install symbreak-nb[pretrained]") from None
+    load_file = need("safetensors.numpy", "pretrained", "reading weights").load_file
     return load_file(verified(Path(path), sha256, "install its package again"))
 
 
