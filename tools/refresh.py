@@ -64,10 +64,14 @@ def refresh_layer(path: Path, notebook) -> None:
     keep_outputs(path, notebook, executed)
 
 
+def run_sections(names: list[str]) -> None:
+    "Run through the command line, all at once, so that the reference is what a user's own run would give."
+    for name in names: shutil.rmtree(RESULTS/name, ignore_errors=True)
+    if names: subprocess.run([BIN/"symbreak", "figures", *names, "--profile", "quick", "--out", RESULTS], check=True)
+
+
 def refresh_section(path: Path, notebook, name: str) -> None:
-    "Run through the command line, so that the reference is what a user's own run would give."
-    shutil.rmtree(RESULTS/name, ignore_errors=True)
-    subprocess.run([BIN/"symbreak", "figures", name, "--profile", "quick", "--out", RESULTS], check=True)
+    "Keep the outputs and the results of a section that has run."
     keep_outputs(path, notebook, nbformat.read(RESULTS/name/f"{name}.ipynb", 4))
     target = REFERENCE/name/"quick"
     target.mkdir(parents=True, exist_ok=True)
@@ -81,10 +85,11 @@ def refresh_section(path: Path, notebook, name: str) -> None:
 def main(wanted: list[str]) -> None:
     refuse_changed_tree()
     os.environ.pop("SYMBREAK_PROFILE", None)
-    for path in sorted(NBS.glob("*.ipynb")):
-        notebook = nbformat.read(path, 4)
-        name, section = kind(notebook)
-        if wanted and (name or path.stem) not in wanted: continue
+    found = [(path, nbformat.read(path, 4)) for path in sorted(NBS.glob("*.ipynb"))]
+    found = [(path, notebook, *kind(notebook)) for path, notebook in found]
+    found = [(path, notebook, name, section) for path, notebook, name, section in found if not wanted or (name or path.stem) in wanted]
+    run_sections([name for _, _, name, section in found if section])
+    for path, notebook, name, section in found:
         if section: refresh_section(path, notebook, name)
         else: refresh_layer(path, notebook)
         print(path.name, f"{path.stat().st_size / 1e6:.2f} MB")
