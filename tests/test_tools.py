@@ -1,8 +1,10 @@
 "The tools that write what is stored with the code: they refuse a changed tree and keep what other processors decided."
+import csv
 import importlib.util
 import json
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,16 @@ def test_a_checksum_is_written_with_each_reference(tmp_path, monkeypatch):
     monkeypatch.undo()
     done = subprocess.run(["sha256sum", "--check", "metrics.json.sha256"], cwd=tmp_path/"REFERENCE"/"wells"/"quick", capture_output=True)
     assert done.returncode == 0
+
+
+def test_the_page_of_claims_is_that_of_the_references():
+    claims = tool("claims")
+    assert claims.PAGE.read_text() == claims.page(), "run `python tools/claims.py`"
+
+
+def test_the_page_of_claims_leaves_none_out():
+    claims = tool("claims")
+    with open(claims.LISTED, newline="") as file: listed = [row["id"] for row in csv.DictReader(file)]
+    shown = re.findall(r"^\| `?([a-z0-9_.]+)`? \|", claims.PAGE.read_text(), re.MULTILINE)
+    shown = [name for name in shown if name != "id"]
+    assert len(listed) == len(set(listed)) and Counter(shown) == Counter({*listed, *claims.decided()})

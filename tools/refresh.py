@@ -94,6 +94,7 @@ def main(wanted: list[str]) -> None:
         else: refresh_layer(path, notebook)
         print(path.name, f"{path.stat().st_size / 1e6:.2f} MB")
     subprocess.run([BIN/"nbdev_clean"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, ROOT/"tools"/"claims.py"], check=True)
 
 
 if __name__ == "__main__": main(sys.argv[1:])

@@ -42,8 +42,8 @@ def measured(record: dict) -> dict[str, dict]:
 
 
 def setting(record: dict, capability: str, threads: int | None, cpu: str) -> dict:
-    "What is kept of one section on one setting."
-    verdicts = {c["id"]: c["verdict"] for c in record["claims"]}
+    "What is kept of one section on one setting; what could not be measured there says nothing."
+    verdicts = {c["id"]: c["verdict"] for c in record["claims"] if c["value"] is not None}
     return dict(capability=capability, threads=threads, cpu=cpu, commit=record.get("commit"), torch=record["versions"].get("torch"),
                 verdicts=verdicts, measured=measured(record))
 

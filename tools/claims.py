@@ -1,0 +1,94 @@
+"""Write CLAIMS.md: every claim of the four papers with its rule, verdict and section, from docs/claims.csv and reference/.
+
+    python tools/claims.py            # write CLAIMS.md
+    python tools/claims.py --check    # exit status 1 if it would change
+"""
+import csv
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+from symbreak_nb.report import PAPERS, nice, span
+from symbreak_nb.run import write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE, LISTED = ROOT/"CLAIMS.md", ROOT/"docs"/"claims.csv"
+HEAD = """# The claims of the four papers
+
+Each row is something that a paper says, the rule that decides it, and what came out. A rule is written before its measurement.
+`holds` and `fails` need the whole 95% interval on one side where the rule asks for an interval; between the two a claim is `inconclusive`.
+A verdict at `quick` speaks of reduced networks and data, not of the paper's own scale. *Open* claims have no section yet.
+Controls are experiments of this companion that a paper lacks. This page is made by `python tools/claims.py`; a test compares it
+with the references.
+"""
+
+
+def sections() -> dict[str, str]:
+    "Section -> its notebook."
+    found = {}
+    for path in sorted((ROOT/"nbs").glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            match = re.match(r"#\|\s*default_exp\s+(\w+)", "".join(cell["source"])) if cell["cell_type"] == "code" else None
+            if match: found[match[1]] = path.name
+    return found
+
+
+def decided() -> dict[str, dict]:
+    "Claim -> its row in the reference of the largest profile that there is, with the section."
+    rows = {}
+    for profile in ("quick", "paper"):
+        for path in sorted((ROOT/"reference").glob(f"*/{profile}/metrics.json")):
+            for row in json.loads(path.read_text())["claims"]: rows[row["id"]] = row | dict(section=path.parts[-3], profile=profile)
+    return rows
+
+
+def cell(text: object) -> str: return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def measured(row: dict) -> str:
+    return f"{nice(row['value'])} {span(row['interval'])}".strip()
+
+
+def line(row: dict, notebooks: dict[str, str], paper_value: str) -> str:
+    link = f"[{row['section']}](nbs/{notebooks[row['section']]})"
+    cells = [f"`{row['id']}`", row["where"], row["statement"], paper_value, f"`{row['rule']}`", measured(row),
+             f"**{row['verdict']}**", row["profile"], link]
+    return "| " + " | ".join(map(cell, cells)) + " |"
+
+
+def table(rows: list[str]) -> list[str]:
+    titles = ["id", "where", "claim", "paper's value", "rule", "measured", "verdict", "profile", "section"]
+    return ["| " + " | ".join(titles) + " |", "|" + "---|"*len(titles), *rows, ""]
+
+
+def page() -> str:
+    "The whole of CLAIMS.md."
+    notebooks, rows = sections(), decided()
+    with open(LISTED, newline="") as file: listed = list(csv.DictReader(file))
+    text, known = [HEAD], {row["id"] for row in listed}
+    for paper, title in PAPERS.items():
+        mine = [row for row in listed if row["paper"] == paper]
+        ours = [rows[row["id"]] | dict(value_of_paper=row["paper_value"]) for row in mine if row["id"] in rows]
+        more = [row for key, row in sorted(rows.items()) if row["paper"] == paper and key not in known]
+        counts = Counter(row["verdict"] for row in ours)
+        text += [f"## {title}", "", ", ".join(f"{counts[v]} {v}" for v in ("holds", "fails", "inconclusive")) +
+                 f", {len(mine) - len(ours)} open, of {len(mine)} claims.", ""]
+        text += table([line(row, notebooks, row["value_of_paper"]) for row in ours]) if ours else []
+        controls = table([line(row, notebooks, row["paper_value"] or "–") for row in more])
+        if more: text += ["Controls, and claims read more narrowly:", "", *controls]
+        if left := [row for row in mine if row["id"] not in rows]:
+            text += ["Open:", "", "| id | where | claim | paper's value |", "|---|---|---|---|"]
+            text += ["| " + " | ".join(cell(r[k]) for k in ("id", "where", "claim", "paper_value")) + " |" for r in left] + [""]
+    return "\n".join(text).rstrip("\n") + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    text = page()
+    if arguments == ["--check"]: return int(not PAGE.is_file() or PAGE.read_text() != text)
+    write_atomic(PAGE, text)
+    return 0
+
+
+if __name__ == "__main__": sys.exit(main(sys.argv[1:]))
