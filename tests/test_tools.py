@@ -96,6 +96,7 @@ def test_a_checksum_is_written_with_each_reference(tmp_path, monkeypatch):
         (tmp_path/"RESULTS"/"wells").mkdir(parents=True)
         (tmp_path/"RESULTS"/"wells"/"metrics.json").write_text(json.dumps(dict(params=dict(L=3, out_dir="x"))))
     monkeypatch.setattr(refresh.subprocess, "run", run)
+    refresh.run_sections(["wells"])
     refresh.refresh_section(tmp_path/"x.ipynb", None, "wells")
     monkeypatch.undo()
     done = subprocess.run(["sha256sum", "--check", "metrics.json.sha256"], cwd=tmp_path/"REFERENCE"/"wells"/"quick", capture_output=True)
