@@ -27,8 +27,8 @@ from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 
-from .run import (ParameterError, RunError, _Progress, between, code_fingerprint, each, need, one_of, pack,
-                             unpack, write_atomic)
+from .run import (ParameterError, RunError, _compared, _Progress, between, code_fingerprint, each,
+                             environment, need, one_of, pack, unpack, write_atomic)
 
 # %% auto #0
 __all__ = ['LOSSES', 'OPTIMIZERS', 'LAYERS', 'ROUTES', 'POINTWISE', 'ARITHMETIC', 'WARM', 'BACKEND', 'TRIAL', 'WAYS',
@@ -1101,16 +1101,16 @@ def _chunk_key(chunk: _Chunk, common: str) -> str:
 
 def _save_chunk(path: Path, chunk: _Chunk) -> None:
     tensors = {f"tensor.{k}": t.numpy() for k, t in chunk.tensors.items()}
-    write_atomic(path, pack(tensors | dict(states=chunk.states.numpy(), losses=chunk.losses)))
+    write_atomic(path, pack(tensors | dict(states=chunk.states.numpy(), losses=chunk.losses), dict(chunk=path.stem)))
 
 
 def _load_chunk(path: Path, members: list[int]) -> _Chunk | None:
     "A stored chunk, or nothing if there is none or it is damaged."
-    try: found, _ = unpack(path)
+    try: found, notes = unpack(path)
     except FileNotFoundError: return None
-    except ValueError as error:
-        print(f"stored replicas {path.name} are damaged: {error}; they are trained again")
-        return None
+    except ValueError as error: wrong = f"are damaged: {error}"
+    else: wrong = "" if notes.get("chunk") == path.stem else "are others"
+    if wrong: return print(f"stored replicas {path.name} {wrong}; they are trained again")
     tensors = {k.removeprefix("tensor."): torch.as_tensor(v) for k, v in found.items() if k.startswith("tensor.")}
     return _Chunk(members, tensors, torch.as_tensor(found["states"]), found["losses"])
 
@@ -1258,7 +1258,8 @@ class _Fitting(_Looping):
     def _common(self, x: torch.Tensor, y: torch.Tensor, training: Training) -> str:
         "Digest of all that the chunks of a training share."
         loss = _code(training.loss) if callable(training.loss) else training.loss
-        how = [repr(replace(training, loss="mse")), loss, self.route, self.device, self._how == "compile"]
+        how = [repr(replace(training, loss="mse")), loss, self.route, _compared(environment(self.device)),
+               self._how == "compile"]
         return _sha(how, _network_code(self.module(0)), _code(self.build), _own_code(), _bytes(x), _bytes(y))
 
     def _train(self, parts: list, workers: int, x: torch.Tensor, y: torch.Tensor, training: Training,

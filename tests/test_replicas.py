@@ -349,6 +349,26 @@ def test_a_stored_chunk_serves_nothing_else(digits, tmp_path):
     assert not counts(build=lambda: S(nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.SiLU(), nn.Dropout(0.3), S(nn.Linear(32, 10))))
 
 
+def test_a_stored_chunk_is_bound_to_its_name_and_to_the_versions(digits, tmp_path, monkeypatch, capsys):
+    x, y = digits
+    def trained(seed):
+        many = Replicas(NETS["mlp"], [seed])
+        many.fit(x, y, store=tmp_path, **HOW)
+        return many
+    first = trained(1)
+    (one,) = tmp_path.glob("*.npz")
+    other = trained(2)
+    (two,) = set(tmp_path.glob("*.npz")) - {one}
+    two.write_bytes(one.read_bytes())
+    again = trained(2)
+    assert again.counts["reused"] == 0 and "are others; they are trained again" in capsys.readouterr().out
+    np.testing.assert_array_equal(again.parameters_vector(), other.parameters_vector())
+    assert trained(2).counts["reused"] == trained(1).counts["reused"] == 1 and not np.array_equal(first.parameters_vector(), other.parameters_vector())
+    real = engine.environment
+    monkeypatch.setattr(engine, "environment", lambda device: real(device) | dict(versions=real(device)["versions"] | dict(torch="1.0")))
+    assert trained(1).counts["reused"] == 0
+
+
 @pytest.mark.parametrize("change, message", [
     (dict(seeds=[]), "seeds"), (dict(seeds=[1, 1]), "all different"), (dict(seeds=[-1]), "seeds"), (dict(seeds=[0.5]), "seeds"),
     (dict(build=lambda: 3), "build"), (dict(build=nn.ReLU), "network with parameters"), (dict(build=None), "build"),
