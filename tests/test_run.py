@@ -327,14 +327,14 @@ def test_a_bomb_is_refused_before_it_is_read(tmp_path):
     assert (tmp_path/"bomb.npz").stat().st_size < 2e6
     done = subprocess.run([sys.executable, "-c", tracer, tmp_path/"bomb.npz"], capture_output=True, text=True)
     said, megabytes = done.stdout.splitlines()
-    assert "would unpack to" in said and int(megabytes) < 300
+    assert "would take" in said and int(megabytes) < 300
 
 
 def test_a_header_that_promises_more_than_the_file_has_is_refused(tmp_path):
     import zipfile
     header = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999,), }".ljust(117) + b"\n"
     with zipfile.ZipFile(tmp_path/"a.npz", "w") as file: file.writestr("x.npy", header + bytes(80))
-    with pytest.raises(ValueError, match="not what it declares"): unpack(tmp_path/"a.npz")
+    with pytest.raises(ValueError, match="its size does not fit"): unpack(tmp_path/"a.npz")
 
 
 HOLDER = """
