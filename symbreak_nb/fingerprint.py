@@ -116,8 +116,8 @@ def _by_text(name: str, after: list[dis.Instruction], code: types.CodeType) -> I
     "Modules whose names are texts, and what reaches so much that it cannot be told."
     if name in ("import_module", "__import__"):
         whole = [i.argval for i in after[:1] if isinstance(i.argval, str) and i.opcode in dis.hasconst]
-        called = after[1:] and (after[1].opname in ("CALL", "PRECALL") or after[1].argval in ("__package__", "__name__"))
-        yield "import", *(whole if whole and called else [""])
+        then = [i for i in after[1:2] if i.opname in ("CALL", "PRECALL") or i.argval in ("__package__", "__name__")]
+        yield "import", *(whole if whole and then else [""])
     if name == "modules":
         for text in code.co_consts:
             if isinstance(text, str): yield "module", text
