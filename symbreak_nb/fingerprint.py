@@ -52,7 +52,8 @@ def _parameters(code: types.CodeType) -> tuple[str, ...]:
 
 # %% ../nbs/00_fingerprint.ipynb #c1649476
 _SILENT = {"RESUME", "CACHE", "NOP", "EXTENDED_ARG", "PRECALL", "NOT_TAKEN", "COPY_FREE_VARS", "MAKE_CELL",
-           "LOAD_CLOSURE"}
+           "LOAD_CLOSURE", "PUSH_NULL"}
+_ALIKE = {"LOAD_METHOD": "LOAD_ATTR"}  # which one Python takes hangs on line breaks, and on where a module is imported
 _OF_THE_FILE = {"__doc__", "__firstlineno__", "__static_attributes__", "__qualname__", "__module__"}
 
 
@@ -82,14 +83,22 @@ def _listing(code: types.CodeType, scope: _Scope) -> list:
         passes_a_cell = i.opcode in dis.haslocal and {*_names(i)} <= cells
         if i.opname == "STORE_NAME" and i.argval in _OF_THE_FILE: kept.pop()
         elif i.opname not in _SILENT and not passes_a_cell: kept.append(i)
-    return [_header(code), *([i.opname, _operand(i, scope, place)] for i in kept)]
+    listed = [[_ALIKE.get(i.opname, i.opname), _operand(i, scope, place)] for i in kept]
+    return [_header(code), _handlers(code, place, len(kept)), *listed]
 
 
 def _header(code: types.CodeType) -> list:
     "How a code object is called; parameters of a lambda have no names from the outside."
     names = [] if code.co_name.startswith("<") else list(_parameters(code))
-    return [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x2ac, names,
-            code.co_exceptiontable.hex()]
+    return [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x2ac, names]
+
+
+def _handlers(code: types.CodeType, place: Mapping[int, int], end: int) -> list:
+    "Which instructions an exception of which others leads to; offsets hang on line breaks."
+    at = lambda offset: place.get(offset, end)
+    entries = dis.Bytecode(code).exception_entries
+    found = [[at(e.start), at(e.end), at(e.target), e.depth, e.lasti] for e in entries]
+    return [row for row in found if row[0] < row[1]]
 
 # %% ../nbs/00_fingerprint.ipynb #4c16d707
 def _nested(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -195,6 +195,10 @@ SAME = {
         "def unit(x):\n    y, b = 1, 2\n    def f(t):\n        'doc'\n        return y - b + t\n    class K:\n        z = 3\n        # c\n        def m(self): return b\n    return f(x), K",  # noqa: E501
         "def unit(x):\n    z, y = 1, 2\n    def f(t): return z - y + t\n    class K:\n        z = 3\n        def m(self): return y\n    return f(x), K"),  # noqa: E501
     "one object or two": ("A = (1, 2, [3])\nB = A\ndef unit(): return A, B", "A = (1, 2, [3])\nB = (1, 2, [3])\ndef unit(): return A, B"),
+    "line breaks": (
+        "def unit(x):\n    try: y = np.abs(x).sum()\n    except ValueError: y = [a for a in x]\n    return y",
+        "def unit(x):\n\n    try:\n        y = (np\n             .abs(\n             x)\n             .sum())\n    except ValueError:\n        y = [a\n             for a in x]\n    return y"),  # noqa: E501
+    "where a module is imported": ("import math\ndef unit(x): return math.sin(x)", "math = __import__('math')\ndef unit(x): return math.sin(x)"),  # noqa: E501
     "names that it does not reach": ("def unit(i): return [i for i in range(3)]", "i = 7\nrange_ = 3\ndef unit(i): return [i for i in range(3)]"),  # noqa: E501
     "what a memo holds": ("M = Memo()\ndef unit(): return M", "M = Memo(a=1)\ndef unit(): return M"),
 }
