@@ -78,13 +78,21 @@ def _constant(value: Any, scope: _Scope) -> Any:
 def _listing(code: types.CodeType, scope: _Scope) -> list:
     "Instructions of a code object and of those inside it, the same whatever its local names and comments are."
     cells, kept, place = {*code.co_cellvars, *code.co_freevars}, [], {}
-    for i in dis.get_instructions(code):
-        place[i.offset] = len(kept)
+    for i in _single(code):
+        place.setdefault(i.offset, len(kept))
         passes_a_cell = i.opcode in dis.haslocal and {*_names(i)} <= cells
         if i.opname == "STORE_NAME" and i.argval in _OF_THE_FILE: kept.pop()
         elif i.opname not in _SILENT and not passes_a_cell: kept.append(i)
     listed = [[_ALIKE.get(i.opname, i.opname), _operand(i, scope, place)] for i in kept]
     return [_header(code), _handlers(code, place, len(kept)), *listed]
+
+
+def _single(code: types.CodeType) -> Iterator[dis.Instruction]:
+    "Instructions one by one; newer versions join two that work on local variables, where they stand in one line."
+    for i in dis.get_instructions(code):
+        first, *second = i.opname.replace("_BORROW", "").replace("FAST_", "FAST ").split()
+        if not (second and isinstance(i.argval, tuple)): yield i
+        else: yield from (i._replace(opname=o, argval=n) for o, n in zip((first, second[0]), i.argval, strict=True))
 
 
 def _header(code: types.CodeType) -> list:
