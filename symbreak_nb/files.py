@@ -59,14 +59,16 @@ def _umask() -> int:
 
 # %% ../nbs/00_files.ipynb #8da03d1f
 LIMIT = 2**30  # bytes that a stored file may hold when it is unpacked
+_MOST_MEMBERS = 10_000  # arrays in it
 
 
 def _digest(arrays: Mapping[str, np.ndarray], meta: str) -> str:
     h = hashlib.sha256(meta.encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        h.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        h.update(array.tobytes())
+        kind = array.dtype.descr if array.dtype.names else array.dtype.str
+        h.update(f"{name}|{kind}|{array.shape}|".encode())
+        if array.nbytes: h.update(array.reshape(-1).view(np.uint8))
     return h.hexdigest()
 
 
@@ -84,16 +86,27 @@ def pack(values: Mapping[str, Any],      # name -> array, number or string
     if (total := sum(a.nbytes for a in arrays.values())) > LIMIT:
         raise RunError(f"{total:,} bytes in {', '.join(arrays)}: a stored file holds at most {LIMIT:,}")
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, __meta__=np.array(text), __digest__=np.array(_digest(arrays, text)), **arrays)
+    arrays |= dict(__meta__=np.array(text), __digest__=np.array(_digest(arrays, text)))
+    np.savez_compressed(buffer, **arrays)
+    if total > _most(buffer.tell(), LIMIT): np.savez(buffer := io.BytesIO(), **arrays)  # it looks like a bomb
     return buffer.getvalue()
+
+
+def _most(size: int, limit: int) -> int:
+    "The most bytes that the arrays of a file of a size may take: only zeros are a thousand times denser on disk."
+    return min(limit, max(2**26, 100*size))
 
 # %% ../nbs/00_files.ipynb #5b1d07aa
 def open_npz(file: str | Path | io.BufferedIOBase,  # an .npz file, or a seekable stream of one
              limit: int = LIMIT,                    # most bytes that its arrays may take together
              ) -> np.lib.npyio.NpzFile:             # reads an array when it is asked for
     "Open an .npz file after a check of the sizes that it declares; ValueError if they are wrong or too large."
+    path = Path(file) if isinstance(file, (str, Path)) else None
+    if path and path.exists() and not path.is_file(): raise ValueError("it is not a plain file")
+    limit = _most(path.stat().st_size if path else file.seek(0, io.SEEK_END), limit)
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        if len(members) > _MOST_MEMBERS: raise ValueError(f"it holds {len(members):,} arrays")
         total, names = sum(m.file_size for m in members), {m.filename for m in members}
         if total > limit: raise ValueError(f"its arrays would take {total:,} bytes, the limit is {limit:,}")
         if len(names) < len(members): raise ValueError("it holds two arrays of one name")

@@ -10,6 +10,7 @@ import copyreg
 import dis
 import enum
 import functools
+import gc
 import hashlib
 import importlib
 import importlib.util
@@ -19,6 +20,7 @@ import sys
 import sysconfig
 import threading
 import types
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +52,8 @@ def _parameters(code: types.CodeType) -> tuple[str, ...]:
 
 # %% ../nbs/00_fingerprint.ipynb #c1649476
 _SILENT = {"RESUME", "CACHE", "NOP", "EXTENDED_ARG", "PRECALL", "NOT_TAKEN", "COPY_FREE_VARS", "MAKE_CELL",
-           "LOAD_CLOSURE"}
+           "LOAD_CLOSURE", "PUSH_NULL"}
+_ALIKE = {"LOAD_METHOD": "LOAD_ATTR"}  # which one Python takes hangs on line breaks, and on where a module is imported
 _OF_THE_FILE = {"__doc__", "__firstlineno__", "__static_attributes__", "__qualname__", "__module__"}
 
 
@@ -75,19 +78,35 @@ def _constant(value: Any, scope: _Scope) -> Any:
 def _listing(code: types.CodeType, scope: _Scope) -> list:
     "Instructions of a code object and of those inside it, the same whatever its local names and comments are."
     cells, kept, place = {*code.co_cellvars, *code.co_freevars}, [], {}
-    for i in dis.get_instructions(code):
-        place[i.offset] = len(kept)
+    for i in _single(code):
+        place.setdefault(i.offset, len(kept))
         passes_a_cell = i.opcode in dis.haslocal and {*_names(i)} <= cells
         if i.opname == "STORE_NAME" and i.argval in _OF_THE_FILE: kept.pop()
         elif i.opname not in _SILENT and not passes_a_cell: kept.append(i)
-    return [_header(code), *([i.opname, _operand(i, scope, place)] for i in kept)]
+    listed = [[_ALIKE.get(i.opname, i.opname), _operand(i, scope, place)] for i in kept]
+    return [_header(code), _handlers(code, place, len(kept)), *listed]
+
+
+def _single(code: types.CodeType) -> Iterator[dis.Instruction]:
+    "Instructions one by one; newer versions join two that work on local variables, where they stand in one line."
+    for i in dis.get_instructions(code):
+        first, *second = i.opname.replace("_BORROW", "").replace("FAST_", "FAST ").split()
+        if not (second and isinstance(i.argval, tuple)): yield i
+        else: yield from (i._replace(opname=o, argval=n) for o, n in zip((first, second[0]), i.argval, strict=True))
 
 
 def _header(code: types.CodeType) -> list:
     "How a code object is called; parameters of a lambda have no names from the outside."
     names = [] if code.co_name.startswith("<") else list(_parameters(code))
-    return [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x2ac, names,
-            code.co_exceptiontable.hex()]
+    return [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x2ac, names]
+
+
+def _handlers(code: types.CodeType, place: Mapping[int, int], end: int) -> list:
+    "Which instructions an exception of which others leads to; offsets hang on line breaks."
+    at = lambda offset: place.get(offset, end)
+    entries = dis.Bytecode(code).exception_entries
+    found = [[at(e.start), at(e.end), at(e.target), e.depth, e.lasti] for e in entries]
+    return [row for row in found if row[0] < row[1]]
 
 # %% ../nbs/00_fingerprint.ipynb #4c16d707
 def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -104,6 +123,23 @@ def _global_chains(code: types.CodeType) -> Iterator[tuple[str, ...]]:
             if i.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
                 yield i.argval, *_attributes(listing[k + 1:])
             if i.opname == "IMPORT_NAME": yield from _imports(i, *listing[k - 2:k])
+            if i.opcode in dis.hasname: yield from _by_text(i.argval, listing[k + 1:], inner)
+
+
+_UNTOLD = ("__globals__", "f_globals", "_getframe", "currentframe", "__subclasses__")
+
+
+def _by_text(name: str, after: list[dis.Instruction], code: types.CodeType) -> Iterator[tuple[str, ...]]:
+    "Modules whose names are texts, and what reaches so much that it cannot be told."
+    if name in ("import_module", "__import__"):
+        whole = [i.argval for i in after[:1] if isinstance(i.argval, str) and i.opcode in dis.hasconst]
+        then = [i for i in after[1:2] if i.opname in ("CALL", "PRECALL") or i.argval in ("__package__", "__name__")]
+        yield "import", *(whole if whole and then else [""])
+    if name == "modules":
+        for text in code.co_consts:
+            if isinstance(text, str): yield "module", text
+        if "__name__" in code.co_names: yield "globals",
+    if name in _UNTOLD: yield "untold", name
 
 
 def _attributes(listing: list[dis.Instruction]) -> Iterator[str]:
@@ -155,8 +191,13 @@ class Memo(dict):
 
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range, slice)
-_EMPTY = (Memo, type(threading.Lock()), type(threading.RLock()), threading.local, contextvars.ContextVar,
-          logging.Logger)
+_EMPTY = (Memo, type(threading.Lock()), type(threading.RLock()), threading.local, logging.Logger)
+
+
+def _default(variable: contextvars.ContextVar) -> Any:
+    "The value that a context variable has where none was set."
+    try: return contextvars.Context().run(variable.get)
+    except LookupError: return None
 
 
 @dataclass
@@ -176,6 +217,7 @@ class _Walk:
         "What stands for an object wherever it is reached."
         if isinstance(obj, enum.Enum): return f"{self.text(type(obj), way)}.{obj.name}"
         if type(obj) in _PLAIN: return f"{type(obj).__name__} {obj!r}"
+        if isinstance(obj, contextvars.ContextVar): return f"ContextVar {self.text(_default(obj), way)}"
         if isinstance(obj, _EMPTY): return type(obj).__qualname__
         if id(obj) not in self.seen: (_by_content if isinstance(obj, _INLINE) else _by_number)(self, obj, way)
         return self.seen[id(obj)][0]
@@ -200,12 +242,20 @@ def _by_content(walk: _Walk, obj: Any, way: str) -> None:
 
 def _content(walk: _Walk, obj: Any, way: str) -> str:
     told = (how(walk, obj, way) for kind, how in _KINDS if isinstance(obj, kind))
-    return next(filter(None, told), None) or _instance(walk, obj, way)
+    try: return next(filter(None, told), None) or _instance(walk, obj, way)
+    except Unhashable: raise
+    except Exception: raise _untold(obj, way) from None
+
+
+def _untold(obj: Any, way: str) -> Unhashable:
+    way = way if len(way) < 200 else f"{way[:90]} ... {way[-90:]}"
+    return Unhashable(f"{way} is a {type(obj).__module__}.{type(obj).__qualname__}, whose content cannot be told")
 
 # %% ../nbs/00_fingerprint.ipynb #00ab1aa5
 def _mapping(walk: _Walk, obj: Mapping, way: str) -> str:
     pairs = [(walk.text(k, f"{way} key"), f"[{repr(k)[:40]}]", v) for k, v in obj.items()]
-    return f"{type(obj).__qualname__} {{{walk.texts(pairs, way)}}}{_extras(walk, obj, way)}"
+    made = f" else {walk.text(obj.default_factory, way)}" if isinstance(obj, defaultdict) else ""
+    return f"{type(obj).__qualname__} {{{walk.texts(pairs, way)}}}{made}{_extras(walk, obj, way)}"
 
 
 def _sequence(walk: _Walk, obj: Any, way: str) -> str:
@@ -214,8 +264,15 @@ def _sequence(walk: _Walk, obj: Any, way: str) -> str:
 
 
 def _set(walk: _Walk, obj: Any, way: str) -> str:
-    members = sorted(obj, key=lambda v: (type(v).__qualname__, getattr(v, "__qualname__", None) or repr(v)))
+    members = sorted(obj, key=lambda v: (type(v).__qualname__, _alone(walk, v, way)))
     return f"{type(obj).__qualname__} {_sequence(walk, tuple(members), way)}"
+
+
+def _alone(walk: _Walk, obj: Any, way: str) -> str:
+    "What a member of a set is apart from the others: their order must not hang on addresses."
+    if type(obj) in _PLAIN: return repr(obj)
+    apart = _Walk(walk.roots, seen=dict(walk.seen), count=walk.count)
+    return "\n".join([apart.text(obj, way), *apart.lines])
 
 
 def _extras(walk: _Walk, obj: Any, way: str) -> str:
@@ -231,9 +288,23 @@ def _array(walk: _Walk, obj: np.ndarray, way: str) -> str:
 
 
 def _tensor(walk: _Walk, obj: Any, way: str) -> str:
+    torch, own = sys.modules["torch"], {k: v for k, v in vars(obj).items() if not k.startswith("_")}
+    about = f"{walk.text(type(obj), way)} {obj.requires_grad} {walk.text(own, way)}"
+    if obj.layout is not torch.strided:
+        return f"sparse {obj.layout} {tuple(obj.shape)} {about} {walk.text(_dense_parts(obj), way)}"
     plain = obj.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    data = plain.view(sys.modules["torch"].uint8).numpy().tobytes()
-    return f"tensor {obj.dtype} {tuple(obj.shape)} {obj.device.type} {hashlib.sha256(data).hexdigest()}"
+    data = plain.view(torch.uint8).numpy().tobytes()
+    return f"tensor {obj.dtype} {tuple(obj.shape)} {obj.device.type} {about} {hashlib.sha256(data).hexdigest()}"
+
+
+def _dense_parts(obj: Any) -> list:
+    "Where the entries of a sparse tensor are, and what they are."
+    names = ("_indices", "_values", "crow_indices", "col_indices", "ccol_indices", "row_indices", "values")
+    found = []
+    for name in names:
+        try: found.append(getattr(obj.detach(), name)())
+        except RuntimeError: continue  # of another layout
+    return found
 
 
 class _TensorType(type):
@@ -252,7 +323,8 @@ _OF_THE_MODULE = {"__name__", "__file__", "__doc__", "__spec__", "__package__", 
 
 
 def _function(walk: _Walk, obj: types.FunctionType, way: str) -> str:
-    if not walk.ours(obj.__globals__.get("__name__")): return _library(walk, obj, way)
+    home = obj.__globals__.get("__name__")
+    if home and not walk.ours(home): return _library(walk, obj, way)
     digest, chains, numbers = _code_text(obj.__code__)
     cells = zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True)
     closed = sorted(((numbers[n], f" closing over {n}", c.cell_contents) for n, c in cells if _filled(c)), key=_first)
@@ -277,7 +349,9 @@ def _filled(cell: Any) -> bool:
 def _find(walk: _Walk, chain: tuple, function: types.FunctionType, way: str) -> Iterator[Any]:
     "What a chain of names stands for: the last object in it before the code of others begins."
     scope, (first, *rest) = function.__globals__, chain
-    if first == "import": yield from _imported(walk, rest, function)
+    if first == "import": yield from _imported(walk, rest, function, way)
+    elif first == "module": yield from (m for m in (sys.modules.get(rest[0]),) if m and walk.ours(m.__name__))
+    elif first == "untold": raise Unhashable(f"{way} reads {rest[0]}, so what it reaches cannot be told")
     elif first in ("eval", "exec", "globals") and first not in scope: yield _everything(first, function, way)
     elif first in scope and first not in _OF_THE_MODULE:
         obj = scope[first]
@@ -286,9 +360,12 @@ def _find(walk: _Walk, chain: tuple, function: types.FunctionType, way: str) -> 
         yield obj
 
 
-def _imported(walk: _Walk, names: list, function: types.FunctionType) -> Iterator[Any]:
+def _imported(walk: _Walk, names: list, function: types.FunctionType, way: str) -> Iterator[Any]:
     "What an import inside a function brings; a library is not loaded for this, which could be slow."
     module, *attribute = names
+    if not module:  # a name that is computed
+        if function.__module__ == "symbreak_nb.checks": return  # which imports the libraries of extras
+        raise Unhashable(f"{way} imports a module whose name it computes, so what it reaches cannot be told")
     try:
         full = importlib.util.resolve_name(module, function.__globals__.get("__package__") or "")
         if _belongs_to_library(walk, full): yield f"module {full}"; return
@@ -330,6 +407,7 @@ def _is_simple(walk: _Walk, obj: Any) -> bool:
     if isinstance(obj, (np.ndarray, *_PLAIN)): return True
     if isinstance(obj, types.FunctionType): return walk.ours(obj.__globals__.get("__name__"))
     if isinstance(obj, type): return walk.ours(obj.__module__)
+    if walk.ours(type(obj).__module__): return True
     if isinstance(obj, (list, tuple, set, frozenset)): return all(_is_simple(walk, v) for v in obj)
     return isinstance(obj, (dict, types.MappingProxyType)) and all(_is_simple(walk, v) for v in obj.values())
 
@@ -342,6 +420,12 @@ def _builtin(walk: _Walk, obj: types.BuiltinFunctionType, way: str) -> str:
     owner = obj.__self__
     free = owner is None or isinstance(owner, (types.ModuleType, type))
     return f"named {obj.__module__}.{obj.__qualname__}" + ("" if free else f" of {walk.text(owner, way)}")
+
+
+def _ufunc(walk: _Walk, obj: np.ufunc, way: str) -> str:
+    "One of `np.frompyfunc` holds a function."
+    held = [v for v in gc.get_referents(obj) if callable(v) and not isinstance(v, type)]
+    return f"ufunc {obj.__name__} [{walk.texts(((k, '', v) for k, v in enumerate(held)), way)}]"
 
 
 def _partial(walk: _Walk, obj: functools.partial, way: str) -> str:
@@ -363,9 +447,12 @@ def _class(walk: _Walk, obj: type, way: str) -> str:
 
 
 def _enumeration(walk: _Walk, obj: type, way: str) -> str:
-    members = [(k, f".{k}", m.value) for k, m in obj.__members__.items()]
-    methods = [(k, f".{k}", v) for k, v in sorted(vars(obj).items()) if isinstance(v, types.FunctionType)]
-    return f"enum {obj.__qualname__} [{walk.texts(members + methods, way)}]"
+    kept = lambda m: {k: v for k, v in vars(m).items() if not k.startswith("_")}  # what its `__init__` set
+    members = [(k, f".{k}", [m.value, kept(m)]) for k, m in obj.__members__.items()]
+    bases = [(k, "", b) for k, b in enumerate(obj.__bases__)]
+    inner = lambda k, v: k in obj.__members__ or k in _SKIPPED or (k[0] == k[-1] == "_" and not callable(v))
+    own = [(k, f".{k}", part) for k, v in sorted(vars(obj).items()) if not inner(k, v) for part in _parts(v)]
+    return f"enum {obj.__qualname__} [{walk.texts(members + bases + own, way)}]"
 
 
 def _parts(value: Any) -> list:
@@ -378,8 +465,10 @@ def _parts(value: Any) -> list:
 # %% ../nbs/00_fingerprint.ipynb #625b3ede
 def _module(walk: _Walk, obj: types.ModuleType, way: str) -> str:
     if not walk.ours(obj.__name__): return f"module {obj.__name__}"
-    own = lambda k, v: not k.startswith("__") and not isinstance(v, types.ModuleType) \
-        and getattr(v, "__module__", obj.__name__) == obj.__name__
+    def own(k, v):
+        if isinstance(v, types.ModuleType): return walk.ours(v.__name__)
+        others = isinstance(v, (type, types.FunctionType)) and not walk.ours(v.__module__)
+        return not others and k not in _OF_THE_MODULE | {"__all__", "__annotations__", "__path__", "__cached__"}
     return f"module [{walk.texts([(k, f'.{k}', v) for k, v in sorted(vars(obj).items()) if own(k, v)], way)}]"
 
 
@@ -389,7 +478,7 @@ def _instance(walk: _Walk, obj: Any, way: str) -> str:
     if inner is not None: return f"wrapper {type(obj).__qualname__} {walk.text(options, way)} {walk.text(inner, way)}"
     if type(obj).__module__ == "typing" or isinstance(obj, types.GenericAlias): return repr(obj)
     kind, plain = type(obj), all(getattr(type(obj), k) is getattr(object, k) for k in ("__reduce_ex__", "__reduce__"))
-    if walk.ours(kind.__module__) and plain and not hasattr(kind, "__slots__"):
+    if walk.ours(kind.__module__) and plain and not hasattr(kind, "__slots__") and not hasattr(kind, "__getnewargs__"):
         return f"instance {walk.text(kind, way)} {_attributes_of(walk, obj, way)}"
     return _reduced(walk, obj, way)
 
@@ -402,9 +491,7 @@ def _attributes_of(walk: _Walk, obj: Any, way: str) -> str:
 def _reduced(walk: _Walk, obj: Any, way: str) -> str:
     how = copyreg.dispatch_table.get(type(obj))
     try: parts = how(obj) if how else obj.__reduce_ex__(2)
-    except Exception:
-        name = f"{type(obj).__module__}.{type(obj).__qualname__}"
-        raise Unhashable(f"{way} is a {name}, whose content cannot be told") from None
+    except Exception: raise _untold(obj, way) from None
     if isinstance(parts, str): return f"named {type(obj).__module__}.{parts}"
     function, arguments, state, items, pairs = (*parts, None, None, None)[:5]
     taken = [function, arguments, state, list(items or ()), list(pairs or ())]
@@ -412,8 +499,9 @@ def _reduced(walk: _Walk, obj: Any, way: str) -> str:
 
 # %% ../nbs/00_fingerprint.ipynb #56cdbd89
 _KINDS = ((types.FunctionType, _function), (types.MethodType, _method), (types.BuiltinFunctionType, _builtin),
-          (functools.partial, _partial), (type, _class), (types.ModuleType, _module), (_Tensor, _tensor),
-          (np.ndarray, _array), ((list, tuple), _sequence), ((set, frozenset), _set), (Mapping, _mapping))
+          (functools.partial, _partial), (np.ufunc, _ufunc), (type, _class), (types.ModuleType, _module),
+          (_Tensor, _tensor), (np.ndarray, _array), ((list, tuple), _sequence), ((set, frozenset), _set),
+          (Mapping, _mapping))
 
 
 def reached(function: Callable,  # a function of a module, of a notebook, or made by another function

@@ -155,6 +155,17 @@ class Handle:
         return found if notes["mapping"] else found["array"]
 
 
+def _holds(path: Path, digest: str) -> bool:
+    "Whether a file is there, undamaged, with the content that its name says."
+    try: return unpack(path)[1].get("held") == digest
+    except (OSError, ValueError): return False
+
+
+def _argument(value: Any) -> Any:
+    "An argument as JSON; an array inside another value is not the same in another number format."
+    return [value.dtype.str, value.tolist()] if isinstance(value, np.ndarray) else _plain(value)
+
+
 def _plain(value: Any) -> Any:
     "What json cannot store by itself, as plain Python."
     if isinstance(value, Handle): return dict(held=value.digest)
@@ -170,7 +181,7 @@ def unit_key(function: Callable,         # what computes the unit
              ) -> str:                   # file-name-safe key
     "Name under which a unit is stored: function, then a digest of arguments and code."
     parts = [function.__name__, arguments, code or code_fingerprint(function)]
-    text = json.dumps(parts, sort_keys=True, default=_plain)
+    text = json.dumps(parts, sort_keys=True, default=_argument)
     return f"{function.__name__}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 # %% ../nbs/00_run.ipynb #9c44aa10
@@ -391,11 +402,12 @@ class UnitStore:
              value: np.ndarray | Mapping[str, np.ndarray],  # a large input of units
              ) -> Handle:                                   # to be passed to `unit` as an argument
         "Keep an input in the run's folder; a unit that gets the handle as an argument sees what is held."
-        values = dict(value) if isinstance(value, Mapping) else dict(array=np.asarray(value))
+        values = dict(value) if isinstance(value, Mapping) else dict(array=value)
+        values = {k: np.array(_as_array(k, v)) for k, v in values.items()}  # copies: the caller may change his own
         notes = dict(mapping=isinstance(value, Mapping))
-        notes["held"] = digest = _digest({k: _as_array(k, v) for k, v in values.items()}, json.dumps(notes))[:20]
+        notes["held"] = digest = _digest(values, json.dumps(notes))[:20]
         path = self.out_dir/"held"/f"{digest}.npz"
-        if not path.exists(): self._write(path, pack(values, notes))
+        if not _holds(path, digest): self._write(path, pack(values, notes))
         return Handle(digest, path, values if notes["mapping"] else values["array"])
 
     def unit(self,
@@ -417,7 +429,7 @@ class UnitStore:
         grid, before, results = list(grid), self.counts["reused"], []
         code, listed = code_fingerprint(function), self._listed()
         progress = _Progress(len(grid), desc or function.__name__)
-        with _side_by_side(at_once, processes) as (apply, compute):
+        with _side_by_side(at_once, code if processes else "") as (apply, compute):
             for found in apply(lambda arguments: self._unit(function, code, arguments, listed, compute), grid):
                 results.append(found)
                 progress.update(len(results), self.counts["reused"] - before)
@@ -434,7 +446,7 @@ class UnitStore:
     def _unit(self, function: Callable, code: str, arguments: Mapping, listed: Mapping,
               compute: Callable = _compute) -> dict:
         arguments = {k: self.hold(v) if _is_large(v) else v for k, v in arguments.items()}
-        key, given = unit_key(function, arguments, code), json.loads(json.dumps(arguments, default=_plain))
+        key, given = unit_key(function, arguments, code), json.loads(json.dumps(arguments, default=_argument))
         for path in listed.get(key, []):
             values, notes = self._stored(path, key, given)
             if notes: return self._count("reused", notes, values)
@@ -451,7 +463,7 @@ class UnitStore:
         try: values, notes = unpack(path)
         except FileNotFoundError: return {}, {}
         except ValueError as error: problem = f"is damaged: {error}"
-        else: problem = "" if (notes.get("key"), notes.get("arguments")) == (key, arguments) else "holds another unit"
+        else: problem = "" if _same(notes.get("key"), key, notes.get("arguments"), arguments) else "holds another unit"
         if problem:
             print(f"stored unit {path.name} {problem}; it is computed again")
             return self._count("damaged", None, ({}, {}))
@@ -475,6 +487,12 @@ def _is_large(value: Any) -> bool:
     return all(isinstance(v, (np.ndarray, np.generic)) for v in value.values())
 
 
+def _same(key: Any, wanted: str, *arguments: Any) -> bool:
+    "Whether a unit is the wanted one, by its key and by the text of its arguments, in which nan equals nan."
+    one, other = (json.dumps(a, sort_keys=True) for a in arguments)
+    return key == wanted and one == other
+
+
 def _difference(there: Mapping, here: Mapping) -> str:
     "In what a stored unit differs from one that would be made now."
     if there.get("device") != here["device"]: return f"device {there.get('device')} (here {here['device']})"
@@ -483,8 +501,8 @@ def _difference(there: Mapping, here: Mapping) -> str:
 
 
 @contextlib.contextmanager
-def _side_by_side(at_once: int, processes: bool = False):
-    "A `map` whose calls run so many at once, and what computes a unit; what has not begun is dropped when one fails."
+def _side_by_side(at_once: int, code: str = ""):
+    "A `map` of so many calls at once, and what computes a unit: in processes if given its code."
     if at_once == 1:
         yield map, _compute
         return
@@ -492,7 +510,7 @@ def _side_by_side(at_once: int, processes: bool = False):
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,))  # products count by thread
     torch.set_num_threads(1)
-    try: yield pool.map, functools.partial(_elsewhere, _processes(at_once)) if processes else _compute
+    try: yield pool.map, functools.partial(_elsewhere, _processes(at_once), code) if code else _compute
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
@@ -507,7 +525,8 @@ def usable_cores() -> int:
 
 def _processes(count: int) -> Executor:
     from joblib.externals.loky import get_reusable_executor
-    return get_reusable_executor(max_workers=count, initializer=_start_worker, timeout=30)
+    ours = {k: v for k, v in os.environ.items() if k.startswith("SYMBREAK_")}  # another data folder, other processes
+    return get_reusable_executor(max_workers=count, initializer=_start_worker, timeout=30, env=ours)
 
 
 def _start_worker() -> None:
@@ -516,10 +535,16 @@ def _start_worker() -> None:
     with contextlib.suppress(ImportError): import_torchvision()
 
 
-def _elsewhere(pool: Executor, function: Callable, arguments: Mapping) -> tuple:
-    "Compute a unit in another process, or here if that process is killed."
-    try: return pool.submit(_compute, function, arguments).result()
-    except BrokenExecutor: return _compute(function, arguments)
+def _compute_if(code: str, function: Callable, arguments: Mapping) -> tuple | None:
+    "Compute a unit; nothing if this process, which may be older than a change, knows it by other code."
+    return _compute(function, arguments) if code_fingerprint(function) == code else None
+
+
+def _elsewhere(pool: Executor, code: str, function: Callable, arguments: Mapping) -> tuple:
+    "Compute a unit in another process, or here if that process is killed or has other code."
+    try: found = pool.submit(_compute_if, code, function, arguments).result()
+    except BrokenExecutor: found = None
+    return found or _compute(function, arguments)
 
 # %% ../nbs/00_run.ipynb #1484eff2
 def _file_name(name: str) -> str:

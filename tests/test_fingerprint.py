@@ -121,6 +121,59 @@ ROUTES = {  # name: (what stands in the module, what the unit computes; after a 
     "walrus": ("C = {v}", "(y := C)"),
 }
 
+ROUTES |= {  # less common ones
+    "frompyfunc": ('A = np.frompyfunc(lambda a: a*{v}, 1, 1)', 'A(x)'),
+    "enum_prop": ('import enum\nclass E(enum.Enum):\n    a=1\n    @property\n    def m(self): return {v}', 'E.a.m'),
+    "enum_static": ('import enum\nclass E(enum.Enum):\n    a=1\n    @staticmethod\n    def m(): return {v}', 'E.m()'),
+    "enum_cls": ('import enum\nclass E(enum.Enum):\n    a=1\n    @classmethod\n    def m(cls): return {v}', 'E.m()'),
+    "enum_base": ('import enum\nclass B:\n    c={v}\nclass E(B, enum.Enum):\n    a=1', 'E.a.c'),
+    "enum_nonmember": ('import enum\nclass E(enum.Enum):\n    a=1\n    b=enum.nonmember({v})', 'E.b'),
+    "enum_init": ('import enum\nclass E(enum.Enum):\n    a=1\n    def __init__(self, v): self.k = v*{v}', 'E.a.k'),
+    "flag": ('import enum\nclass E(enum.Flag):\n    a={v}\n    b=16', '(E.a|E.b).value'),
+    "contextvar": ("import contextvars\nA = contextvars.ContextVar('A', default={v})", 'A.get()'),
+    "mod_tensor": ('import torch, helper_of_fingerprints as h\nh.C = torch.tensor({v})', "getattr(h,'C')*x"),
+    "mod_partial": ('import functools, helper_of_fingerprints as h\nh.C = functools.partial(pow,{v})', "getattr(h,'C')*x"),
+    "mod_path": ("import pathlib, helper_of_fingerprints as h\nh.C = pathlib.Path('{v}')", "getattr(h,'C')*x"),
+    "mod_inst": ('import helper_of_fingerprints as h\nclass K:\n    def __init__(s,c): s.c=c\nh.C = K({v})', "getattr(h,'C').c*x"),
+    "mod_func": ('import helper_of_fingerprints as h\ndef g(): return {v}\nh.C = g', "getattr(h,'C')()*x"),
+    "mod_cls": ('import helper_of_fingerprints as h\nclass K:\n    c={v}\nh.C = K', "getattr(h,'C').c*x"),
+    "mod_mod": ("import helper_of_fingerprints as h, types\nh.C = types.ModuleType('helper_sub'); h.C.c={v}; import sys; sys.modules['helper_sub']=h.C", "getattr(h,'C').c*x"),  # noqa: E501
+    "import_module": ('import importlib, helper_of_fingerprints as h\nh.C = {v}', "importlib.import_module('helper_of_fingerprints').C"),
+    "import_module2": ('from importlib import import_module\nimport helper_of_fingerprints as h\nh.C = {v}', "import_module('helper_of_fingerprints').C"),  # noqa: E501
+    "dunder_import": ('import helper_of_fingerprints as h\nh.C = {v}', "__import__('helper_of_fingerprints').C"),
+    "sysmod": ('import sys, helper_of_fingerprints as h\nh.C = {v}', "sys.modules['helper_of_fingerprints'].C"),
+    "sysmodname": ('import sys\nC = {v}', "getattr(sys.modules[__name__], 'C')"),
+    "vars": ('import helper_of_fingerprints as h\nh.C = {v}', "vars(h)['C']"),
+    "torch_attr": ('import torch\nA = torch.ones(2)\nA.c={v}', 'A.c'),
+    "torch_grad": ('import torch\nA = torch.ones(2, requires_grad={v}==4)', 'A'),
+    "torch_sparse": ('import torch\nA = torch.eye(2).mul({v}).to_sparse()', 'A'),
+    "torch_module": ('import torch\nA = torch.nn.Linear(2,2)\ntorch.nn.init.constant_(A.weight, {v})\ntorch.nn.init.constant_(A.bias, 1)', 'A(x)'),  # noqa: E501
+    "torch_mod_own": ('import torch\nclass M(torch.nn.Module):\n    def forward(self, x): return x*{v}\nA = M()', 'A(x)'),
+    "torch_mod_buf": ("import torch\nclass M(torch.nn.Module):\n    def __init__(s):\n        super().__init__(); s.register_buffer('b', torch.tensor({v}.))\nA = M()", 'A(x)'),  # noqa: E501
+    "torch_vmap": ('import torch\nA = torch.vmap(lambda a: a*{v})', 'A(x)'),
+    "torch_nograd": ('import torch\n@torch.no_grad()\ndef A(a): return a*{v}', 'A(x)'),
+    "exitstack": ('import contextlib\nclass D(contextlib.ContextDecorator):\n    def __init__(s,c): s.c=c\n    def __enter__(s): return s.c\n    def __exit__(s,*a): pass\n@D({v})\ndef g(): return 1', 'g()'),  # noqa: E501
+    "defaultdict_factory": ('import collections\nA=collections.defaultdict(lambda: {v})', "A['q']"),
+    "int_sub_val": ('class T(int): pass\nA=T({v})', 'A'),
+    "str_sub": ("class T(str): pass\nA=T('{v}')", 'A'),
+    "tensor_sub": ('import torch\nclass T(torch.Tensor):\n    c={v}\nA=torch.zeros(2).as_subclass(T)', 'A.c'),
+    "dyn_func": ('import types\nG=dict(C={v})\ndef g0(): return C\nA=types.FunctionType(g0.__code__, G)', 'A()'),
+    "exec_func": ("G=dict()\nexec('C={v}\\ndef g(): return C', G)\nA=G['g']", 'A()'),
+    "set_of_frozen": ('A={{frozenset([1,{v}])}}', 'A'),
+    "set_inst": ('class K:\n    def __init__(s,c): s.c=c\n    def __hash__(s): return 1\nA={{K({v})}}', 'A'),
+    "set_funcs": ('A={{lambda: {v}}}', 'A'),
+    "ndarray_sub": ('class T(np.ndarray):\n    c={v}\nA=np.zeros(2).view(T)', 'A.c'),
+    "singledispatchmethod": ('import functools\nclass K:\n    @functools.singledispatchmethod\n    def m(self, a): return 0\n    @m.register\n    def _(self, a: int): return a*{v}', 'K().m(x)'),  # noqa: E501
+    "weird_descriptor": ('class D:\n    def __init__(s,c): s.c=c\n    def __get__(s,i,o): return s.c\nclass K:\n    a=D({v})', 'K().a'),
+    "init_subclass": ('class B:\n    def __init_subclass__(cls, **k): cls.k=k\nclass K(B, c={v}): pass', 'K.k'),
+    "numba_vec_sig": ("import numba\n@numba.vectorize(['f8(f8)'])\ndef A(a): return a*{v}", 'A(x)'),
+    "contextmanager": ('import contextlib\n@contextlib.contextmanager\ndef A():\n    yield {v}', 'A()'),
+    "decorator_class": ('class Deco:\n    def __init__(s,f): s.f=f\n    def __call__(s,*a): return s.f(*a)\n@Deco\ndef g(a): return a*{v}', 'g(x)'),  # noqa: E501
+    "registry_list": ('R = []\nreg = lambda f: R.append(f) or f\n@reg\ndef one(a): return a*{v}', 'R[0](x)'),
+    "mapping_cls": ("import collections.abc\nclass M(collections.abc.Mapping):\n    def __init__(s,c): s.c=c\n    def __getitem__(s,k): return s.c\n    def __iter__(s): return iter('a')\n    def __len__(s): return 1\nA=M({v})", "A['a']"),  # noqa: E501
+    "torch_seq": ('import torch\nA = torch.nn.Sequential(torch.nn.LeakyReLU({v}))', 'A(x)'),
+}
+
 
 def unit(setup: str, body: str, value: int):
     body, _, extra = body.partition("\n")
@@ -142,6 +195,10 @@ SAME = {
         "def unit(x):\n    y, b = 1, 2\n    def f(t):\n        'doc'\n        return y - b + t\n    class K:\n        z = 3\n        # c\n        def m(self): return b\n    return f(x), K",  # noqa: E501
         "def unit(x):\n    z, y = 1, 2\n    def f(t): return z - y + t\n    class K:\n        z = 3\n        def m(self): return y\n    return f(x), K"),  # noqa: E501
     "one object or two": ("A = (1, 2, [3])\nB = A\ndef unit(): return A, B", "A = (1, 2, [3])\nB = (1, 2, [3])\ndef unit(): return A, B"),
+    "line breaks": (
+        "def unit(x):\n    try: y = np.abs(x).sum()\n    except ValueError: y = [a for a in x]\n    return y",
+        "def unit(x):\n\n    try:\n        y = (np\n             .abs(\n             x)\n             .sum())\n    except ValueError:\n        y = [a\n             for a in x]\n    return y"),  # noqa: E501
+    "where a module is imported": ("import math\ndef unit(x): return math.sin(x)", "math = __import__('math')\ndef unit(x): return math.sin(x)"),  # noqa: E501
     "names that it does not reach": ("def unit(i): return [i for i in range(3)]", "i = 7\nrange_ = 3\ndef unit(i): return [i for i in range(3)]"),  # noqa: E501
     "what a memo holds": ("M = Memo()\ndef unit(): return M", "M = Memo(a=1)\ndef unit(): return M"),
 }
@@ -175,10 +232,34 @@ def test_what_is_computed_does(): assert len({code_fingerprint(load(source).unit
 @pytest.mark.parametrize("source, words", [
     ("A = (i for i in range(3))\ndef unit(): return A", "A is a builtins.generator"),
     ("A = dict(k=[open('/dev/null')])\ndef unit(): return A", "A['k'][0]"),
-    ("def g(): return eval('A')\ndef unit(): return g()", "g calls eval()")])
+    ("def g(): return eval('A')\ndef unit(): return g()", "g calls eval()"),
+    ("def g(): pass\ndef unit(): return g.__globals__['A']", "unit reads __globals__"),
+    ("class B: pass\ndef unit(): return B.__subclasses__()", "unit reads __subclasses__"),
+    ("import importlib\ndef unit(n): return importlib.import_module('symbreak_nb.' + n)", "whose name it computes"),
+    ("import torch\nA = torch.empty(2, device='meta')\ndef unit(): return A", "unit -> A is a torch.Tensor"),
+    ("A = []\nfor _ in range(10**5): A = [A]\ndef unit(): return A", "whose content cannot be told")])
 def test_what_cannot_be_told_is_named(source, words):
     with pytest.raises(Unhashable) as caught: code_fingerprint(load(source).unit)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+MEMBERS = """
+from symbreak_nb.fingerprint import code_fingerprint
+class K:
+    def __init__(self, c): self.c = c
+A, B = {lambda: 1, lambda: 2, lambda: 3}, {K(k) for k in range(5)}
+pads = [object() for _ in range(%d)]
+C = {K(k) for k in range(5, 10)}
+def unit(): return A, B, C
+print(code_fingerprint(unit))
+"""
+
+
+def test_members_of_a_set_have_no_order():
+    "Addresses and hashes differ between processes, also those of functions of one name and of instances."
+    shown = {subprocess.run([sys.executable, "-c", MEMBERS % n], capture_output=True, text=True, check=True).stdout
+             for n in (0, 1000, 54321)}
+    assert len(shown) == 1
 
 
 def test_loops_of_references_end():
