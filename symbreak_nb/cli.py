@@ -366,6 +366,7 @@ class Job:
 
 # %% ../nbs/91_cli.ipynb #e7279ca8
 _FILES = "too many open files: raise the limit with `ulimit -n 4096`"
+_REFUSALS = {errno.ENOSPC, errno.EROFS, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # of a disk, not of a file
 
 
 def describe_failure(error: Exception,       # raised by papermill
@@ -377,6 +378,7 @@ def describe_failure(error: Exception,       # raised by papermill
     text = text or _one_line(_last_words(cell or {}))
     if re.search(r"too many open files|Errno 24\b", text, re.IGNORECASE): return _FILES
     if len(getattr(error, "traceback", [])) == 1: return text or name
+    if getattr(error, "errno", None) in _REFUSALS: return f"cannot write in {path.parent}: {error.strerror}"
     place = f"cell {error.cell_index}, traceback in {path}" if hasattr(error, "cell_index") else "the kernel"
     return f"{name}: {text} ({place})" if text else f"{name} ({place})"
 
@@ -465,7 +467,8 @@ def _why(job: Job, error: Exception, path: Path) -> str:
 def _tidy(folder: Path, done: bool, partial: Path, failed: Path) -> None:
     "Keep the notebook of a failed run, unless the folder is another run's, and remove what killed runs have left."
     if is_running(folder): partial.unlink(missing_ok=True)
-    elif not done and partial.exists(): os.replace(partial, failed)
+    elif not done and partial.exists() and partial.stat().st_size: os.replace(partial, failed)
+    elif not done: partial.unlink(missing_ok=True)  # a full disk
     for path in folder.glob(f".{folder.name}*.running.ipynb") if done else (): path.unlink(missing_ok=True)
 
 

@@ -1,5 +1,6 @@
 "The command line from outside, on tiny sections: what it writes, what it refuses, how it is stopped."
 import contextlib
+import errno
 import io
 import json
 import logging
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import click
 import pytest
@@ -300,6 +302,14 @@ def test_a_deleted_folder_is_one_clear_line(notebooks, tmp_path):
     assert job.message == said and job.status == "failed" and seen[-1] == "status", "whoever sees the end sees all of it"
 
 
+@pytest.mark.parametrize("content", ["", "{}"])
+def test_an_empty_notebook_of_a_full_disk_is_not_kept(tmp_path, content):
+    partial, failed = tmp_path/".wells.1.running.ipynb", tmp_path/"wells.failed.ipynb"
+    partial.write_text(content)
+    cli._tidy(tmp_path, False, partial, failed)
+    assert not partial.exists() and failed.exists() == bool(content)
+
+
 def test_signs_that_a_terminal_lacks_are_no_error(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", stream)
@@ -349,6 +359,8 @@ def test_an_error_without_a_text_gives_its_type(capsys):
     assert cli._complain(cli.RunError(), 2) == 2 and capsys.readouterr().err == "symbreak: RunError\n"
     assert cli.describe_failure(OSError(), "x.ipynb") == "OSError (the kernel)"
     assert "ulimit -n" in cli.describe_failure(OSError(24, "Too many open files"), "x.ipynb")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert cli.describe_failure(full, Path("out/wells/x.ipynb")) == "cannot write in out/wells: No space left on device"
 
 
 def told(notebooks, out, *arguments, **environment):
