@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import DEVNULL
@@ -28,19 +28,19 @@ from typing import Any
 
 import click
 
-from .files import read_json
+from .files import json_or_nothing, read_json
 from .report import PAPERS, duration, find_reference, nice, read_metrics, write_report
 from symbreak_nb.run import (
-    PROFILE_NAMES, VERDICTS, MissingPackage, RunError, is_running, need, one_of, write_atomic,
+    PROFILE_NAMES, VERDICTS, MissingPackage, RunError, is_running, need, one_of, usable_cores, write_atomic,
 )
 
 # %% auto #0
 __all__ = ['H200_PEAK', 'H200_UTILISATION', 'Notebook', 'read_notebook', 'notebook_folder', 'find_sections', 'choose',
            'read_value', 'read_parameters', 'plan_parameters', 'check_parameters', 'chosen_profile',
            'kernel_environment', 'side_by_side', 'kernel_class', 'Job', 'describe_failure', 'allow_open_files',
-           'engine', 'execute', 'interrupt', 'stop', 'run_all', 'longest_first', 'Lines', 'Bars', 'progress', 'summary',
-           'throughput', 'planned_units', 'check_unit', 'check_units', 'estimate', 'amount', 'plan_table', 'command',
-           'figures', 'report', 'list_sections', 'plan', 'data', 'verified', 'fetch', 'main']
+           'engine', 'execute', 'moved_aside', 'interrupt', 'stop', 'run_all', 'longest_first', 'Lines', 'Bars',
+           'progress', 'summary', 'throughput', 'planned_units', 'check_unit', 'check_units', 'estimate', 'amount',
+           'plan_table', 'command', 'figures', 'report', 'list_sections', 'plan', 'data', 'verified', 'fetch', 'main']
 
 # %% ../nbs/91_cli.ipynb #d50a1064
 def _one_line(text: Any, most: int = 300) -> str:
@@ -160,6 +160,7 @@ def choose(names: Iterable[str],              # as the user wrote them; none mea
 
 # %% ../nbs/91_cli.ipynb #c54b59bc
 _LONGEST, _DEEPEST, _DIGITS = 10_000, 20, 300   # of a value: characters, nesting, characters of a number
+_ODD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
 
 def read_value(name: str,  # parameter, for the message
@@ -196,6 +197,8 @@ def _plain_yaml(text: str) -> Any:
         if depth > _DEEPEST: raise ValueError(f"it is nested more than {_DEEPEST} deep")
         if isinstance(event, yaml.ScalarEvent) and not event.style and re.match(rf"[-+]?\d.{{{_DIGITS}}}", event.value):
             raise ValueError(f"a number of {len(event.value):,} characters")
+        if isinstance(event, yaml.ScalarEvent) and not event.style and _ODD_NUMBER.fullmatch(event.value):
+            raise ValueError("a number in base 8 or 60; write it in base 10, or quote it to pass a text")
     value = yaml.safe_load(text)
     if not _has_text_keys(value): raise ValueError("a key that is not a text; quote it")
     return value
@@ -290,7 +293,7 @@ def kernel_environment(jobs: int = 1,                # sections that run at once
         found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
     if not os.environ.keys() & _PATIENT.keys(): found |= _PATIENT
     if jobs > 1: found["SYMBREAK_CORES"] = str(max(1, _cores()//jobs))
-    if jobs > 1 and "OMP_NUM_THREADS" not in os.environ: found |= dict.fromkeys(_THREADS, "1")
+    if jobs > 1 and not os.environ.get("OMP_NUM_THREADS"): found |= dict.fromkeys(_THREADS, "1")
     return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
 
 
@@ -308,7 +311,7 @@ def _has_gpu() -> bool:
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in ("", "-1") and Path("/dev/nvidiactl").exists()
 
 
-def _cores() -> int: return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _cores() -> int: return usable_cores()
 
 # %% ../nbs/91_cli.ipynb #a0118d5e
 def kernel_class(environment: Mapping[str, str],  # see `kernel_environment`
@@ -343,6 +346,7 @@ class Job:
     status: str = "waiting"                       # waiting, running, done, failed, interrupted
     seconds: float = 0.0                          # wall time
     message: str = ""                             # why it failed, one line
+    note: str = ""                                # where results of other parameters are now, one line
     cell: int = 0                                 # index of the cell that runs
     source: Mapping = field(default_factory=dict) # that cell, whose outputs grow
     stopped: bool = False                         # whether the user asked for an end
@@ -362,6 +366,7 @@ class Job:
 
 # %% ../nbs/91_cli.ipynb #e7279ca8
 _FILES = "too many open files: raise the limit with `ulimit -n 4096`"
+_REFUSALS = {errno.ENOSPC, errno.EROFS, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # of a disk, not of a file
 
 
 def describe_failure(error: Exception,       # raised by papermill
@@ -373,6 +378,7 @@ def describe_failure(error: Exception,       # raised by papermill
     text = text or _one_line(_last_words(cell or {}))
     if re.search(r"too many open files|Errno 24\b", text, re.IGNORECASE): return _FILES
     if len(getattr(error, "traceback", [])) == 1: return text or name
+    if getattr(error, "errno", None) in _REFUSALS: return f"cannot write in {path.parent}: {error.strerror}"
     place = f"cell {error.cell_index}, traceback in {path}" if hasattr(error, "cell_index") else "the kernel"
     return f"{name}: {text} ({place})" if text else f"{name} ({place})"
 
@@ -428,22 +434,51 @@ def execute(job: Job,              # section and folder; its fields are filled i
     "Execute one section's notebook with papermill; whatever happens in it ends here."
     papermill = need("papermill", "notebooks", "figures")
     papermill.log.logger.setLevel("CRITICAL")
-    clock, name = time.perf_counter(), job.folder.name
-    final, failed, partial = (job.folder/f"{n}.ipynb" for n in (name, f"{name}.failed", f".{name}.running"))
-    job.status = "running"
-    failed.unlink(missing_ok=True)
+    clock, name, before = time.perf_counter(), job.folder.name, _opened(job.folder)
+    own = f".{name}.{os.getpid()}.running"  # two commands may start in one folder before the first has locked it
+    final, failed, partial = (job.folder/f"{n}.ipynb" for n in (name, f"{name}.failed", own))
+    job.status, status = "running", "failed"
     try:
+        failed.unlink(missing_ok=True)
         papermill.execute_notebook(
             job.section.path, partial, dict(parameters) | dict(out_dir=str(job.folder)), engine(),
             kernel_name="python3", progress_bar=False, start_timeout=300, kernel_manager_class=manager,
             on_cell_start=job.enter)
-        job.status = "done"
+        os.replace(partial, final)
+        status = "done"
     except Exception as error:
-        job.status = "interrupted" if job.stopped or getattr(error, "ename", "") == "KeyboardInterrupt" else "failed"
-        job.message = describe_failure(error, failed, job.source) if job.status == "failed" else ""
-    if partial.exists(): os.replace(partial, final if job.status == "done" else failed)
+        if job.stopped or getattr(error, "ename", "") == "KeyboardInterrupt": status = "interrupted"
+        job.message = _why(job, error, failed) if status == "failed" else ""
+    with suppress(OSError): _tidy(job.folder, status == "done", partial, failed)
+    with suppress(OSError): job.note = "" if is_running(job.folder) else moved_aside(job.folder, before)
     job.seconds = time.perf_counter() - clock
+    job.status = status  # last: whoever sees the end sees all of it
     return job
+
+
+def _opened(folder: Path) -> Any: return json_or_nothing(folder/"run.json").get("token")
+
+
+def _why(job: Job, error: Exception, path: Path) -> str:
+    if job.folder.is_dir(): return describe_failure(error, path, job.source)
+    return f"{job.folder} was deleted during the run: its results are gone, run again"
+
+
+def _tidy(folder: Path, done: bool, partial: Path, failed: Path) -> None:
+    "Keep the notebook of a failed run, unless the folder is another run's, and remove what killed runs have left."
+    if is_running(folder): partial.unlink(missing_ok=True)
+    elif not done and partial.exists() and partial.stat().st_size: os.replace(partial, failed)
+    elif not done: partial.unlink(missing_ok=True)  # a full disk
+    for path in folder.glob(f".{folder.name}*.running.ipynb") if done else (): path.unlink(missing_ok=True)
+
+
+def moved_aside(folder: Path,  # of a section
+                before: Any,   # token of the run that had opened it before this one
+                ) -> str:      # one line, or nothing
+    "Where the last run has put results that other parameters had left here."
+    found = json_or_nothing(folder/"run.json")
+    if not found.get("earlier") or found.get("token") == before: return ""
+    return f"results of other parameters are kept in {folder/str(found['earlier'])}"
 
 # %% ../nbs/91_cli.ipynb #c5fc4e34
 def interrupt(kernels: Iterable[Any],  # kernel managers, running or not
@@ -516,7 +551,8 @@ class Lines:
         ended = f"({sum(j.ended() for j in self.jobs)} of {len(self.jobs)} sections ended)"
         after = f" after {duration(job.seconds)}" if job.ended() else ""
         print(f"{job.section.name}: {job.status}{after} {ended}", file=self.out, flush=True)
-        if job.message: print(f"{job.section.name}: {job.message}", file=self.out, flush=True)
+        for text in filter(None, (job.message, job.note)):
+            print(f"{job.section.name}: {text}", file=self.out, flush=True)
 
 # %% ../nbs/91_cli.ipynb #c51e8baa
 class Bars:
@@ -542,8 +578,9 @@ class Bars:
         done = job.section.cells if job.status == "done" else job.cell
         self.progress.update(task, completed=done, note=job.status)
         self.progress.stop_task(task)
-        line = f"{job.section.name}: {job.message}"
-        if job.message: self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        for text in filter(None, (job.message, job.note)):
+            line = f"{job.section.name}: {text}"
+            self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -773,6 +810,7 @@ def _read_jobs(text: str) -> int | None:
 def _check_all(chosen: list[Notebook], profile: str | None, pairs: tuple) -> None:
     "What would stop a section after its kernel has started; modules are asked only where the user set a parameter."
     allow_open_files()
+    _cores()  # refuses a wrong SYMBREAK_CORES
     for section in chosen: chosen_profile(section, profile)
     overrides = read_parameters(pairs, chosen)
     for section in chosen if pairs else (): check_parameters(section, profile, overrides)
@@ -869,6 +907,7 @@ def data(names: tuple, download: bool, verify: bool) -> int:
 def verified(rows: list[dict],  # of `symbreak_nb.data.verify`
              ) -> int:          # 1 if a file is wrong
     "Print one line a file; its problem where it has one."
+    if not rows: click.echo("nothing to verify: no known file in $SYMBREAK_DATA, no pack in the cache")
     for row in rows: click.echo(f"wrong     {row['problem']}" if row["problem"] else f"verified  {row['file']}")
     click.echo(f"{len(rows)} files, {sum(bool(row['problem']) for row in rows)} wrong")
     return int(any(row["problem"] for row in rows))
@@ -891,6 +930,8 @@ _INTERRUPTED = dict(figures="; what is finished is kept, the same command goes o
 def main() -> None:
     "Entry point of the `symbreak` command."
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows ? where it lacks a sign
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")
     sys.exit(_guarded(sys.argv[1:]))
 
 

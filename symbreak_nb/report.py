@@ -121,6 +121,7 @@ def _progress(folder: Path, begun: Mapping, first: bool) -> str:
     since = _moment(begun.get("started"))
     gone = "" if _alive(begun.get("pid")) else ", but its process is gone; the same command goes on from there"
     shown = "figures so far below" if first else "what is shown is of the run before it"
+    if begun.get("earlier"): shown += f"; results of other parameters are kept in {str(begun['earlier'])[:100]}"
     return f"Running since {since}{gone}: {count:,} {'unit' if count == 1 else 'units'} stored, {shown}."
 
 

@@ -518,8 +518,9 @@ def _side_by_side(at_once: int, code: str = ""):
 
 def usable_cores() -> int:
     "Cores that this run may use: SYMBREAK_CORES where several sections share the machine, or all of this process."
-    given = os.environ.get("SYMBREAK_CORES", "")
-    if given.isdigit() and int(given): return int(given)
+    given = os.environ.get("SYMBREAK_CORES", "").strip()
+    if re.fullmatch(r"[1-9][0-9]{0,4}", given): return int(given)
+    if given: raise ParameterError("SYMBREAK_CORES", given, "an integer from 1 to 99999, or nothing")
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -707,14 +708,16 @@ def _identity(record: Mapping) -> dict:
 def _keep_earlier(path: Path, identity: Mapping) -> str:
     "Move results of another identity aside; the name of the folder they are in now, or nothing."
     there = json_or_nothing(path/"run.json") or json_or_nothing(path/"metrics.json")
-    moved = [p for p in sorted(path.glob("[!.]*")) if p.name in _RESULTS or p.suffix == ".ipynb"]
+    moved = [p for p in path.glob("[!.]*") if p.name in _RESULTS or p.suffix == ".ipynb"]
     if not there or _identity(there) == identity or {p.name for p in moved} <= {"run.json"}: return ""
     digest = hashlib.sha256(json.dumps(_identity(there), sort_keys=True).encode()).hexdigest()[:6]
-    kept = path/"earlier"/f"{there.get('profile')}-seed{there.get('seed')}-{digest}"
+    words = [re.sub(r"[^\w-]", "_", str(there.get(name)))[:20] for name in ("profile", "seed")]
+    kept = path/"earlier"/f"{words[0]}-seed{words[1]}-{digest}"
     try:
-        shutil.rmtree(kept, ignore_errors=True)  # the same run, earlier still
-        kept.mkdir(parents=True)
-        for part in moved: part.rename(kept/part.name)
+        kept.mkdir(parents=True, exist_ok=True)
+        for part in sorted(moved, key=lambda p: p.suffix == ".json"):    # what names them last: a kill loses nothing
+            if (kept/part.name).is_dir(): shutil.rmtree(kept/part.name)  # of the same run, earlier still
+            os.replace(part, kept/part.name)
     except OSError as error: raise RunError(f"cannot move earlier results to {kept}: {error.strerror}") from None
     print(f"{path} held results of {_named(there)} with other parameters: they are in {kept.relative_to(path)} now")
     return str(kept.relative_to(path))

@@ -1,6 +1,9 @@
 "The command line from outside, on tiny sections: what it writes, what it refuses, how it is stopped."
 import contextlib
+import errno
+import io
 import json
+import logging
 import os
 import pty
 import re
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import click
 import pytest
@@ -16,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbreak_nb import cli
 from symbreak_nb.cli import _guarded, find_sections, kernel_environment, read_value, side_by_side
-from symbreak_nb.run import ParameterError, between, need
+from symbreak_nb.run import ParameterError, Run, between, need
 
 KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/x"\nL = None  # 2 to 8\nnames = None'
 RUN = """from symbreak_nb.run import Run, Claim, between
@@ -169,6 +173,8 @@ WRONG = [
     (["figures", "-p", "names", r'"\ud800"'], r"is not Unicode"),
     (["figures", "-p", "names", r'"\UFFFFFFFF"'], r"is not YAML"),
     (["figures", "-p", "names", "{1: 2}"], r"a key that is not a text"),
+    (["figures", "-p", "names", "010"], r"a number in base 8 or 60"),
+    (["figures", "-p", "names", "[2, -1:30]"], r"a number in base 8 or 60"),
     (["figures", "-p", "n"*150_000, "3"], r"has no parameter 'nnn"),
     (["figures", "w"*150_000], r"unknown section 'www"),
     (["figures", "--profile", "p"*150_000], r"is not one of 'smoke'"),
@@ -256,9 +262,72 @@ def test_the_notebook_of_the_last_good_run_stays(notebooks, tmp_path):
     assert (folder/"wells.ipynb").read_bytes() == good
     assert "L = 99" in (folder/"wells.failed.ipynb").read_text()
     assert "ended early: ParameterError: L = 99" in (tmp_path/"index.html").read_text()
-    assert symbreak(notebooks, *call, "-p", "L", "4")[0] == 0
+    (folder/".wells.77.running.ipynb").write_text("left by a run that was killed")
+    status, out, err = symbreak(notebooks, *call, "-p", "L", "4")
+    kept, = (folder/"earlier").iterdir()
+    assert status == 0 and f"wells: results of other parameters are kept in {kept}" in err.splitlines()
+    assert (kept/"wells.ipynb").read_bytes() == good and [p.name for p in folder.glob(".*")] == []
     assert not (folder/"wells.failed.ipynb").exists() and (folder/"wells.ipynb").read_bytes() != good
     assert "ended early" not in (tmp_path/"index.html").read_text()
+
+
+def test_results_moved_aside_are_said_once(tmp_path):
+    for found, before, said in ((dict(earlier="earlier/x", token="b"), "a", True), (dict(earlier="earlier/x", token="b"), "b", False),
+                                (dict(earlier="", token="b"), "a", False), ([3], None, False), (dict(earlier=[3], token="b"), None, True)):
+        (tmp_path/"run.json").write_text(json.dumps(found))
+        assert bool(cli.moved_aside(tmp_path, before)) == said
+
+
+def test_a_folder_that_another_run_works_in_stays_its_own(notebooks, tmp_path):
+    "Also where both commands started before the first had locked it."
+    folder = tmp_path/"wells"
+    first = Run("wells", "smoke", 1, "cpu", folder)
+    job = cli.Job(find_sections(notebooks)["wells"], folder)
+    cli.execute(job, dict(seed=2), cli.kernel_class(kernel_environment(), []))
+    assert job.status == "failed" and job.note == "" and "is in use by process" in job.message and "seed 1" in job.message
+    assert [p.name for p in folder.iterdir()] == ["run.json"] and json.loads((folder/"run.json").read_text())["seed"] == 1
+    first.finish()
+
+
+def test_a_deleted_folder_is_one_clear_line(notebooks, tmp_path):
+    job = cli.Job(find_sections(notebooks)["wells"], tmp_path/"gone")
+    said = f"{tmp_path/'gone'} was deleted during the run: its results are gone, run again"
+    assert cli._why(job, FileNotFoundError("output folder does not exist"), tmp_path) == said
+    log = types.SimpleNamespace(logger=logging.getLogger("x"))
+    seen, end = [], types.SimpleNamespace(execute_notebook=lambda *a, **k: 1/0, log=log)
+    job.__class__ = type("Watched", (cli.Job,), dict(__setattr__=lambda self, k, v: seen.append(k) or object.__setattr__(self, k, v)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "need", lambda *a: end)
+        cli.execute(job, {}, None)
+    assert job.message == said and job.status == "failed" and seen[-1] == "status", "whoever sees the end sees all of it"
+
+
+@pytest.mark.parametrize("content", ["", "{}"])
+def test_an_empty_notebook_of_a_full_disk_is_not_kept(tmp_path, content):
+    partial, failed = tmp_path/".wells.1.running.ipynb", tmp_path/"wells.failed.ipynb"
+    partial.write_text(content)
+    cli._tidy(tmp_path, False, partial, failed)
+    assert not partial.exists() and failed.exists() == bool(content)
+
+
+def test_signs_that_a_terminal_lacks_are_no_error(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(cli, "_guarded", lambda arguments: print("3 – 4", flush=True))
+    with pytest.raises(SystemExit): cli.main()
+    assert stream.buffer.getvalue() == b"3 ? 4\n"
+
+
+def test_a_wrong_number_of_cores_is_one_line(notebooks, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
+    for wrong in ("abc", "0", "-1", "²", "1.5", "9"*5000):
+        monkeypatch.setenv("SYMBREAK_CORES", wrong)
+        assert _guarded(["figures", "wells", "--jobs", "1", "--out", str(tmp_path/"out")]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("symbreak: SYMBREAK_CORES = ") and err.count("\n") == 1 and len(err) < 200
+    assert not (tmp_path/"out").exists()
+    monkeypatch.setenv("SYMBREAK_CORES", "3")
+    assert side_by_side(None, 10, "cpu") == 3 and kernel_environment(2)["SYMBREAK_CORES"] == "1"
 
 
 def test_papermill_ends_with_our_line(notebooks, tmp_path):
@@ -290,6 +359,8 @@ def test_an_error_without_a_text_gives_its_type(capsys):
     assert cli._complain(cli.RunError(), 2) == 2 and capsys.readouterr().err == "symbreak: RunError\n"
     assert cli.describe_failure(OSError(), "x.ipynb") == "OSError (the kernel)"
     assert "ulimit -n" in cli.describe_failure(OSError(24, "Too many open files"), "x.ipynb")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert cli.describe_failure(full, Path("out/wells/x.ipynb")) == "cannot write in out/wells: No space left on device"
 
 
 def told(notebooks, out, *arguments, **environment):
@@ -314,6 +385,8 @@ def test_side_by_side_each_section_has_one_thread(monkeypatch):
     assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
     assert not set(THREADS) & set(kernel_environment(1))
     for jobs in (1, 2): assert kernel_environment(jobs)["OMP_WAIT_POLICY"] == "PASSIVE" and kernel_environment(jobs)["KMP_BLOCKTIME"] == "0"
+    monkeypatch.setenv("OMP_NUM_THREADS", "")   # as good as not set
+    assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
     monkeypatch.setenv("KMP_BLOCKTIME", "200")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert not {*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & set(kernel_environment(2))
@@ -469,6 +542,10 @@ def test_data_says_where_each_set_would_come_from(notebooks, tmp_path):
     assert status == 1 and "verified" in out and "cannot download cifar100" in out and "Traceback" not in out + err
     status, out, err = symbreak(notebooks, "data", "mnits")
     assert err.startswith("symbreak: unknown data set 'mnits': did you mean mnist") and err.count("\n") == 1
+
+
+def test_nothing_to_verify_is_said(capsys):
+    assert cli.verified([]) == 0 and capsys.readouterr().out.startswith("nothing to verify")
 
 
 def test_a_closed_pipe_is_quiet(notebooks):

@@ -297,6 +297,8 @@ def test_a_first_run_says_how_far_it_is(tmp_path):
     assert "data:image/png" in html(tmp_path)
     begun(tmp_path, pid=2**22 + 12345)   # beyond what a system hands out
     assert "but its process is gone; the same command goes on from there: 3 units stored" in html(tmp_path)
+    begun(tmp_path, earlier="earlier/smoke-seed0-1b6fb2")
+    assert "figures so far below; results of other parameters are kept in earlier/smoke-seed0-1b6fb2." in html(tmp_path)
     begun(tmp_path, status="done")
     assert "Running since" not in html(tmp_path)
 
