@@ -1105,6 +1105,9 @@ class _Still(TorchFunctionMode):
     def __torch_function__(self, f, types, args=(), kwargs=None):
         name, kwargs = getattr(f, "__name__", ""), dict(kwargs or {})
         if name in ("float", "half", "bfloat16"): return args[0].double()
+        if name == "__get__":  # a question about a tensor computes nothing; `data` cannot be traced, `detach` can
+            asked = f.__self__.__name__
+            if asked not in _COMPUTED: return args[0].detach() if asked == "data" else f(args[0])
         if "dropout" in name and args and "attention" not in name: return args[0]
         if name == "scaled_dot_product_attention":
             if len(args) < 5: kwargs["dropout_p"] = 0.0
@@ -1112,6 +1115,9 @@ class _Still(TorchFunctionMode):
         if name.startswith("__i") or name == "__setitem__" or name.endswith("_") and not name.endswith("__"):
             return f(args[0], *map(_wide, args[1:]), **kwargs)  # what is written to stays what it is
         return f(*map(_wide, args), **{k: _wide(v) for k, v in kwargs.items()})
+
+
+_COMPUTED = ("dtype", "T", "mT", "H", "mH", "real", "imag")  # attributes of a tensor that depend on its format
 
 
 def _wide(v: Any) -> Any:
@@ -1155,6 +1161,11 @@ def _meet_in_storage(t: torch.Tensor, other: torch.Tensor) -> bool:
     return p == q and a < d and c < b
 
 
+def _apart_in_storage(t: torch.Tensor) -> bool:
+    "Whether each element of a tensor has a place of its own."
+    return t.layout != torch.strided or _span(t)[2] - _span(t)[1] >= t.numel()
+
+
 def _owners(model: nn.Module) -> dict:
     "Weights and buffers in floating point by name, each place in storage under one name."
     found, places = {}, defaultdict(list)
@@ -1195,9 +1206,16 @@ def _export(model: nn.Module, args: tuple, kwargs: dict) -> Any:
     for context, outputs in itertools.product((_exactly, contextlib.nullcontext), (contextlib.nullcontext, _listed)):
         try:
             with outputs(model), context(), _unlogged(), torch.no_grad():
-                return torch.export.export(model, args, kwargs, strict=False)
+                return _flattened(torch.export.export(model, args, kwargs, strict=False))
         except Exception as error: problem = error
     raise RunError(f"{type(model).__name__} cannot be traced: {_line(problem)}")
+
+
+def _flattened(program: Any) -> Any:
+    "The same program with what `vmap` and `autocast` do to operations written out."
+    steps = [n for n in program.graph.nodes if n.op in ("call_function", "get_attr")]
+    inner = any(n.op == "get_attr" or "functorch" in (getattr(n.target, "__module__", "") or "") for n in steps)
+    return program.run_decompositions({}) if inner else program
 
 
 @contextlib.contextmanager
@@ -1226,7 +1244,10 @@ def _bind(target: Any, args: tuple, kwargs: dict) -> dict:
 def _walk(model: nn.Module, args: tuple, kwargs: dict) -> _Trace:
     "Follow every operation of a model, as it runs when it is compared."
     program = _export(model, args, kwargs)
-    with _exactly(): return _follow(model, program, args, kwargs)
+    try:
+        with _exactly(), _unlogged(): return _follow(model, program, args, kwargs)
+    except RunError: raise
+    except Exception as error: raise RunError(f"{type(model).__name__} cannot be followed: {_line(error)}")
 
 
 def _follow(model: nn.Module, program: Any, args: tuple, kwargs: dict) -> _Trace:
@@ -1239,6 +1260,7 @@ def _follow(model: nn.Module, program: Any, args: tuple, kwargs: dict) -> _Trace
             data = numbers[node] = sources[node.name][2]
             values[node] = weights.value(node, data, node in live) if isinstance(data, torch.Tensor) else data
         elif node.op == "call_function": _step(facts, node, values, numbers, node in live)
+        elif node.op == "get_attr": numbers[node] = values[node] = getattr(program.graph_module, node.target)
         elif node.op == "output":
             for arg in _nodes(node.args): _pin_output(facts, values[arg])
     tensors = {n: weights.tensors[n] for n in weights.owners if n in weights.tensors}
@@ -1353,7 +1375,12 @@ def _plain(facts: _Facts, node: Any, args: tuple, number: Any) -> Any:
     if node.target.__name__ == "getitem":
         inner = args[0][0]
         return inner[args[0][1]] if isinstance(inner, (list, tuple)) else inner
-    return number
+    values = [v for v in torch.utils._pytree.tree_leaves(args) if isinstance(v, _Value)]
+    if not values or not isinstance(number, (torch.Tensor, list, tuple)): return number
+    name, still = node.target.__name__, len(facts.frozen)  # such as `cond`
+    out = _on_unknown(facts, _Call(name, node.target, dict(enumerate(values)), {}, number))
+    facts.lost[name] += facts.frozen[still:]
+    return _murky(out, name)
 
 
 def _canonical(model: nn.Module, owners: dict) -> dict:
@@ -2032,6 +2059,9 @@ def _in_own_storage(model: nn.Module, args: tuple, kwargs: dict) -> tuple:
     return {n: t.to("cpu", torch.float64) for n, t in state.items()}, outputs
 
 # %% ../nbs/40_symmetries.ipynb #a64f4e94
+def _width(t: torch.Tensor) -> int: return max(math.prod(t.shape[1:]), 1)
+
+
 class _States:
     "A model whose weights can be written to, and states to try transformations at."
 
@@ -2054,7 +2084,7 @@ class _States:
         for name, t in own.items():
             if name.endswith("running_var"): state[name] = t.abs()*torch.exp(0.3*self._randn(t)) + 0.1
             elif name in self.buffers and not name.endswith("running_mean"): state[name] = t
-            else: state[name] = t + self._randn(t)*(0.3 if t.ndim < 2 else min(0.3, t[0].numel()**-0.5))
+            else: state[name] = t + self._randn(t)*(0.3 if t.ndim < 2 else min(0.3, _width(t)**-0.5))
         return state
 
     def rounded(self, state: dict) -> dict:
@@ -2067,6 +2097,14 @@ class _States:
             if not isinstance(t, torch.Tensor) or not t.is_floating_point(): return t
             return t + self._randn(t)*(t.std() if t.numel() > 1 and t.std() > 0 else 1.0)
         return torch.utils._pytree.tree_map(noise, (self.args, self.kwargs))
+
+    def redrawn(self) -> tuple:
+        "Other whole numbers, among those of the example, and other truth values."
+        def draw(t):
+            if not isinstance(t, torch.Tensor) or t.is_floating_point() or t.is_complex(): return t
+            if t.dtype == torch.bool: return t ^ (torch.rand(t.shape, generator=self.generator) < 0.3)
+            return t.reshape(-1)[torch.randint(t.numel(), t.shape, generator=self.generator)]
+        return torch.utils._pytree.tree_map(draw, (self.args, self.kwargs))
 
 # %% ../nbs/40_symmetries.ipynb #e0936afc
 class _Calls(_States):
@@ -2194,7 +2232,18 @@ class _Bench(_Calls):
         self.writes = any(not torch.equal(self.held[n], t) for n, t in self.states[1].items() if n not in self.buffers)
         fine = (a.shape == b.shape and (b | ~a).all() for a, b in zip(plain(own), plain(other), strict=True))
         if not all(fine): inputs[1] = inputs[0]
-        self.inputs, self.first = inputs, own
+        self.inputs, self.first = inputs + self.others(own), own
+
+    def others(self, own: list, tries: int = 4) -> list:
+        "The example with other whole numbers or truth values, if it has any and the model runs with them."
+        whole = lambda t: isinstance(t, torch.Tensor) and not t.is_floating_point() and not t.is_complex()
+        if not any(map(whole, torch.utils._pytree.tree_leaves((self.args, self.kwargs)))): return []
+        for inputs in (self.redrawn() for _ in range(tries)):
+            try: got = self.run(self.states[2], inputs)
+            except Exception: continue
+            if [t.shape for t in got] != [t.shape for t in own]: continue
+            if all((b.isfinite() | ~a.isfinite()).all() for a, b in zip(own, got, strict=True)): return [inputs]
+        return []
 
     def prepare(self) -> None:
         "Look how far the outputs move, at the model's own weights and at random ones."
@@ -2212,6 +2261,7 @@ def _without_eps(bench: _Bench, trace: _Trace, eps: float | None = 0.0) -> Any:
                 for node in trace.program.graph.nodes:
                     if node.op == "placeholder": table[node] = _own(sources[node.name], bench.buffers)
                     elif node.op == "call_function": table[node] = _call_with_eps(node, table, eps)
+                    elif node.op == "get_attr": table[node] = getattr(trace.program.graph_module, node.target)
                     else: return [t.detach().clone() for t in _leaves([table[n] for n in _nodes(node.args)])]
         finally: bench.settle()
     return run
@@ -2532,7 +2582,7 @@ def _siblings(model: nn.Module) -> list[tuple[str, list]]:
 def _elsewhere(bench: _Bench) -> Any:
     "Other weights and other inputs: smaller, larger and fresh ones, and longer ones where an axis has one element."
     args, own = bench.inputs[0], bench.states[0]
-    normal = lambda n, t: bench._randn(t)/(t[0].numel()**0.5 if t.ndim > 1 else 1.0)
+    normal = lambda n, t: bench._randn(t)/(_width(t)**0.5 if t.ndim > 1 else 1.0)
     moved = lambda f: {n: f(n, t) if n not in bench.buffers else t for n, t in own.items()}
     real = lambda t: isinstance(t, torch.Tensor) and t.is_floating_point()
     fed = lambda f: torch.utils._pytree.tree_map(lambda t: f(t) if real(t) else t, args)
@@ -2597,7 +2647,7 @@ def _translations(finder: _Finder) -> list[_Candidate]:
     slopes = [bench.slopes(bench.randomised(), bench.noisy(), seed) for seed in range(24 if size < 10**5 else 6)]
     finder.dead = {}
     finder.flat = [n for n in finder.parameters & set(finder.s.trace.tensors) if not all(n in s for s in slopes)]
-    largest = max(float(g.abs().max()) for s in slopes for g in s.values())
+    largest = max((float(g.abs().max()) for s in slopes for g in s.values() if g.numel()), default=0.0)
     found = []
     for name, value in finder.s.trace.tensors.items():
         if name not in finder.parameters or not all(name in s for s in slopes): continue
@@ -2814,6 +2864,8 @@ def plot_broken(rows: list[tuple],  # layer, symmetry, dos, dosb
 def _check_model(model: Any) -> None:
     name = type(model).__name__
     if not isinstance(model, nn.Module): raise ParameterError("model", name, "a torch.nn.Module")
+    if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
+        raise ParameterError("model", name, "a model whose operations can be followed, not one compiled by torch.jit")
     lazy = nn.parameter.UninitializedTensorMixin
     tensors = dict([*model.named_parameters(), *model.named_buffers()])
     if any("quantized" in type(m).__module__ for m in model.modules()) or any(t.is_quantized for t in tensors.values()):
@@ -2825,6 +2877,8 @@ def _check_model(model: Any) -> None:
         if t.is_inference(): raise ParameterError("model", key, "a model that was not made in inference mode")
         if t.is_complex(): raise ParameterError("model", key, "a model with real parameters")
         if t.device.type == "meta": raise ParameterError("model", key, "a model with weights, not on the meta device")
+        if not _apart_in_storage(t) and key in dict(model.named_parameters()):
+            raise ParameterError("model", key, "weights that have a place of their own each, not an expanded one")
         if t.is_floating_point() and key in dict(model.named_parameters()) and not torch.isfinite(t).all():
             raise ParameterError("model", key, "finite weights; these are nan or infinite")
 

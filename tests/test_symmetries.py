@@ -676,3 +676,49 @@ def test_rows_that_the_example_does_not_look_up_are_not_proved():
 def test_weights_made_in_inference_mode_are_refused():
     with torch.inference_mode(): net = L(3, 2)
     with pytest.raises(ParameterError, match="inference mode"): symmetry_report(net, X(4, 3))
+
+
+def test_weights_of_modules_that_are_not_registered_are_constants():
+    net = from_forward(lambda s, x: s.b(torch.tanh(s.hidden[0](x))), b=L(6, 2))
+    net.hidden = [L(4, 6)]  # tracing it did not end
+    assert untouched(net, X(5, 4)).notes == ["none of the symmetries that were looked for was found"]
+
+
+def test_weights_read_through_data_are_followed():
+    net = two(lambda s, x: s.b(torch.tanh(x @ s.a.weight.data.T + s.a.bias.data)))
+    report = untouched(net, X(5, 4))
+    assert [r.group for r in report] == ["S_6", "Z2^6"] and report.unexamined == {}
+
+
+def test_compiled_and_expanded_weights_are_refused_and_empty_ones_are_not():
+    for net in (torch.jit.script(nn.Sequential(L(4, 6), nn.Tanh())), nn.Sequential(torch.jit.script(L(4, 6)), L(6, 2))):
+        with pytest.raises(ParameterError, match="not one compiled by torch.jit"): symmetry_report(net, X(5, 4))
+    expanded = two(late, lambda s: setattr(s.a, "weight", nn.Parameter(torch.randn(1, 4).expand(6, 4))))
+    with pytest.raises(ParameterError, match="a place of their own each"): symmetry_report(expanded, X(5, 4))
+    empty = two(lambda s, x: s.b(torch.tanh(s.a(x))), lambda s: setattr(s, "z", nn.Parameter(torch.zeros(0, 3))))
+    assert [r.group for r in untouched(empty, X(5, 4))] == ["S_6", "Z2^6"]
+
+
+def test_outputs_without_slopes_leave_out_translations_only():
+    report = untouched(two(lambda s, x: s.b(torch.tanh(s.a(x))).sum().item()), X(5, 4))
+    assert {"S_6", "Z2^6"} <= {r.group for r in report} and not any("left out" in note for note in report.notes)
+
+
+def test_what_holds_for_one_mask_or_for_one_set_of_indices_is_not_proved():
+    masked = two(lambda s, x, mask: s.b(torch.sigmoid(s.a(x))*mask))
+    report = untouched(masked, (X(5, 4), torch.ones(5, 6, dtype=torch.bool)))
+    assert not len(report) and "not confirmed: permutation of a" in report.notes[0]
+    looked_up = from_forward(lambda s, i: s.b(torch.sigmoid(s.t[i].sum(1))), t=P(5, 4), b=L(4, 2))
+    assert {r.group for r in untouched(looked_up, torch.tensor([[0, 1, 2]]))} == {"S_4"}
+
+
+def test_vmap_and_autocast_are_written_out_and_cond_is_counted():
+    mapped = from_forward(lambda s, x: torch.vmap(lambda w: torch.tanh(x @ w))(s.w).sum(0), w=P(3, 4, 2))
+    report = untouched(mapped, X(5, 4))
+    assert [r.group for r in report] == ["S_3"] and report.unexamined == {}
+
+    def cast(s, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16): return s.b(torch.tanh(s.a(x)))
+    assert [r.group for r in untouched(two(cast), X(5, 4))] == ["S_6", "Z2^6"]
+    branches = two(lambda s, x: s.b(torch.cond(x.sum() > 0, lambda h: h.tanh(), lambda h: h.sin(), (s.a(x),))))
+    assert first_line(untouched(branches, X(5, 4))) == "42 of 44 parameters were not examined: unknown operation cond"
