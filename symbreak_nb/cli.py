@@ -244,7 +244,9 @@ def check_parameters(section: Notebook,    # see `find_sections`
                      overrides: Mapping,   # see `read_parameters`
                      ) -> None:
     "Refuse here, in one line, what the section's own `Run` would refuse."
-    module, profile = _module(section.name), chosen_profile(section, profile)
+    profile = chosen_profile(section, profile)
+    try: module = _module(section.name)
+    except MissingPackage: return  # which the section itself will say
     parameters = plan_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
     try: _apply_checks(module, parameters)
     except RunError as error: raise RunError(f"section {section.name}: {error}") from None
