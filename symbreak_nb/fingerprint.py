@@ -331,8 +331,14 @@ def _function(walk: _Walk, obj: types.FunctionType, way: str) -> str:
     given = [(k, f" default {k}", v) for k, v in enumerate(obj.__defaults__ or ())]
     given += [(k, f" default {k}", v) for k, v in sorted((obj.__kwdefaults__ or {}).items())]
     named = [(".".join(c), f" -> {'.'.join(c)}", v) for c in chains for v in _find(walk, c, obj, way)]
-    own = [(k, f".{k}", v) for k, v in sorted(vars(obj).items()) if k != "__wrapped__" or walk.ours(_module_of(v))]
+    own = [(k, f".{k}", v) for k, v in _own(obj) if k != "__wrapped__" or walk.ours(_module_of(v))]
     return f"function {digest} [{walk.texts(closed + given + named + own, way)}]"
+
+
+def _own(obj: Any) -> list:
+    "Attributes of a function, without those that torch leaves on it when it runs, an address among them."
+    kept = {k: v for k, v in getattr(obj, "__dict__", {}).items() if not k.startswith(("_torchdynamo", "__dynamo"))}
+    return sorted(kept.items())
 
 
 def _first(found: tuple) -> Any: return found[0]
@@ -395,7 +401,7 @@ _WRAPS = ("py_func", "pyfunc", "__wrapped__", "_torchdynamo_orig_callable")
 def _library(walk: _Walk, obj: Any, way: str) -> str:
     name = f"{_module_of(obj)}.{getattr(obj, '__qualname__', getattr(obj, '__name__', ''))}"
     held = [c.cell_contents for c in getattr(obj, "__closure__", None) or () if _filled(c)]
-    held += [v for _, v in sorted(getattr(obj, "__dict__", {}).items())]  # such as the registry of a dispatcher
+    held += [v for _, v in _own(obj)]  # such as the registry of a dispatcher
     inside = [(k, "", v) for k, v in enumerate(held) if _is_simple(walk, v)]
     wrapped = [(k, "", getattr(obj, k)) for k in _WRAPS if getattr(obj, k, obj) is not obj]
     if not (inside or wrapped): return f"named {name}"

@@ -262,6 +262,26 @@ def test_members_of_a_set_have_no_order():
     assert len(shown) == 1
 
 
+DISABLED = """
+import torch
+from symbreak_nb.fingerprint import code_fingerprint
+pads = [object() for _ in range(%d)]
+def leaves(x): return x
+def unit(x): return leaves(x)
+def other(x): return never(x)
+before = code_fingerprint(unit)
+never = torch.compiler.disable(leaves)
+assert code_fingerprint(unit) == before
+print(code_fingerprint(other))
+"""
+
+
+def test_what_torch_leaves_on_a_function_does_not_count():
+    shown = {subprocess.run([sys.executable, "-c", DISABLED % n], capture_output=True, text=True, check=True).stdout
+             for n in (0, 54321)}
+    assert len(shown) == 1
+
+
 def test_loops_of_references_end():
     loop = load("A = []\nA.append(A)\nB = {'a': A}\ndef unit(): return A, B, unit")
     assert code_fingerprint(loop.unit) == code_fingerprint(loop.unit)
