@@ -444,8 +444,8 @@ def execute(job: Job,              # section and folder; its fields are filled i
         failed.unlink(missing_ok=True)
         papermill.execute_notebook(
             job.section.path, partial, dict(parameters) | dict(out_dir=str(job.folder)), engine(),
-            kernel_name="python3", progress_bar=False, start_timeout=300, kernel_manager_class=manager,
-            on_cell_start=job.enter)
+            kernel_name="python3", language="python", progress_bar=False, start_timeout=300,
+            kernel_manager_class=manager, on_cell_start=job.enter)
         os.replace(partial, final)
         status = "done"
     except Exception as error:
