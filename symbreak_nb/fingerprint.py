@@ -200,6 +200,11 @@ def _default(variable: contextvars.ContextVar) -> Any:
     except LookupError: return None
 
 
+def _is_mark(obj: Any) -> bool:
+    "An object by which dataclasses marks what is missing; a copy in another process is as good."
+    return type(obj).__module__ == "dataclasses" and type(obj).__name__.startswith(("_MISSING", "_FIELD", "_HAS", "_KW"))
+
+
 @dataclass
 class _Walk:
     "Lines about what was reached so far."
@@ -218,7 +223,7 @@ class _Walk:
         if isinstance(obj, enum.Enum): return f"{self.text(type(obj), way)}.{obj.name}"
         if type(obj) in _PLAIN: return f"{type(obj).__name__} {obj!r}"
         if isinstance(obj, contextvars.ContextVar): return f"ContextVar {self.text(_default(obj), way)}"
-        if isinstance(obj, _EMPTY): return type(obj).__qualname__
+        if isinstance(obj, _EMPTY) or _is_mark(obj): return f"{type(obj).__qualname__} {getattr(obj, 'name', '')}"
         if id(obj) not in self.seen: (_by_content if isinstance(obj, _INLINE) else _by_number)(self, obj, way)
         return self.seen[id(obj)][0]
 

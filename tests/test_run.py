@@ -528,3 +528,30 @@ def test_a_record_leads_no_results_out_of_the_folder(tmp_path, word):
     full_run(folder, 4)
     (kept,) = (folder/"earlier").iterdir()
     assert (kept/"demo.ipynb").read_text() == "3" and [p.name for p in tmp_path.rglob("*") if "seed" in p.name] == [kept.name]
+
+
+ELSEWHERE = """
+import os, sys
+from dataclasses import dataclass, field
+from symbreak_nb.run import Run
+
+@dataclass(frozen=True)
+class Arm:
+    "As a section's table has them."
+    rate: float = 0.5
+    names: tuple = ()
+    more: list = field(default_factory=list)
+
+ARMS = dict(raw=Arm(), expanded=Arm(2.0, ("a",)))
+
+def unit(arm, seed): return dict(pid=os.getpid(), y=ARMS[arm].rate*seed)
+
+run = Run("demo", profile="smoke", device="cpu", out_dir=sys.argv[1], params=dict(size=None), profiles=dict(smoke=dict(size=2)))
+found = run.units(unit, [dict(arm=a, seed=s) for a in ARMS for s in range(3)], at_once=2, processes=True)
+print(all(u["pid"] != os.getpid() for u in found), [u["y"] for u in found] == [0, .5, 1, 0, 2, 4])
+"""
+
+
+def test_units_of_a_notebook_are_computed_in_other_processes(tmp_path):
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], capture_output=True, text=True)
+    assert done.stdout.split()[-2:] == ["True", "True"], done.stderr[-2000:]
