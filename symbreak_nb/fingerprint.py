@@ -202,7 +202,8 @@ def _default(variable: contextvars.ContextVar) -> Any:
 
 def _is_mark(obj: Any) -> bool:
     "An object by which dataclasses marks what is missing; a copy in another process is as good."
-    return type(obj).__module__ == "dataclasses" and type(obj).__name__.startswith(("_MISSING", "_FIELD", "_HAS", "_KW"))
+    marks = ("_MISSING", "_FIELD", "_HAS", "_KW")
+    return type(obj).__module__ == "dataclasses" and type(obj).__name__.startswith(marks)
 
 
 @dataclass
