@@ -37,6 +37,7 @@ LONG = ("test_notebooks.py", "test_resume.py", "test_seeds.py")   # each test ta
 
 def pytest_collection_modifyitems(items):
     "Side by side: long tests first, one by one; of the other files a worker takes a whole one, with its fixtures."
-    items.sort(key=lambda item: item.path.name not in LONG)
+    first = lambda item: 0 if item.path.name.startswith("test_wheel") else 1 if item.path.name in LONG else 2
+    items.sort(key=first)  # environments of the wheel take minutes, mostly waiting
     for item in items:
         if item.path.name not in LONG: item.add_marker(pytest.mark.xdist_group(item.path.name))
