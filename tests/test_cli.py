@@ -67,10 +67,11 @@ def notebooks(tmp_path_factory):
 
 
 def start(notebooks, *arguments, stream=subprocess.PIPE, **environment):
-    "The command as a process of its own."
+    "The command as a process of its own, which hears an interrupt even where the tests run in the background."
     settings = os.environ | dict(SYMBREAK_NOTEBOOKS=str(notebooks), SYMBREAK_PROFILE="") | environment
     return subprocess.Popen([sys.executable, "-m", "symbreak_nb.cli", *arguments], stdout=subprocess.PIPE,
-                            stderr=stream, text=True, env=settings)
+                            stderr=stream, text=True, env=settings,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
 
 
 def symbreak(notebooks, *arguments, **environment):

@@ -113,7 +113,7 @@ def test_an_extra_that_a_message_names_brings_the_package():
     carried = dict(IPython="ipykernel")   # by a requirement that cannot do without it
     assert len(calls_of_need()) > 20
     for module, package, extra in calls_of_need():
-        names = {packaged.canonicalize_name(d) for d in [*distributions[package], carried.get(package, package)]}
+        names = {packaged.canonicalize_name(d) for d in [*distributions.get(package, []), carried.get(package, package)]}
         assert names & {packaged.canonicalize_name(r.name) for r in found[extra]}, f"{module}: {extra} does not bring {package}"
 
 
