@@ -182,6 +182,7 @@ def data_collapse(x: np.ndarray,            # control parameter, increasing, (po
                   window: float | None = None,   # see `collapse_quality`
                   starts: int = 5,          # searches from around the guess
                   worst: float = 100.0,     # largest S of a collapse: curves ten standard errors apart on average
+                  strict: bool = True,      # refuse what is no collapse; if not, the best S is there to be judged
                   ) -> Collapse:
     "Critical point and exponent that make the curves collapse best (iqbal2025 Eq. 11); ValueError if none do."
     check_curves(x, y, L, error)
@@ -192,10 +193,11 @@ def data_collapse(x: np.ndarray,            # control parameter, increasing, (po
     if window is not None: between(0, None, open=True)("window", window)
     between(1, None, int)("starts", starts)
     best = _best_collapse(x, y, L, error, critical, exponent, scaling, window, starts)
-    if not low <= best.critical <= high:
+    if strict and not low <= best.critical <= high:
         raise ValueError(f"no collapse: the best critical value, {best.critical:.4g}, lies outside the data, "
                          f"{low:.4g} to {high:.4g}")
-    if not best.quality <= worst: raise ValueError(f"no collapse: the best S is {best.quality:.3g}, above {worst:g}")
+    if strict and not best.quality <= worst:
+        raise ValueError(f"no collapse: the best S is {best.quality:.3g}, above {worst:g}")
     return best
 
 
@@ -261,12 +263,13 @@ def bootstrap_collapse(x: np.ndarray,              # control parameter, (points,
                        resamples: int = 100,       # draws of replicas
                        seed: int = 0,              # of the draws
                        window: float | None = None,  # see `collapse_quality`
+                       strict: bool = True,        # see `data_collapse`
                        ) -> tuple[Collapse, np.ndarray]:  # best collapse, and (resamples, 2) of critical and exponent
     "Best collapse of the mean curves, and the scatter of its critical value and exponent under resampling."
     curve = curve or (lambda mean: mean)
     average = lambda drawn: curve(drawn.mean(0))
     error = curve_errors(curve, replicas, seed=seed)
-    best = data_collapse(x, average(replicas), L, error, critical, exponent, window=window)
+    best = data_collapse(x, average(replicas), L, error, critical, exponent, window=window, strict=strict)
     def refit(drawn):
         curves = average(drawn)
         check_curves(x, curves, L, error)

@@ -758,8 +758,8 @@ def fit_binder(replicas: np.ndarray,     # (replicas, 2, sizes, points)
                resamples: int,           # bootstrap draws
                seed: int,                # of the draws
                ) -> tuple[Collapse, np.ndarray]:
-    "Collapse of Binder cumulants from a guess that is off, and its bootstrap."
-    guess = dict(critical=2.3, exponent=0.8)
+    "Collapse of Binder cumulants from a guess that is off, and its bootstrap; few samples may give a poor one."
+    guess = dict(critical=2.3, exponent=0.8, strict=False)
     return bootstrap_collapse(x, replicas, sizes, **guess, curve=binder_curves, resamples=resamples, seed=seed)
 
 # %% ../nbs/10_ising.ipynb #7e52acbf
