@@ -6,7 +6,7 @@
 __all__ = ['PARAMETERS', 'CLAIMS', 'broken_distance', 'two_neurons', 'numerical_hessian', 'symmetric_projector', 'kicked',
            'plan_units']
 
-# %% ../nbs/45_saddles.ipynb #72b524f9
+# %% ../nbs/45_saddles.ipynb #9a3d635d
 import math
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .claims import claim
-from .dynamics import INPUTS, plan_training, teacher_student
+from .dynamics import _INPUTS, _plan_training, teacher_student
 from .parameters import Declaration, Parameter
 from .run import between
 from .stacked import layer_shapes, layer_views, loss_and_gradient
@@ -144,7 +144,7 @@ def _chain_outputs(v: np.ndarray, x: np.ndarray) -> np.ndarray:
     return v[-1]*h
 
 
-def _embed(v: np.ndarray, width: int, inputs: int = INPUTS) -> np.ndarray:
+def _embed(v: np.ndarray, width: int, inputs: int = _INPUTS) -> np.ndarray:
     "Weights (P,) of the network with equal neurons that computes what the chain computes."
     layers = [np.repeat(v[:inputs], width), *(np.full(width*width, b/width) for b in v[inputs:-1])]
     return np.concatenate([*layers, np.full(width, v[-1]/width)])
@@ -206,7 +206,7 @@ def symmetric_projector(width: int, layers: int) -> np.ndarray:
         P_G, (P, P).
     """
     equal = np.full((width, width), 1/width)
-    ends = [np.kron(np.eye(INPUTS), equal), *[np.kron(equal, equal)]*(layers - 2), equal]
+    ends = [np.kron(np.eye(_INPUTS), equal), *[np.kron(equal, equal)]*(layers - 2), equal]
     found, at = np.zeros((sum(map(len, ends)),)*2), 0
     for block in ends:
         found[at:at + len(block), at:at + len(block)] = block
@@ -254,7 +254,7 @@ def kicked(seed: int, width: int, kicks: list[float], samples: int = 300, layers
         waits (kicks,).
     """
     x, y = (v[0] for v in teacher_student((seed,), "tanh", layers, width, samples, 1, 1.0, "cpu", "float64")[:2])
-    shapes, rng = layer_shapes(INPUTS, width, layers), np.random.default_rng([seed, 44])
+    shapes, rng = layer_shapes(_INPUTS, width, layers), np.random.default_rng([seed, 44])
     flat = _embed(_fit_chain(x.numpy(), y[:, 0].numpy(), layers, width, decay, rng), width)
     breaking = np.eye(len(flat)) - symmetric_projector(width, layers)
     hessian = numerical_hessian(flat, shapes, x, y) + 2*decay*np.eye(len(flat))
@@ -269,7 +269,7 @@ def kicked(seed: int, width: int, kicks: list[float], samples: int = 300, layers
     return dict(rate=rate, curvature=curvature, lr=lr, gradient=gradient, kicks=np.array(kicks), loss=loss[::thin],
                 waits=np.where(low.any(0), low.argmax(0), np.nan)[:-1], step=np.arange(0, steps, thin))
 
-# %% ../nbs/45_saddles.ipynb #a3b2aa5d
+# %% ../nbs/45_saddles.ipynb #7b870cf3
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     """The work of a run, without doing it.
 
@@ -287,5 +287,5 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     """
     wait = _waiting(params, device) | dict(scale=0.05)
     kick = wait | dict(layers=3, width=params["kick_width"])
-    return [plan_training("plateau lengths", params["n_seeds"], len(params["scales"])*params["wait_steps"], wait),
-            plan_training("kicks", params["kicks"] + 1, params["n_seeds"]*params["kick_steps"], kick)]
+    return [_plan_training("plateau lengths", params["n_seeds"], len(params["scales"])*params["wait_steps"], wait),
+            _plan_training("kicks", params["kicks"] + 1, params["n_seeds"]*params["kick_steps"], kick)]
