@@ -231,10 +231,8 @@ def train_company(seed: int, members: Mapping[str, dict], activation: str, optim
         `linear` or `tanh`; `adam`, `sgd`, or `full` (Adam without batches).
     lr, steps, batch, depth : float, int, int, int
         Learning rate, steps, images a step, layers of weights.
-    data_set : dict
-        side, n_train, n_probe, centred, download.
-    device : str
-        `cpu` or `cuda`.
+    data_set, device : dict, str
+        side, n_train, n_probe, centred, download; `cpu` or `cuda`.
 
     Returns
     -------

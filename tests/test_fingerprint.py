@@ -287,8 +287,9 @@ def test_loops_of_references_end():
     assert code_fingerprint(loop.unit) == code_fingerprint(loop.unit)
 
 
-UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance kicked grouped", qcd="fit",
-             capacity="train_width train_factors train_students train_attention train_six train_layers",
+UNITS = dict(alignment="train_company", dynamics="_advance", equilibrium="noisy_training descent", qcd="fit",
+             adaptation="_train_students _train_attention _train_six", capacity="_train_width train_factors _train_layers",
+             restoration="grouped", saddles="kicked",
              expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
              kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
              landscape="count_levels symmetry_defect walk_landscape", symmetries="prove reduced_training lazy_solution factorise",
@@ -308,7 +309,7 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 
 
 @pytest.mark.parametrize("section, name, module, constant", [
-    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "replicas", "OPTIMIZERS"),
+    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "_train_width", "replicas", "OPTIMIZERS"),
     ("rd_metric", "train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
     function, home = (getattr(importlib.import_module(f"symbreak_nb.{section}"), name), importlib.import_module(f"symbreak_nb.{module}"))

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"
 PICTURES = {"ising": ["zhang_fig05_ising_landscape"], "landscape": ["zhang_fig06_loss_landscape"],
             "expansion": ["expansion_controls"], "rd_metric": ["rd_null_tests"],
-            "kuramoto": ["iqbal_fig09_trained_walls"], "symmetries": ["symmetries_by_layer"], "dynamics": ["ziyin_kick"],
+            "kuramoto": ["iqbal_fig09_trained_walls"], "symmetries": ["symmetries_by_layer"], "saddles": ["ziyin_kick"],
             "alignment": ["alignment_controls"]}  # shown by the README
 BIN = Path(sys.executable).parent
 SOURCES = ["symbreak_nb", "nbs", "settings.ini", "setup.py", "constraints.txt"]  # what a number depends on
