@@ -4,7 +4,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from symbreak_nb.distances import degree_of_symmetry, double_rotation_delta
+from symbreak_nb.distances import degree_of_symmetry, delta
 from symbreak_nb.groups import symmetry_report
 from symbreak_nb.run import ParameterError
 from symbreak_nb.symmetries import (
@@ -35,8 +35,8 @@ def test_table_1(seed):
 def test_balance_is_not_a_null_direction():
     end = factorise([2.0, 1.0, 0.2], 0.5, 3000, seed=1)
     assert np.allclose(end["values"], [1.5, 0.5, 0.0], atol=1e-6)
-    assert degree_of_symmetry(double_rotation_delta(end["U"], end["W"], "eq13"), 0.05).dos == 3
-    assert degree_of_symmetry(double_rotation_delta(end["U"], end["W"], "null"), 0.05).dos == 1
+    assert degree_of_symmetry(delta(end["U"], end["W"], symmetry="double rotation", method="eq13"), 0.05).dos == 3
+    assert degree_of_symmetry(delta(end["U"], end["W"], symmetry="double rotation"), 0.05).dos == 1
 
 
 def test_theorems():
