@@ -9,15 +9,15 @@ from symbreak_nb.groups import symmetry_report
 from symbreak_nb.run import ParameterError
 from symbreak_nb.symmetries import (
     PROFILES,
+    _lazy_solution,
+    _neuron_separation,
+    _prove_row,
+    _reduced_training,
+    _train_product,
     allowed,
     decay_penalty,
-    factorise,
-    lazy_solution,
     plan_units,
-    prove,
-    reduced_training,
     scale_by_parameter,
-    separation,
     syre,
     w_fix,
 )
@@ -29,21 +29,21 @@ from models import L, X
 @pytest.mark.parametrize("seed", range(3))
 def test_table_1(seed):
     for name in ("translation", "scaling", "rescaling", "rotation", "permutation", "double rotation", "sign flip"):
-        assert prove(name, seed)["error"] < 1e-10
+        assert _prove_row(name, seed)["error"] < 1e-10
 
 
 def test_balance_is_not_a_null_direction():
-    end = factorise([2.0, 1.0, 0.2], 0.5, 3000, seed=1)
+    end = _train_product([2.0, 1.0, 0.2], 0.5, 3000, seed=1)
     assert np.allclose(end["values"], [1.5, 0.5, 0.0], atol=1e-6)
     assert degree_of_symmetry(delta(end["U"], end["W"], symmetry="double rotation", method="eq13"), 0.05).dos == 3
     assert degree_of_symmetry(delta(end["U"], end["W"], symmetry="double rotation"), 0.05).dos == 1
 
 
 def test_theorems():
-    paths = reduced_training(200, seed=5)
+    paths = _reduced_training(200, seed=5)
     assert paths["gap"] < 1e-12 and paths["broken"] < 1e-12 and paths["rank"] == 15 and paths["parameters"] == 30
-    assert lazy_solution(5)["gap"] < 1e-8
-    apart = separation(np.array([0.01, 0.2, 0.49, 0.5, 2.0]))
+    assert _lazy_solution(5)["gap"] < 1e-8
+    apart = _neuron_separation(np.array([0.01, 0.2, 0.49, 0.5, 2.0]))
     assert (np.diff(apart) <= 0).all() and apart[2] > 0 and (apart[3:] == 0).all()
 
 
