@@ -8,13 +8,12 @@ from symbreak_nb.distances import degree_of_symmetry, delta
 from symbreak_nb.groups import symmetry_report
 from symbreak_nb.run import ParameterError
 from symbreak_nb.symmetries import (
-    PROFILES,
+    PARAMETERS,
     _lazy_solution,
     _neuron_separation,
     _prove_row,
     _reduced_training,
     _train_product,
-    allowed,
     decay_penalty,
     plan_units,
     scale_by_parameter,
@@ -60,7 +59,7 @@ def test_control_of_symmetries():
 
 
 def test_the_plan_lists_its_work():
-    for profile in PROFILES: assert all(unit["flops"] > 0 for unit in plan_units(PROFILES[profile]))
+    for profile in PARAMETERS: assert all(unit.flops > 0 for unit in plan_units(PARAMETERS[profile]))
 
 
 def test_w_fix_leaves_no_neuron_alone():
@@ -95,4 +94,4 @@ def test_tied_weights_are_refused_before_anything_changes(change):
 @pytest.mark.parametrize("name, value", [("sigma", 1e-300), ("sigma", 0), ("sigma", 11), ("threshold", 0.), ("threshold", 1e-300),
                                          ("threshold", 1e308), ("gamma", 1e-300), ("gamma", 0.), ("gamma", 101)])
 def test_parameters_that_would_fail_after_work_are_refused(name, value):
-    with pytest.raises(ParameterError, match=f"{name} = .*: allowed is a finite number from"): allowed()[name](name, value)
+    with pytest.raises(ParameterError, match=f"{name} = .*: allowed is a finite number from"): PARAMETERS.checks()[name](name, value)
