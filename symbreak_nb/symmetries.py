@@ -18,7 +18,7 @@ from torch import nn
 
 from .data import verified
 from .distances import _check_model, delta
-from .groups import SymmetryReport, symmetry_report
+from .survey import SymmetryReport, symmetry_report
 from .run import Claim, ParameterError, between, import_torchvision, need, one_of
 
 _all_ = ["SymmetryReport", "symmetry_report"]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb.distances import degree_of_symmetry, double_rotation_delta
-from symbreak_nb.groups import symmetry_report
 from symbreak_nb.run import ParameterError
+from symbreak_nb.survey import symmetry_report
 from symbreak_nb.symmetries import (
     PROFILES,
     allowed,
