@@ -21,8 +21,8 @@ from .claims import claim
 from .data import verified
 from .distances import delta
 from .environment import import_torchvision
-from .groups import SymmetryReport, symmetry_report
 from .parameters import Declaration, Parameter
+from .survey import SymmetryReport, symmetry_report
 from .units import WorkUnit
 
 _all_ = ["SymmetryReport", "symmetry_report"]

@@ -10,10 +10,9 @@ import functools
 import io
 import itertools
 import logging
-import math
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,10 +22,12 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from .distances import _span
+from .labels import Facts, Value, _equate, _labelled, _move, _stop
+from .operations import _RULES, _bind, _Call, _murky, _on_conv, _on_unknown, follow
 from .run import ParameterError, RunError
 
 # %% auto #0
-__all__ = ['OPS', 'STATISTICS']
+__all__ = ['Trace', 'trace']
 
 # %% ../nbs/07_trace.ipynb #26226e10
 def _floats(tree: Any) -> Any:
@@ -46,812 +47,10 @@ def _leaves(out: Any, depth: int = 8) -> list:
     else: inner = vars(out).values() if hasattr(out, "__dict__") and not isinstance(out, (type, nn.Module)) else ()
     return [t for x in inner for t in _leaves(x, depth - 1)] if depth else []
 
-# %% ../nbs/07_trace.ipynb #eb4d6d08
-@dataclass(frozen=True, eq=False)
-class _Labels:
-    "One axis of a value: which channel each element belongs to; -1 where it belongs to none."
-    of: torch.Tensor   # int64, broadcastable to the value
-    var: int           # number of the unknown scale of these channels
 
-
-@dataclass(frozen=True, eq=False)
-class _Value:
-    "What the trace knows of a tensor."
-    shape: tuple
-    axes: tuple = ()      # _Labels
-    whole: int = -1       # number of the unknown scale of the tensor as a whole; -1: it cannot scale
-    data: Any = None      # its numbers, where they are known
-    zero: bool = False    # made of zeros by the model itself
-    murky: str = ""       # the unknown operation that it came through, if it has no labels
-
-
-def _compress(labels: torch.Tensor) -> torch.Tensor:
-    "Keep one entry along every axis on which nothing changes."
-    for d in range(labels.ndim):
-        first = labels.narrow(d, 0, 1)
-        if labels.shape[d] > 1 and bool((labels == first).all()): labels = first
-    return labels
-
-
-def _support(labels: torch.Tensor) -> frozenset: return frozenset(d for d, n in enumerate(labels.shape) if n > 1)
-
-
-def _align(labels: torch.Tensor, ndim: int) -> torch.Tensor: return labels[(None,)*(ndim - labels.ndim)]
-
-# %% ../nbs/07_trace.ipynb #0397e93e
-class _Ties:
-    "What a trace collects: who is tied to whom, what may not move, and how scales have to balance."
-
-    def __init__(self):
-        self.count, self.variables = 0, 0
-        self.ties, self.frozen, self.members, self.rules, self.crossed = [], [], [], [], []
-        self.marks, self.seen, self.unknown, self.eps = defaultdict(list), defaultdict(list), [], []
-        self.lost, self.faults = defaultdict(list), []  # what stands still because of an unknown operation
-
-    def new(self, n: int) -> torch.Tensor:
-        self.count += n
-        return torch.arange(self.count - n, self.count)
-
-    def variable(self) -> int:
-        self.variables += 1
-        return self.variables - 1
-
-    def axis(self, labels: torch.Tensor, var: int | None = None) -> _Labels:
-        var = self.variable() if var is None else var
-        self.seen[var].append(torch.unique(labels).numpy())
-        return _Labels(labels, var)
-
-    def tie(self, a: torch.Tensor, b: torch.Tensor) -> None:
-        a, b = (x.reshape(-1) for x in torch.broadcast_tensors(a, b))
-        lone = (a < 0) ^ (b < 0)
-        self.freeze(torch.maximum(a, b)[lone])
-        both = (a >= 0) & (b >= 0) & (a != b)
-        if both.any(): self.ties.append(_pairs(a[both], b[both]))
-
-    def member(self, fine: torch.Tensor, coarse: torch.Tensor) -> None:
-        "Every fine label belongs to one coarse label: heads and their channels."
-        a, b = (x.reshape(-1) for x in torch.broadcast_tensors(fine, coarse))
-        self.freeze(torch.maximum(a, b)[(a < 0) ^ (b < 0)])
-        both = (a >= 0) & (b >= 0)
-        if both.any(): self.members.append(_pairs(a[both], b[both]))
-
-    def freeze(self, labels: torch.Tensor) -> None:
-        if labels.numel(): self.frozen.append(torch.unique(labels).numpy())
-
-# %% ../nbs/07_trace.ipynb #a265b18d
-class _Facts(_Ties):
-    "Ties, and what may not move, and how scales have to balance."
-
-    def pin(self, of: torch.Tensor, dims: Any) -> None:
-        "Labels may not move along these axes; whole blocks that differ along others may."
-        dims = _support(of) & frozenset(dims)
-        if not dims: return
-        places = self.new(math.prod(of.shape[d] for d in dims))
-        places = places.reshape([of.shape[d] if d in dims else 1 for d in range(of.ndim)])
-        self.freeze(places)
-        if _support(of) - dims and _determines(of, places): self.member(of, places)
-        else: self.freeze(of)
-
-    def mark(self, kind: str, axes: Any) -> None:
-        for axis in axes: self.marks[kind].append(torch.unique(axis.of).numpy())
-
-    def rule(self, real: dict, sign: dict | None = None, only: int | None = None) -> None:
-        "Sum of coefficients times exponents is zero; for signs, modulo two."
-        real, sign = ({k: v for k, v in row.items() if k >= 0} for row in (real, real if sign is None else sign))
-        self.rules.append((real, sign, only))
-
-
-def _determines(fine: torch.Tensor, coarse: torch.Tensor) -> bool:
-    "Whether each fine label meets a single coarse one."
-    a, b = (x.reshape(-1) for x in torch.broadcast_tensors(fine, coarse))
-    return _pairs(a, b).shape[1] == len(torch.unique(a))
-
-
-def _pairs(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
-    "Distinct pairs, (2, n)."
-    codes = torch.unique((a << 32) | b)
-    return torch.stack([codes >> 32, codes & 0xffffffff]).numpy()
-
-# %% ../nbs/07_trace.ipynb #7b7c9c18
-def _sum(*terms: tuple) -> dict:
-    "A linear form from (variables, coefficient) pairs."
-    form = defaultdict(float)
-    for variables, c in terms:
-        for v in variables: form[v] += c
-    return dict(form)
-
-
-def _vars(axes: Any) -> list: return [axis.var for axis in axes]
-
-# %% ../nbs/07_trace.ipynb #351d290f
-def _varies(value: _Value, dims: Any, ndim: int) -> bool:
-    "Whether a value differs along some of these axes, which have no labels in it."
-    lead = ndim - len(value.shape)
-    dims = [d - lead for d in dims if d >= lead and value.shape[d - lead] > 1]
-    if not dims or value.data is None: return bool(dims)
-    return any(bool((value.data != value.data.narrow(d, 0, 1)).any()) for d in dims)
-
-
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    of: torch.Tensor
-    parts: list          # (operand, variable)
-
-# %% ../nbs/07_trace.ipynb #88dffcd5
-def _fineness(axis: _Labels) -> int: return -len(torch.unique(axis.of))
-
-
-def _join(facts: _Facts, values: list[_Value], meet: bool = True) -> list[_Entry]:
-    "Bring the labels of operands that meet element by element together, the finest first."
-    ndim, entries = max(len(v.shape) for v in values), []
-    for i, value in enumerate(values):
-        for axis in sorted(value.axes, key=_fineness):
-            of = _align(axis.of, ndim)
-            alike = (e for e in entries if _support(e.of) == _support(of) and all(j != i for j, _ in e.parts))
-            same = next(alike, None)
-            if same is not None:
-                facts.tie(same.of, of)
-                if not torch.equal(same.of, of) and np.isin(same.of.numpy(), of.numpy()).any():
-                    facts.crossed.append((same.parts[0][1], axis.var))
-                same.parts.append((i, axis.var))
-            else: entries.append(_Entry(of, [(i, axis.var)]))
-    for a, b in itertools.combinations(entries, 2): _nest(facts, a.of, b.of, meet)
-    for e, (i, value) in itertools.product(entries, enumerate(values) if meet else ()):
-        own = frozenset().union(*(_support(_align(x.of, ndim)) for x in value.axes), frozenset())
-        fixed = [d for d in _support(e.of) - own if _varies(value, [d], ndim)]
-        if all(i != j for j, _ in e.parts) and fixed:
-            facts.pin(e.of, fixed)
-            facts.mark("diagonal", [_Labels(e.of, -1)])
-    return entries
-
-# %% ../nbs/07_trace.ipynb #475ef097
-def _nest(facts: _Facts, a: torch.Tensor, b: torch.Tensor, meet: bool = False) -> None:
-    "Relate two sets of labels of one value: the coarse holds the fine, or both stand still."
-    s, t = _support(a), _support(b)
-    if not s & t: return
-    if s == t: a, b = sorted((a, b), key=lambda x: -len(torch.unique(x)))
-    elif t > s: a, b = b, a
-    elif not s > t:
-        facts.freeze(a)
-        return facts.freeze(b)
-    if _determines(a, b): facts.member(a, b)
-    elif meet: facts.freeze(b)
-
-
-def _shape(values: list[_Value]) -> tuple: return tuple(torch.broadcast_shapes(*(v.shape for v in values)))
-
-
-def _add_zeros(facts: _Facts, values: list[_Value]) -> _Value:
-    "A sum in which some operands are zeros and change nothing."
-    rest = [v for v in values if not v.zero]
-    if not rest: return _Value(_shape(values), zero=True)
-    return replace(rest[0] if len(rest) == 1 else _add(facts, rest), shape=_shape(values), data=None)
-
-
-def _add(facts: _Facts, values: list[_Value]) -> _Value:
-    "Sum: the operands scale alike; what is added without labels does not scale."
-    if any(v.zero for v in values): return _add_zeros(facts, values)
-    entries = _join(facts, values)
-    for a, b in itertools.pairwise(values):
-        facts.rule(_sum((_vars(a.axes), 1), (_vars(b.axes), -1)))
-        facts.rule({a.whole: 1}) if b.whole < 0 else facts.rule({b.whole: 1}) if a.whole < 0 else facts.rule(
-            {a.whole: 1, b.whole: -1} if a.whole != b.whole else {})
-    axes = []
-    for e in entries:
-        axes.append(facts.axis(e.of, e.parts[0][1] if len(values) == 1 else None))
-    facts.rule(_sum((_vars(axes), 1), (_vars(values[0].axes), -1)))
-    for e, axis in zip(entries, axes, strict=False):
-        facts.rule({axis.var: 1, e.parts[0][1]: -1}) if len({i for i, _ in e.parts}) == len(values) else None
-        if len({i for i, _ in e.parts}) < len(values): facts.mark("diagonal", [axis])
-    return _Value(_shape(values), tuple(axes), values[0].whole if values[0].whole >= 0 else values[-1].whole)
-
-# %% ../nbs/07_trace.ipynb #0f6dc98f
-def _mul(facts: _Facts, values: list[_Value], powers: tuple = (1, 1)) -> _Value:
-    "Product or quotient: exponents add."
-    entries, axes = _join(facts, values), []
-    for e in entries:
-        axis = facts.axis(e.of)
-        facts.rule(_sum(([axis.var], -1), *(([v], powers[i]) for i, v in e.parts)))
-        finer = any(_support(o.of) > _support(e.of) for o in entries)
-        if len(e.parts) > 1 or finer: facts.mark("diagonal", [axis])
-        axes.append(axis)
-    whole = facts.variable()
-    facts.rule(_sum(([whole], -1), *(([v.whole], k) for v, k in zip(values, powers, strict=False))))
-    return _Value(_shape(values), tuple(axes), whole)
-
-
-def _power(facts: _Facts, x: _Value, degree: float | None, parity: int | None, shape: tuple | None = None) -> _Value:
-    "A function of each element with f(a x) = a^degree f(x) and f(-x) = (-1)^parity f(x); None where it has none."
-    def image(inner: list, outer: int) -> None:
-        real = _sum((inner, degree), ([outer], -1)) if degree is not None else {outer: 1}
-        sign = _sum((inner, parity), ([outer], -1)) if parity is not None else {outer: 1}
-        facts.rule(real, sign)
-    def still(inner: list) -> None:
-        form = _sum((inner, 1))
-        facts.rule(form if degree is None else {}, form if parity is None else {})
-    axes = [facts.axis(axis.of) for axis in x.axes]
-    for old, new in zip(x.axes, axes, strict=False): image([old.var], new.var)
-    still(_vars(x.axes))
-    whole = facts.variable() if x.whole >= 0 else -1
-    if x.whole >= 0:
-        image([x.whole], whole)
-        still([x.whole])
-    facts.mark("diagonal", axes)
-    return _Value(x.shape if shape is None else shape, tuple(axes), whole)
-
-# %% ../nbs/07_trace.ipynb #630714d0
-def _place(of: torch.Tensor, subs: str, order: str) -> torch.Tensor:
-    "Labels of a value with these subscripts on the axes of `order`."
-    present = [c for c in order if c in subs]
-    of = of.permute([subs.index(c) for c in present])
-    return of.reshape([of.shape[present.index(c)] if c in present else 1 for c in order])
-
-
-def _blocks(facts: _Facts, of: torch.Tensor, rest: frozenset) -> torch.Tensor:
-    "A new label for each set of labels that is summed over together."
-    keep = sorted(rest)
-    lose = [d for d in range(of.ndim) if d not in rest]
-    rows = of.permute(keep + lose).reshape(math.prod(of.shape[d] for d in keep), -1)
-    code = (rows*torch.randint(1, 2**40, rows.shape[1:], generator=torch.Generator().manual_seed(0))).sum(1)
-    kinds, which = torch.unique(code, return_inverse=True)
-    return facts.new(len(kinds))[which].reshape([of.shape[d] if d in rest else 1 for d in range(of.ndim)])
-
-# %% ../nbs/07_trace.ipynb #ea10e35d
-def _contract(facts: _Facts, values: list[_Value], subs: list[str], out: str, shape: tuple,
-              linear: bool = True) -> _Value:
-    "Sum over the axes whose letters are not in `out`, of one value or of a product of two."
-    order = out + "".join(sorted(set("".join(subs)) - set(out)))
-    summed = frozenset(range(len(out), len(order)))
-    placed = [[_Labels(_place(a.of, s, order), a.var) for a in v.axes] for v, s in zip(values, subs, strict=False)]
-    inner = [[a for a in axes if _support(a.of) & summed] for axes in placed]
-    outer = [[a for a in axes if not _support(a.of) & summed] for axes in placed]
-    origin = {o.var: (v, o) for v in values for o in v.axes}
-    blocks = _meet(facts, inner, summed, len(values) == 2, linear, lambda a: _copies(*origin[a.var]))
-    trim = lambda a: a.of.reshape(a.of.shape[:len(out)])
-    sides = [_Value(shape, tuple(_Labels(trim(a), a.var) for a in axes)) for axes in outer + [blocks]]
-    facts.rule(_sum((_vars(sum(inner, [])), 1), (_vars(blocks), -1)))
-    axes = []
-    for e in _join(facts, sides, meet=False):
-        axes.append(facts.axis(e.of))
-        facts.rule(_sum(([axes[-1].var], -1), *(([v], 1) for _, v in e.parts)))
-    whole = facts.variable()
-    facts.rule(_sum(([whole], -1), *(([v.whole], 1) for v in values)))
-    return _Value(shape, tuple(axes), whole)
-
-
-def _codes(axes: list) -> np.ndarray:
-    "Which labels of several axes meet at each position, as one number."
-    rows = np.stack([a.of.reshape(-1).numpy() for a in axes])
-    return np.unique(rows, axis=1, return_inverse=True)[1].reshape(-1)
-
-# %% ../nbs/07_trace.ipynb #d3942516
-def _pair(facts: _Facts, mine: list, other: list, copies: Any) -> None:
-    "Labels of two operands on the same axes: equal, or one a refinement of the other."
-    if not mine or not other: return
-    mine, other = (sorted(side, key=_fineness) for side in (mine, other))
-    a, b = _codes(mine[:1]), _codes(other[:1])
-    _both, positions = len(np.unique(a*(b.max() + 1) + b)), a.size
-    for fine, coarse, tied in ((mine, other, b), (other, mine, a)):
-        alone = len(np.unique(tied)) < positions
-        if alone and len(fine) == 1 and len(np.unique(_codes(fine))) == positions:
-            if len(coarse) > 1 and len(np.unique(_codes(coarse))) == positions or copies(coarse[0]):
-                for c in coarse: facts.member(fine[0].of, c.of)
-                return
-    facts.tie(mine[0].of, other[0].of)
-
-
-def _copies(value: _Value, axis: _Labels) -> bool:
-    "Whether all elements with one label are copies of each other, along the axes of the labels."
-    if value.data is None: return False
-    dims = tuple(sorted(_support(_align(axis.of, len(value.shape)))))
-    rows = value.data.movedim(dims, tuple(range(len(dims))))
-    rows = rows.reshape(math.prod(rows.shape[:len(dims)]), -1)
-    labels = axis.of.reshape(-1).numpy()
-    _, first, which = np.unique(labels, return_index=True, return_inverse=True)
-    return bool(torch.equal(rows, rows[torch.from_numpy(first[which.reshape(-1)])]))
-
-# %% ../nbs/07_trace.ipynb #f82b3d75
-def _meet(facts: _Facts, inner: list, summed: frozenset, two: bool, linear: bool, copies: Any) -> list[_Labels]:
-    "Tie the labels that are summed over in pairs; what is left varying becomes blocks."
-    blocks, mine = [], inner[0]
-    other = inner[1] if two else []
-    for axis in sum(inner, []):
-        across = other if axis in mine else mine
-        met = [b for b in across if _support(axis.of) & _support(b.of) & summed]
-        if two and not met: facts.pin(axis.of, summed)
-        if not two and linear or two and not met: facts.mark("diagonal", [axis])
-    for support in {_support(a.of) for a in mine + other}:
-        _pair(facts, *([a for a in side if _support(a.of) == support] for side in (mine, other)), copies)
-    for a, b in itertools.product(mine, other):
-        if _support(a.of) & _support(b.of) & summed and _support(a.of) != _support(b.of): _nest(facts, a.of, b.of)
-    for side in (mine, other):
-        for a, b in itertools.combinations(sorted(side, key=_fineness), 2):
-            if _support(a.of) & _support(b.of): _nest(facts, a.of, b.of)
-    for axis in sorted(sum(inner, []), key=_fineness):
-        rest = _support(axis.of) - summed
-        if not rest: continue
-        block = _blocks(facts, axis.of, rest)
-        known = (b.of for b in blocks if block.shape == b.of.shape)
-        if not any(_determines(block, b) and _determines(b, block) for b in known):
-            facts.member(axis.of, block)
-            blocks.append(facts.axis(block))
-    return blocks
-
-# %% ../nbs/07_trace.ipynb #42e49318
-def _normalise(facts: _Facts, x: _Value, over: list[int], centred: bool, shape: tuple | None = None) -> _Value:
-    "Divide by the size over some axes: scale is lost, sign is not."
-    ndim, axes = len(x.shape), []
-    for old in x.axes:
-        new, inside = facts.axis(old.of), bool(_support(_align(old.of, ndim)) & set(over))
-        facts.rule({new.var: 1}, {new.var: 1, old.var: -1})
-        if inside:
-            rest = _support(_align(old.of, ndim)) - set(over)
-            blocks = [facts.axis(_blocks(facts, _align(old.of, ndim), rest))] if rest else []
-            for b in blocks: facts.member(_align(old.of, ndim), b.of)
-            facts.mark("diagonal", blocks)
-            block = _vars(blocks)
-            facts.rule(_sum(([old.var], 1), (block, -1)), _sum(([old.var], 1), (block, -1)) if centred else {})
-        facts.mark(("centred" if centred else "orthogonal") if inside else "diagonal", [old])
-        axes.append(new)
-    whole = facts.variable()
-    facts.rule({whole: 1}, {whole: 1, x.whole: -1})
-    return _Value(x.shape, tuple(axes), whole)
-
-
-def _affine(facts: _Facts, x: _Value, weight: _Value | None, bias: _Value | None, axis: int = -1) -> _Value:
-    "Multiply and shift along one axis."
-    def put(v: _Value) -> _Value:
-        if axis < 0 or len(v.shape) > 1: return v
-        tail = (1,)*(len(x.shape) - axis - 1)
-        of = tuple(_Labels(a.of.reshape(a.of.shape + tail), a.var) for a in v.axes)
-        return _Value(v.shape + tail, of, v.whole)
-    if weight is not None: x = _mul(facts, [x, put(weight)])
-    return x if bias is None else _add(facts, [x, put(bias)])
-
-# %% ../nbs/07_trace.ipynb #c10071b6
-def _move(facts: _Facts, x: _Value, how: Any) -> Any:
-    "Apply an operation that only rearranges elements to the labels instead of the numbers."
-    results = how(torch.empty(x.shape, device="meta"))
-    single = isinstance(results, torch.Tensor)
-    axes = [[] for _ in ([results] if single else results)]
-    for old in x.axes:
-        moved = how(_align(old.of, len(x.shape)).expand(x.shape))
-        for place, labels in zip(axes, [moved] if single else moved, strict=False):
-            labels = _compress(labels.contiguous())
-            if (labels < 0).all(): continue
-            place.append(_same_scale(facts, old, labels))
-    results = [results] if single else results
-    out = [_Value(tuple(r.shape), tuple(a), x.whole) for r, a in zip(results, axes, strict=True)]
-    return out[0] if single else out
-
-
-def _same_scale(facts: _Facts, old: _Labels, labels: torch.Tensor) -> _Labels:
-    "Labels in a new place: their own unknown if some were left behind."
-    if len(torch.unique(labels)) == len(torch.unique(old.of)): return facts.axis(labels, old.var)
-    new = facts.axis(labels)
-    facts.rule({new.var: 1, old.var: -1}, only=new.var)
-    return new
-
-# %% ../nbs/07_trace.ipynb #1eaef8ba
-def _join_parts(facts: _Facts, values: list[_Value], how: Any) -> _Value:
-    "Concatenate or stack: labels side by side, in the order of their axes."
-    shape = tuple(how([torch.empty(v.shape, device="meta") for v in values]).shape)
-    slots = defaultdict(dict)
-    for i, v in enumerate(values):
-        for k, a in enumerate(v.axes): slots[k][i] = a
-    axes = []
-    for parts in slots.values():
-        full = [_align(parts[i].of, len(v.shape)).expand(v.shape) if i in parts else torch.full(v.shape, -1)
-                for i, v in enumerate(values)]
-        new = facts.axis(_compress(how(full)))
-        for a in parts.values(): facts.rule({new.var: 1, a.var: -1}, only=a.var)
-        axes.append(new)
-    wholes = {v.whole for v in values}
-    for a, b in itertools.pairwise(wholes - {-1}): facts.rule({a: 1, b: -1})
-    if -1 in wholes:
-        for a in wholes - {-1}: facts.rule({a: 1})
-    return _Value(shape, tuple(axes), max(wholes))
-
-# %% ../nbs/07_trace.ipynb #fec3f1d7
-OPS = {
-    "pass": "alias clone contiguous detach dropout alpha_dropout feature_dropout dropout_ to _to_copy type_as "
-            "lift_fresh_copy lift_fresh float double native_dropout _assert_tensor_metadata",
-    "move": "view reshape _unsafe_view view_as reshape_as permute transpose transpose_ t numpy_T mT T unsqueeze "
-            "unsqueeze_ squeeze squeeze_ expand expand_as broadcast_to slice "
-            "select narrow split split_with_sizes chunk unbind flatten unflatten movedim moveaxis swapaxes swapdims "
-            "roll flip index_select repeat repeat_interleave tile pixel_shuffle pixel_unshuffle channel_shuffle "
-            "native_channel_shuffle unfold diagonal index ravel tensor_split hsplit vsplit rot90 "
-            "unsafe_split unsafe_chunk",
-    "join": "cat stack concat concatenate hstack vstack",
-    "add": "add sub rsub add_ sub_ subtract",
-    "mul": "mul mul_ multiply",
-    "div": "div div_ true_divide divide",
-    "contract": "linear matmul mm bmm addmm baddbmm mv dot einsum",
-    "conv": "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d",
-    "norm": "layer_norm rms_norm batch_norm group_norm instance_norm native_layer_norm native_group_norm "
-            "_fused_rms_norm",
-    "softmax": "softmax log_softmax _softmax _log_softmax _safe_softmax",
-    "attention": "scaled_dot_product_attention",
-    "embedding": "embedding",
-    "reduce": "sum mean amax amin var std prod logsumexp max min norm linalg_vector_norm any all",
-    "ordered": "cumsum cumprod triu tril",
-    "pool": "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
-            "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d "
-            "upsample_nearest1d upsample_linear1d upsample_bicubic2d _adaptive_avg_pool2d max_pool2d_with_indices "
-            "_upsample_nearest_exact2d",
-    "pad": "pad constant_pad_nd",
-    "pointwise": "hardswish hardswish_ log_sigmoid where",
-    "glu": "glu",
-    "bilinear": "bilinear",
-    "prelu": "prelu _prelu_kernel",
-    "weight_norm": "_weight_norm _weight_norm_interface",
-    "constant": "sym_size arange zeros ones full zeros_like ones_like full_like empty empty_like new_zeros new_ones "
-                "new_full scalar_tensor sym_numel rand randn rand_like randn_like bernoulli",
-}
-_KINDS = {name: kind for kind, names in OPS.items() for name in names.split()}
-_LINEAR_POOLS = ("avg", "upsample")
-
-# %% ../nbs/07_trace.ipynb #de093ee4
-@dataclass(frozen=True, eq=False)
-class _Call:
-    "One operation of the trace."
-    name: str
-    target: Any
-    args: dict         # argument name -> value, with _Value for tensors
-    data: dict         # argument name -> the same with numbers
-    result: Any        # its numbers
-
-
-class _Unfollowed(Exception):
-    "A form of a known operation that its handler does not follow."
-
-
-def _inputs(call: _Call) -> list[_Value]:
-    "Values among the arguments, lists included."
-    flat = itertools.chain.from_iterable(v if isinstance(v, (list, tuple)) else [v] for v in call.args.values())
-    return [v for v in flat if isinstance(v, _Value)]
-
-
-def _again(call: _Call, name: str = "self", **changed: Any) -> Any:
-    "The operation as a function of one of its arguments."
-    def how(x):
-        values = call.data | changed | {name: x}
-        schema = call.target._schema.arguments
-        positional = [values[a.name] for a in schema if not a.kwarg_only]
-        return call.target(*positional, **{a.name: values[a.name] for a in schema if a.kwarg_only})
-    return how
-
-
-def _on_labels(call: _Call, name: str) -> Any:
-    how = _again(call, name)
-    return lambda x: how(x)
-
-
-def _first(call: _Call) -> str: return call.target._schema.arguments[0].name
-
-# %% ../nbs/07_trace.ipynb #af50771b
-def _on_pass(facts, call): return _inputs(call)[0]
-
-
-def _on_move(facts, call):
-    if call.name in ("view", "reshape", "_unsafe_view"):  # labels are not laid out as the numbers were
-        return _move(facts, call.args["self"], lambda t: t.reshape(call.result.shape))
-    return _move(facts, call.args[_first(call)], _again(call, _first(call)))
-
-
-def _on_join(facts, call): return _join_parts(facts, call.args["tensors"], _again(call, "tensors"))
-
-
-def _scalars(call: _Call) -> bool: return sum(isinstance(v, _Value) for v in call.args.values()) < 2
-
-# %% ../nbs/07_trace.ipynb #81c6142f
-def _on_add(facts, call): return _on_pointwise(facts, call) if _scalars(call) else _add(facts, _inputs(call))
-
-
-def _on_mul(facts, call): return _on_pointwise(facts, call) if _scalars(call) else _mul(facts, _inputs(call))
-
-
-def _on_div(facts, call):
-    return _on_pointwise(facts, call) if _scalars(call) else _mul(facts, _inputs(call), (1, -1))
-
-
-def _on_pointwise(facts, call):
-    "A function of each element: find out by trial how it scales, and whether it is odd or even."
-    values = _inputs(call)
-    if len(values) > 1: return _on_mixed(facts, call)
-    name = next(k for k, v in call.args.items() if isinstance(v, _Value))
-    x, (degree, parity, linear) = values[0], _probe(_again(call, name), _constants(call))
-    if linear: return x
-    return _power(facts, x, degree, parity)
-
-
-def _constants(call: _Call) -> list[float]:
-    "Numbers among the arguments, where a function may have a corner."
-    flat = torch.utils._pytree.tree_leaves(list(call.data.values()))
-    numbers = [abs(float(v)) for v in flat if isinstance(v, (int, float)) and not isinstance(v, bool)]
-    return [v for v in numbers if 0 < v < 1e300]
-
-
-def _probe(f: Any, corners: Any = ()) -> tuple[float | None, int | None, bool]:
-    "Degree and parity of a function of one number, and whether it is linear."
-    near = [c*k for c in corners for k in (0.5, 1, 1.5)]
-    x = [0.013, 0.21, 0.7, 1.1, 1.9, 2.6, 3.7, 6.4, *np.logspace(-8, 8, 49), *near]
-    x = torch.tensor(x, dtype=torch.float64)
-    try: up, down, up2, down2 = (f(s*x).double() for s in (1, -1, 2, -2))
-    except Exception: return None, None, False
-    same = lambda a, b: bool(torch.allclose(a, b, rtol=1e-10, atol=1e-12, equal_nan=True))
-    degree = next((k for k in (1, 2, 3, 0, 0.5, -1, -0.5, 4, -2)
-                   if same(up2, 2**k*up) and same(down2, 2**k*down)), None)
-    parity = 1 if same(down, -up) else 0 if same(down, up) else None
-    return degree, parity, degree == 1 and parity == 1 and same(up, up[0]/x[0]*x)
-
-# %% ../nbs/07_trace.ipynb #2d10bca9
-def _on_mixed(facts, call):
-    "A function of several tensors, element by element, of which nothing more is known."
-    values = _inputs(call)
-    degree = 1 if call.name in ("maximum", "minimum", "fmax", "fmin", "max", "min") else None
-    still = [_power(facts, v, degree, None) for v in values]
-    return _replace_shape(_add(facts, still), tuple(call.result.shape))
-
-
-def _replace_shape(v: _Value, shape: tuple) -> _Value: return replace(v, shape=shape)
-
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-# %% ../nbs/07_trace.ipynb #ffa10cbb
-def _on_contract(facts, call):
-    a = call.args
-    shape = tuple(call.result.shape)
-    if call.name == "linear":
-        n = len(a["input"].shape)
-        if a["input"].zero: return _add(facts, [_Value(shape, zero=True), *([a["bias"]]*(a.get("bias") is not None))])
-        subs = [_LETTERS[:n - 1] + "K", "OK"[:len(a["weight"].shape)] if len(a["weight"].shape) == 2 else "K"]
-        out = _contract(facts, [a["input"], a["weight"]], subs, _LETTERS[:n - 1] + "O"*(len(subs[1]) == 2), shape)
-        return out if a.get("bias") is None else _add(facts, [out, a["bias"]])
-    if call.name == "einsum": return _einsum(facts, call)
-    if call.name in ("addmm", "baddbmm"):
-        x, y = (a["mat1"], a["mat2"]) if call.name == "addmm" else (a["batch1"], a["batch2"])
-        return _add(facts, [_matmul(facts, x, y, shape), a["self"]])
-    x, y = _inputs(call)
-    return _matmul(facts, x, y, shape)
-
-
-def _matmul(facts, x: _Value, y: _Value, shape: tuple) -> _Value:
-    if x.zero or y.zero: return _Value(shape, zero=True)
-    n, m = len(x.shape), len(y.shape)
-    batch = _LETTERS[:max(n, m, 2) - 2]
-    sx = "K" if n == 1 else batch[len(batch) - n + 2:] + "NK"
-    sy = "K" if m == 1 else batch[len(batch) - m + 2:] + "KM"
-    return _contract(facts, [x, y], [sx, sy], batch*(max(n, m) > 2) + "N"*(n > 1) + "M"*(m > 1), shape)
-
-# %% ../nbs/07_trace.ipynb #1663d4bc
-def _einsum(facts, call):
-    text, values = call.args["equation"].replace(" ", ""), list(call.args["tensors"])
-    left, _, out = text.partition("->")
-    subs = left.split(",")
-    dots = next(c for c in ("ABCDEFGH", "PQRSTUVW") if not set(c) & set(text))
-    widths = [len(v.shape) - len(s.replace("...", "")) for s, v in zip(subs, values, strict=False)]
-    most = max(widths)
-    subs = [s.replace("...", dots[most - w:most]) for s, w in zip(subs, widths, strict=False)]
-    if "->" not in text:
-        out = "".join(sorted(c for c in set(left) - set(",.") if left.count(c) == 1))
-        out = ("..." if "..." in left else "") + out
-    out = out.replace("...", dots[:most])
-    if len(values) > 2 or any(len(set(s)) < len(s) for s in subs): raise _Unfollowed(text)
-    return _contract(facts, values, subs, out, tuple(call.result.shape))
-
-# %% ../nbs/07_trace.ipynb #62bd348c
-def _on_conv(facts, call):
-    a = call.args
-    x, w, bias, groups = a["input"], a["weight"], a.get("bias"), a.get("groups", 1)
-    if len(x.shape) < len(w.shape):  # one example without a batch axis
-        one = _move(facts, x, lambda t: t.unsqueeze(0))
-        call = replace(call, args=a | dict(input=one), result=call.result.unsqueeze(0))
-        return _move(facts, _on_conv(facts, call), lambda t: t.squeeze(0))
-    back = "transpose" in call.name or bool(a.get("transposed", False))
-    for axis in x.axes: _hold(facts, axis, range(2, len(x.shape)), x)
-    for axis in w.axes: _hold(facts, axis, range(2, len(w.shape)), w)
-    def clean(v):
-        lies = lambda t: _support(_align(t.of, len(v.shape))) & set(range(2, len(v.shape)))
-        return replace(v, axes=tuple(t for t in v.axes if not lies(t)))
-    x, w = clean(x), clean(w)
-    x, shape = _flat_space(x), tuple(call.result.shape)
-    w = _flat_space(w)
-    split = lambda v, d: _move(facts, v, lambda t: t.unflatten(d, (groups, -1)))
-    x, w = split(x, 1), split(w, 0)
-    # x: b g i ; w: g o i (or g i o)
-    out = _contract(facts, [x, w], ["bgi", "gio" if back else "goi"], "bgo", (x.shape[0], groups, shape[1]//groups))
-    out = _move(facts, out, lambda t: t.flatten(1, 2))
-    wide = lambda of: of.reshape(of.shape + (1,)*(len(shape) - 2))
-    out = _Value(shape, tuple(_Labels(wide(t.of), t.var) for t in out.axes), out.whole)
-    return out if bias is None else _affine(facts, out, None, bias, 1)
-
-
-def _hold(facts, axis: _Labels, dims: Any, x: _Value) -> None:
-    "Freeze labels that vary along axes whose order matters."
-    if _support(_align(axis.of, len(x.shape))) & set(dims):
-        facts.freeze(axis.of)
-        facts.rule({axis.var: 1})
-        facts.mark("diagonal", [axis])
-
-
-def _flat_space(x: _Value) -> _Value:
-    return _Value(x.shape[:2], tuple(_Labels(t.of.reshape(t.of.shape[:2]), t.var) for t in x.axes), x.whole)
-
-# %% ../nbs/07_trace.ipynb #f18caf15
-def _on_norm(facts, call):
-    a, name = call.args, call.name
-    x = a.get("input", a.get("self"))
-    weight, bias = a.get("weight"), a.get("bias")
-    n, axis = len(x.shape), -1
-    if "layer" in name or "rms" in name:
-        over = list(range(n - len(a["normalized_shape"]), n))
-        y = _normalise(facts, x, over, "layer" in name)
-    elif name == "batch_norm" and not a.get("training"):
-        return _frozen_norm(facts, x, weight, bias, a["running_mean"], a["running_var"])
-    elif "group" in name:
-        groups = a.get("num_groups", a.get("group"))
-        y = _move(facts, x, lambda t: t.unflatten(1, (groups, -1)))
-        y = _normalise(facts, y, list(range(2, n + 1)), True)
-        y, axis = _move(facts, y, lambda t: t.flatten(1, 2)), 1
-    else:
-        over = [0]*(name == "batch_norm") + list(range(2, n))
-        y, axis = _normalise(facts, x, over, True), 1
-    facts.eps.append(call)
-    return _affine(facts, y, weight, bias, axis)
-
-
-def _frozen_norm(facts, x, weight, bias, mean, var) -> _Value:
-    "Batch norm with stored statistics is an affine map of each channel."
-    x = _affine(facts, x, None, mean, 1)
-    x = _affine(facts, x, _power(facts, var, None, None), None, 1)
-    return _affine(facts, x, weight, bias, 1)
-
-
-def _on_softmax(facts, call): return _power(facts, _inputs(call)[0], None, None)
-
-# %% ../nbs/07_trace.ipynb #22f81a46
-def _on_attention(facts, call):
-    a = call.args
-    q, k, v, mask = a["query"], a["key"], a["value"], a.get("attn_mask")
-    if a.get("enable_gqa"):
-        k, v = (_move(facts, t, lambda t: t.repeat_interleave(q.shape[-3]//t.shape[-3], -3)) for t in (k, v))
-    batch = _LETTERS[:len(q.shape) - 2]
-    tokens = q.shape[:-1] + (k.shape[-2],)
-    logits = _contract(facts, [q, k], [batch + "NK", batch + "MK"], batch + "NM", tokens)
-    if mask is not None: logits = _add(facts, [logits, mask])
-    weights = _power(facts, logits, None, None)
-    return _contract(facts, [weights, v], [batch + "NM", batch + "MV"], batch + "NV", tuple(call.result.shape))
-
-
-def _on_embedding(facts, call):
-    w, shape = call.args["weight"], tuple(call.result.shape)
-    axes = []
-    for axis in w.axes:
-        if 0 in _support(axis.of):
-            facts.freeze(axis.of)
-            facts.rule({axis.var: 1})
-            facts.mark("diagonal", [axis])
-        else: axes.append(_Labels(axis.of.reshape((1,)*(len(shape) - 1) + (-1,)), axis.var))
-    return _Value(shape, tuple(axes), w.whole)
-
-# %% ../nbs/07_trace.ipynb #8b551c92
-def _on_reduce(facts, call):
-    if isinstance(call.args.get("other"), _Value): return _on_mixed(facts, call)
-    x = call.args[_first(call)]
-    dims = call.args.get("dim")
-    result = call.result[0] if isinstance(call.result, (list, tuple)) else call.result
-    ndim = len(x.shape)
-    if dims is None or dims == []: dims = list(range(ndim))
-    dims = {d % ndim for d in ([dims] if isinstance(dims, int) else dims)}
-    keep = len(result.shape) == ndim and ndim > 0
-    letters = _LETTERS[:ndim]
-    out = "".join(c for d, c in enumerate(letters) if d not in dims)
-    size = tuple(s for d, s in enumerate(x.shape) if d not in dims)
-    linear = call.name in ("sum", "mean")
-    norm2 = "norm" in call.name and call.args.get("ord", call.args.get("p", 2)) == 2
-    if not linear: x = _power(facts, x, 1, 0) if not norm2 and "norm" in call.name else x
-    touched = [a for a in x.axes if _support(_align(a.of, ndim)) & dims]
-    y = _contract(facts, [x], [letters], out, size, linear=not norm2)
-    if norm2: facts.mark("orthogonal", touched)
-    if call.name in ("amax", "amin", "max", "min", "var", "std", "prod", "logsumexp", "any", "all"):
-        facts.mark("diagonal", x.axes)
-    y = _reduced_scale(facts, call.name, y, norm2)
-    return _keep(y, dims, ndim) if keep else y
-
-
-def _reduced_scale(facts, name: str, y: _Value, norm2: bool) -> _Value:
-    if name in ("sum", "mean"): return y
-    if name in ("amax", "amin", "max", "min"): return _power(facts, y, 1, None)
-    if norm2 or name in ("std", "norm", "linalg_vector_norm"): return _power(facts, y, 1, 0)
-    return _power(facts, y, 2, 0) if name == "var" else _power(facts, y, None, None)
-
-# %% ../nbs/07_trace.ipynb #c22ed483
-def _keep(y: _Value, dims: set, ndim: int) -> _Value:
-    def put(of):
-        sizes = iter(of.shape)
-        return of.reshape([1 if d in dims else next(sizes) for d in range(ndim)])
-    sizes = iter(y.shape)
-    shape = tuple(1 if d in dims else next(sizes) for d in range(ndim))
-    return _Value(shape, tuple(_Labels(put(a.of), a.var) for a in y.axes), y.whole)
-
-
-def _on_ordered(facts, call):
-    x = _inputs(call)[0]
-    ndim = len(x.shape)
-    dims = [call.args["dim"] % ndim] if "dim" in call.args else [ndim - 2, ndim - 1]
-    for axis in x.axes: _hold(facts, axis, dims, x)
-    return x
-
-
-def _on_pool(facts, call):
-    x = call.args[_first(call)]
-    result = call.result[0] if isinstance(call.result, (list, tuple)) else call.result
-    n = next(k for k in (1, 2, 3) if f"{k}d" in call.name)
-    space = set(range(len(x.shape) - n, len(x.shape)))
-    for axis in x.axes: _hold(facts, axis, space, x)
-    free = tuple(a for a in x.axes if not _support(_align(a.of, len(x.shape))) & space)
-    x = _Value(tuple(result.shape), free, x.whole)
-    y = x if any(w in call.name for w in _LINEAR_POOLS) else _power(facts, x, 1, None)
-    return [y, _Value(tuple(result.shape))] if isinstance(call.result, (list, tuple)) else y
-
-# %% ../nbs/07_trace.ipynb #20835187
-def _on_pad(facts, call):
-    x = call.args["self"]
-    widths, ndim = call.args["pad"], len(x.shape)
-    touched = {ndim - 1 - i//2 for i, w in enumerate(widths) if w}
-    if any(_support(_align(a.of, ndim)) & touched for a in x.axes):
-        return _move(facts, x, lambda t: torch.constant_pad_nd(t, widths, -1))
-    ok = not call.args.get("value") or call.args.get("mode", "constant") != "constant"
-    y = x if ok else _power(facts, x, None, None)
-    return _replace_shape(y, tuple(call.result.shape))
-
-
-def _on_glu(facts, call):
-    a, b = _move(facts, call.args["self"], lambda t: t.chunk(2, call.args.get("dim", -1)))
-    return _mul(facts, [a, _power(facts, b, None, None)])
-
-
-def _on_bilinear(facts, call):
-    a, batch = call.args, _LETTERS[:len(call.result.shape) - 1]
-    x, y, w = a["input1"], a["input2"], a["weight"]
-    half = _contract(facts, [x, w], [batch + "I", "OIJ"], batch + "OJ", (*call.result.shape, w.shape[2]))
-    out = _contract(facts, [half, y], [batch + "OJ", batch + "J"], batch + "O", tuple(call.result.shape))
-    return out if a.get("bias") is None else _add(facts, [out, a["bias"]])
-
-
-def _on_prelu(facts, call):
-    x, w = call.args["self"], call.args["weight"]
-    slope = _power(facts, w, None, None) if w.shape != (1,) else _power(facts, w, None, None)
-    return _affine(facts, _power(facts, x, 1, None), slope if w.shape != (1,) else None, None, 1)
-
-# %% ../nbs/07_trace.ipynb #392b1831
-def _on_weight_norm(facts, call):
-    v, g, dim = call.args["v"], call.args["g"], call.args.get("dim", 0)
-    over = [d for d in range(len(v.shape)) if d != dim]
-    return _mul(facts, [_normalise(facts, v, over, False), g])
-
-
-def _on_constant(facts, call):
-    zero = call.name in ("zeros", "zeros_like", "new_zeros") and not call.result.any()
-    return _Value(tuple(getattr(call.result, "shape", ())), zero=zero)
-
-
-def _on_unknown(facts, call):
-    "Nothing may move or scale that goes through an operation outside the table."
-    for v in _inputs(call):
-        if v.axes: facts.unknown.append(call.name)
-        for axis in v.axes:
-            facts.freeze(axis.of)
-            facts.rule({axis.var: 1})
-        facts.mark("diagonal", v.axes)
-        facts.rule({v.whole: 1})
-    plain = lambda r: _Value(tuple(r.shape)) if isinstance(r, torch.Tensor) else r
-    return [plain(r) for r in call.result] if isinstance(call.result, (list, tuple)) else plain(call.result)
-
-
-_HANDLERS = {kind: globals()[f"_on_{kind}"] for kind in OPS}
+def _line(error: BaseException) -> str:
+    "The first line of an error, short."
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
 
 # %% ../nbs/07_trace.ipynb #339fbcaa
 class _Still(TorchFunctionMode):
@@ -883,7 +82,7 @@ def _wide(v: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _exactly():
+def _exactly() -> Iterator[None]:
     "Everything in float64, without dropout, warnings or a trace in the global random state."
     before = torch.get_default_dtype()
     with _Still(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -901,7 +100,8 @@ def _inside(t: torch.Tensor, owner: torch.Tensor) -> bool:
     return p == q and c <= a and b <= d
 
 
-def _alike(t: torch.Tensor, owner: torch.Tensor) -> bool:
+def _same_view(t: torch.Tensor, owner: torch.Tensor) -> bool:
+    "Whether two tensors are one place in one layout."
     return _span(t) == _span(owner) and (t.shape, t.stride()) == (owner.shape, owner.stride())
 
 
@@ -910,7 +110,7 @@ def _meet_in_storage(t: torch.Tensor, other: torch.Tensor) -> bool:
     return p == q and a < d and c < b
 
 
-def _owners(model: nn.Module) -> dict:
+def _owners(model: nn.Module) -> dict[str, torch.Tensor]:
     "Weights and buffers in floating point by name, each place in storage under one name."
     found, places = {}, defaultdict(list)
     for name, t in itertools.chain(model.named_parameters(), model.named_buffers()):
@@ -923,35 +123,21 @@ def _owners(model: nn.Module) -> dict:
         found[name] = t
     return found
 
+
+def _parameters(model: nn.Module, owners: dict) -> set[str]:
+    "Names of the owners of the model's parameters."
+    first = {(_span(t), t.shape, t.stride()): name for name, t in reversed(owners.items()) if t.numel()}
+    own = lambda name, t: first.get((_span(t), t.shape, t.stride()), name) if t.layout == torch.strided else name
+    return {own(name, t) for name, t in model.named_parameters()}
+
 # %% ../nbs/07_trace.ipynb #fdcf99ee
-STATISTICS = ("running_mean", "running_var")
-
-@dataclass
-class _Trace:
-    facts: _Facts
-    tensors: dict      # canonical name -> _Value of parameter or buffer
-    names: dict        # any name -> canonical name
-    program: Any
-    owners: dict       # canonical name -> tensor of the model
-
-
-@contextlib.contextmanager
-def _unlogged():
-    "Nothing is logged: torch explains at length why it cannot trace a model."
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()): yield
-    finally: logging.disable(before)
-
-
-def _export(model: nn.Module, args: tuple, kwargs: dict) -> Any:
+def _exported(model: nn.Module, args: tuple, kwargs: dict) -> Any:
     "The operations of a model, in float64 where that can be asked for."
     for context, outputs in itertools.product((_exactly, contextlib.nullcontext), (contextlib.nullcontext, _listed)):
         try:
             with outputs(model), context(), _unlogged(), torch.no_grad():
                 return _flattened(torch.export.export(model, args, kwargs, strict=False))
-        except Exception as error: problem = error
+        except Exception as error: problem = error  # of the model, or of torch: there is another way to try
     raise RunError(f"{type(model).__name__} cannot be traced: {_line(problem)}")
 
 
@@ -963,7 +149,7 @@ def _flattened(program: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _listed(model: nn.Module) -> Any:
+def _listed(model: nn.Module) -> Iterator[None]:
     "The outputs as a plain list, for containers that torch cannot trace."
     forward, before = model.forward, vars(model).get("forward")
     model.forward = functools.wraps(forward)(lambda *args, **kwargs: _leaves(forward(*args, **kwargs)))
@@ -973,84 +159,14 @@ def _listed(model: nn.Module) -> Any:
         if before is not None: model.forward = before
 
 
-def _line(error: BaseException) -> str:
-    "The first line of an error, short."
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
-
-
-def _bind(target: Any, args: tuple, kwargs: dict) -> dict:
-    schema = target._schema.arguments
-    found = {a.name: a.default_value for a in schema if a.has_default_value()}
-    found |= {a.name: v for a, v in zip(schema, args, strict=False)}
-    return found | kwargs
-
-# %% ../nbs/07_trace.ipynb #80b9a081
-def _walk(model: nn.Module, args: tuple, kwargs: dict) -> _Trace:
-    "Follow every operation of a model, as it runs when it is compared."
-    program = _export(model, args, kwargs)
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    "Nothing is logged: torch explains at length why it cannot trace a model."
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        with _exactly(), _unlogged(): return _follow(model, program, args, kwargs)
-    except RunError: raise
-    except Exception as error: raise RunError(f"{type(model).__name__} cannot be followed: {_line(error)}")
-
-
-def _follow(model: nn.Module, program: Any, args: tuple, kwargs: dict) -> _Trace:
-    "Collect the facts from every operation."
-    facts, values, numbers = _Facts(), {}, {}
-    live, sources = _live(program.graph), _sources(program, args, kwargs)
-    weights = _Weights(model, facts, _joint_axes(program.graph), sources)
-    for node in program.graph.nodes:
-        if node.op == "placeholder":
-            data = numbers[node] = sources[node.name][2]
-            values[node] = weights.value(node, data, node in live) if isinstance(data, torch.Tensor) else data
-        elif node.op == "call_function": _step(facts, node, values, numbers, node in live)
-        elif node.op == "get_attr": numbers[node] = values[node] = getattr(program.graph_module, node.target)
-        elif node.op == "output":
-            for arg in _nodes(node.args): _pin_output(facts, values[arg])
-    tensors = {n: weights.tensors[n] for n in weights.owners if n in weights.tensors}
-    return _Trace(facts, tensors, _canonical(model, weights.owners), program, weights.owners)
-
-
-def _pin_output(facts: _Facts, value: Any) -> None:
-    "What is returned may not change."
-    for w in (value if isinstance(value, (list, tuple)) else [value]):
-        if not isinstance(w, _Value): continue
-        for axis in w.axes:
-            facts.freeze(axis.of)
-            facts.rule({axis.var: 1})
-            facts.mark("diagonal", [axis])
-        facts.rule({w.whole: 1})
-
-# %% ../nbs/07_trace.ipynb #8a3d04f6
-class _Weights:
-    "Labels of the weights that a trace meets, by whatever name or view it meets them."
-
-    def __init__(self, model: nn.Module, facts: _Facts, joint: dict, sources: dict):
-        self.facts, self.owners, self.tensors, self.joint = facts, _owners(model), {}, {}
-        self.buffers = {n for n, _ in model.named_buffers() if not n.endswith(STATISTICS)}
-        self.places = defaultdict(list)
-        for name, t in self.owners.items(): self.places[_span(t)[0]].append((name, t))
-        for node, groups in joint.items():
-            name, same = self.owner(sources[node.name][2])
-            if same: self.joint.setdefault(name, groups)
-
-    def owner(self, data: Any) -> tuple:
-        "The owner of the place of a tensor, and whether the tensor is all of it in the same layout."
-        if not isinstance(data, torch.Tensor) or data.layout != torch.strided: return None, False
-        here = self.places.get(_span(data)[0], ())
-        return next(((name, _alike(data, t)) for name, t in here if _inside(data, t)), (None, False))
-
-    def value(self, node: Any, data: torch.Tensor, live: bool) -> _Value:
-        "What a tensor brings to the trace; labels only if it is a weight and an output depends on it."
-        name, same = self.owner(data)
-        if name is None or name in self.buffers or not live: return _Value(tuple(data.shape), data=data)
-        owner = self.owners[name].detach()
-        if name not in self.tensors: self.tensors[name] = _fresh(self.facts, owner, self.joint.get(name))
-        if same: return self.tensors[name]
-        offset = data.storage_offset() - owner.storage_offset()
-        laid = lambda x: torch.empty_strided(owner.shape, owner.stride(), dtype=x.dtype, device=x.device).copy_(x)
-        view = lambda x: laid(x).as_strided(data.shape, data.stride(), offset)
-        return replace(_move(self.facts, self.tensors[name], view), data=data)
+        with contextlib.redirect_stderr(io.StringIO()): yield
+    finally: logging.disable(before)
 
 # %% ../nbs/07_trace.ipynb #a4939ef6
 def _nodes(tree: Any) -> list:
@@ -1060,82 +176,15 @@ def _nodes(tree: Any) -> list:
 
 
 def _live(graph: Any) -> set:
+    "Nodes on which an output depends."
     live = set()
     for node in reversed(graph.nodes):
         if node.op == "output" or node in live: live |= set(_nodes((node.args, node.kwargs)))
     return live
 
-# %% ../nbs/07_trace.ipynb #dbc17c7a
-def _step(facts: _Facts, node: Any, values: dict, numbers: dict, live: bool) -> None:
-    put = lambda table: torch.fx.node.map_arg((node.args, node.kwargs), lambda n: table[n])
-    args, kwargs = put(numbers)
-    with torch.no_grad(): numbers[node] = node.target(*args, **kwargs)
-    if not live:
-        values[node] = None
-        return
-    if not hasattr(node.target, "_schema"):
-        values[node] = _plain(facts, node, put(values), numbers[node])
-        return
-    name = node.target._schema.name.split("::")[-1]
-    vargs = put(values)
-    call = _Call(name, node.target, _bind(node.target, *vargs), _bind(node.target, args, kwargs), numbers[node])
-    values[node] = _with_data(_handled(facts, call), numbers[node])
-
-
-def _handler(call: _Call) -> Any:
-    "The function that follows an operation."
-    if not _inputs(call): return _on_constant
-    if call.name in _KINDS: return _HANDLERS[_KINDS[call.name]]
-    return _on_pointwise if torch.Tag.pointwise in call.target.tags else _on_unknown
-
-
-def _handled(facts: _Facts, call: _Call) -> Any:
-    "The result of an operation. What an unknown one brings to a stand is kept under its name."
-    known, still = len(facts.unknown), len(facts.frozen)
-    try: out = _handler(call)(facts, call)
-    except Exception as error:
-        if not isinstance(error, _Unfollowed): facts.faults.append(f"{call.name}: {_line(error)}")
-        facts.unknown.append(call.name)
-        out = _on_unknown(facts, call)
-    source = next((v.murky for v in _inputs(call) if v.murky), "")
-    if len(facts.unknown) > known: source = call.target._schema.name.replace("::", ".")
-    if source: facts.lost[source] += facts.frozen[still:]
-    return _murky(out, source)
-
-
-def _murky(value: Any, source: str) -> Any:
-    if isinstance(value, (list, tuple)): return [_murky(v, source) for v in value]
-    return replace(value, murky=source) if isinstance(value, _Value) and not value.axes and source else value
-
-
-def _with_data(value: Any, data: Any) -> Any:
-    if isinstance(value, _Value): return replace(value, data=data if isinstance(data, torch.Tensor) else None)
-    if isinstance(value, (list, tuple)): return [_with_data(v, d) for v, d in zip(value, data, strict=False)]
-    return value
-
-# %% ../nbs/07_trace.ipynb #16b94531
-def _plain(facts: _Facts, node: Any, args: tuple, number: Any) -> Any:
-    "getitem and arithmetic on sizes."
-    if node.target.__name__ == "getitem":
-        inner = args[0][0]
-        return inner[args[0][1]] if isinstance(inner, (list, tuple)) else inner
-    values = [v for v in torch.utils._pytree.tree_leaves(args) if isinstance(v, _Value)]
-    if not values or not isinstance(number, (torch.Tensor, list, tuple)): return number
-    name, still = node.target.__name__, len(facts.frozen)  # such as `cond`
-    out = _on_unknown(facts, _Call(name, node.target, dict(enumerate(values)), {}, number))
-    facts.lost[name] += facts.frozen[still:]
-    return _murky(out, name)
-
-
-def _canonical(model: nn.Module, owners: dict) -> dict:
-    "Any name of a weight or buffer to that of the owner of its place."
-    tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    first = {(_span(t), t.shape, t.stride()): name for name, t in reversed(owners.items()) if t.numel()}
-    return {name: first.get((_span(t), t.shape, t.stride()), name) if t.layout == torch.strided else name
-            for name, t in tensors}
-
 
 def _sources(program: Any, args: tuple, kwargs: dict) -> dict:
+    "Placeholder -> (input, state or constant; name; tensor)."
     from torch.export.graph_signature import InputKind
     flat = iter(torch.utils._pytree.tree_leaves((args, kwargs)))
     def source(spec):
@@ -1147,35 +196,30 @@ def _sources(program: Any, args: tuple, kwargs: dict) -> dict:
 
 # %% ../nbs/07_trace.ipynb #be550686
 def _joint_axes(graph: Any) -> dict:
-    "Axes of a parameter that are labelled together, read off the first product that uses it."
+    "Node of a weight -> groups of axes that are labelled together."
     found = {}
     for node in graph.nodes:
-        users = [u for u in node.users if hasattr(u.target, "_schema")]
-        if node.op != "placeholder" or not users: continue
-        for user in users:
-            name = user.target._schema.name.split("::")[-1]
-            bound = _bind(user.target, user.args, user.kwargs)
-            groups = None
-            if _KINDS.get(name) == "conv" and bound["weight"] is node: groups = _conv_axes(bound, name)
-            elif name == "einsum": groups = _einsum_axes(bound, node)
-            elif name in ("matmul", "bmm"): groups = _matmul_axes(bound, node)
-            if groups:
-                found[node] = groups
-                break
+        if node.op != "placeholder": continue
+        groups = (_joint(node, user) for user in node.users if hasattr(user.target, "_schema"))
+        if first := next((g for g in groups if g), None): found[node] = first
     return found
 
 
-def _conv_axes(bound: dict, name: str) -> tuple:
-    "Output channels, and input channels group by group; the kernel's axes have no labels."
-    groups = bound.get("groups", 1)
-    return ("conv", groups) if groups > 1 else ((0,), (1,))
+def _joint(node: Any, user: Any) -> tuple | None:
+    "What one operation says about the axes of a weight."
+    name = user.target._schema.name.split("::")[-1]
+    bound = _bind(user.target, user.args, user.kwargs)
+    if _RULES.get(name) is _on_conv and bound["weight"] is node:
+        groups = bound.get("groups", 1)  # the kernel's axes have no labels
+        return ("conv", groups) if groups > 1 else ((0,), (1,))
+    if name == "einsum": return _einsum_axes(bound, node)
+    return _matmul_axes(bound, node) if name in ("matmul", "bmm") else None
 
-# %% ../nbs/07_trace.ipynb #d9ce83fc
+
 def _einsum_axes(bound: dict, node: Any) -> tuple | None:
-    text = bound["equation"].replace(" ", "")
-    left, _, out = text.partition("->")
+    left, _, out = bound["equation"].replace(" ", "").partition("->")
     subs, tensors = left.split(","), list(bound["tensors"])
-    if "." in text or not out or len(tensors) != 2: return None
+    if "." in left + out or not out or len(tensors) != 2: return None
     mine = tensors.index(node)
     here, there = subs[mine], subs[1 - mine]
     shared = [d for d, c in enumerate(here) if c in there and c in out]
@@ -1192,148 +236,163 @@ def _matmul_axes(bound: dict, node: Any) -> tuple | None:
     return (batch + (n - 2,), batch + (n - 1,))
 
 
-def _fresh(facts: _Facts, data: torch.Tensor, groups: tuple | None) -> _Value:
-    "A parameter: a new label for every index of every axis, or of axes taken together."
-    if groups and groups[0] == "conv": axes = _grouped_labels(facts, data, groups[1])
-    else:
-        axes = []
-        for dims in groups or [(d,) for d in range(data.ndim)]:
-            shape = [n if d in dims else 1 for d, n in enumerate(data.shape)]
-            if math.prod(shape) > 1: axes.append(facts.axis(facts.new(math.prod(shape)).reshape(shape)))
-    return _Value(tuple(data.shape), tuple(axes), facts.variable(), data)
-
-# %% ../nbs/07_trace.ipynb #12c8643b
-def _grouped_labels(facts: _Facts, data: torch.Tensor, groups: int) -> list:
-    first, second = data.shape[:2]
-    tail = (1,)*(data.ndim - 2)
+def _fresh(facts: Facts, data: torch.Tensor, groups: tuple | None) -> Value:
+    "A weight with new labels; of a grouped convolution the inputs are labelled group by group."
+    if not groups or groups[0] != "conv": return _labelled(facts, data, groups)
+    first, second, tail = *data.shape[:2], (1,)*(data.ndim - 2)
     axes = [facts.axis(facts.new(first).reshape(first, 1, *tail))]
     if second > 1:
-        labels = facts.new(groups*second).reshape(groups, 1, second).expand(-1, first//groups, -1)
+        labels = facts.new(groups[1]*second).reshape(groups[1], 1, second).expand(-1, first//groups[1], -1)
         axes.append(facts.axis(labels.reshape(first, second, *tail)))
-    return axes
+    return Value(tuple(data.shape), tuple(axes), facts.variable(), data)
 
-# %% ../nbs/07_trace.ipynb #27275d5f
-class _Gathered:
-    "Channels after all ties: which of them look alike, who belongs to whom, what may not move."
-
-    def __init__(self, trace: _Trace):
-        self.trace, facts = trace, trace.facts
-        self.n, edges = facts.count, list(facts.ties)
-        self.root = _components(self.n, edges)
-        for _ in range(12):
-            more = self._gather(facts)
-            if more is None: more = self._collapse()
-            if more is None: break
-            edges.append(more)
-            self.root = _components(self.n, edges)
-        self._index(facts)
-
-    def _gather(self, facts: _Facts) -> np.ndarray | None:
-        self.frozen = np.zeros(self.n, bool)
-        for labels in facts.frozen: self.frozen[self.root[labels]] = True
-        self.relations = [np.unique(self.root[pairs], axis=1) for pairs in facts.members]
-        self.relations = [r[:, r[0] != r[1]] for r in self.relations]
-        shared = []  # a channel in two blocks of one kind makes them one
-        for fine, coarse in self.relations:
-            order = np.argsort(fine, kind="stable")
-            same = np.flatnonzero(np.diff(fine[order]) == 0)
-            if same.size: shared.append(np.stack([coarse[order][same], coarse[order][same + 1]]))
-        self.color = self._refine()
-        return np.concatenate(shared, 1) if shared else None
-
-# %% ../nbs/07_trace.ipynb #ee69c87d
-class _Channels(_Gathered):
-    "Channels and their colours."
-
-    def _refine(self) -> np.ndarray:
-        "Colours such that channels with the same surroundings share one (Weisfeiler and Leman)."
-        color = _mix(self.frozen.astype(np.uint64), 1)
-        for var, parts in self.trace.facts.seen.items():
-            for labels in parts:
-                labels = labels[labels >= 0]
-                np.add.at(color, self.root[labels], _mix(np.uint64(var), 2))
-        for _name, value in self.trace.tensors.items():
-            for _k, axis in enumerate(value.axes):
-                of = axis.of.numpy()
-                roots, counts = np.unique(self.root[of[of >= 0]], return_counts=True)
-                np.add.at(color, roots, _mix(_mix(np.uint64(axis.var), 3) + counts.astype(np.uint64), 4))
-        for _ in range(6):
-            new = _mix(color, 5)
-            for r, (fine, coarse) in enumerate(self.relations):
-                np.add.at(new, fine, _mix(color[coarse] + np.uint64(r), 6))
-                np.add.at(new, coarse, _mix(color[fine] + np.uint64(r), 7))
-            color = new
-        return color
-
-    def _collapse(self) -> np.ndarray | None:
-        "Where the members of every block are all of different kinds, a member is its block."
-        found = []
-        for fine, coarse in self.relations:
-            if not fine.size: continue
-            pairs = np.stack([coarse.astype(np.uint64), self.color[fine]])
-            alone = np.unique(pairs, axis=1).shape[1] == fine.size
-            if alone and np.unique(coarse).size > 1: found.append(np.stack([fine, coarse]))
-        return np.concatenate(found, 1) if found else None
-
-# %% ../nbs/07_trace.ipynb #79e09aa0
-class _Blocks(_Channels):
-    "Channels and their blocks."
-
-    def _index(self, facts: _Facts) -> None:
-        self.children, self.parents = defaultdict(list), defaultdict(list)
-        for r, (fine, coarse) in enumerate(self.relations):
-            for f, c in zip(fine.tolist(), coarse.tolist(), strict=False):
-                self.children[c].append((r, f))
-                self.parents[f].append((r, c))
-        self.marks = {}
-        for kind, parts in facts.marks.items():
-            hit = np.zeros(self.n, bool)
-            for labels in parts: hit[self.root[labels[labels >= 0]]] = True
-            self.marks[kind] = hit
-        self.holds = {var: np.unique(self.root[np.concatenate(parts)[np.concatenate(parts) >= 0]])
-                      for var, parts in facts.seen.items()}
-
-# %% ../nbs/07_trace.ipynb #43f9493c
-class _Structure(_Blocks):
-    "Channels, their blocks, and the families of those that could be exchanged."
-
-    def descendants(self, c: int) -> set:
-        found, waiting = {c}, [c]
-        while waiting:
-            for _, f in self.children[waiting.pop()]:
-                if f not in found:
-                    found.add(f)
-                    waiting.append(f)
-        return found
-
-    def classes(self, frozen: bool = False) -> list[list[list[int]]]:
-        "Families of exchangeable channels: contexts (same blocks) of channels of one colour."
-        used = np.zeros(self.n, bool)
-        for value in self.trace.tensors.values():
-            for axis in value.axes: used[self.root[axis.of[axis.of >= 0].numpy()]] = True
-        for _fine, coarse in reversed(self.relations): used[coarse] |= True
-        families = defaultdict(lambda: defaultdict(list))
-        for c in np.flatnonzero(used & (self.root == np.arange(self.n))):
-            if self.frozen[c] and not frozen: continue
-            families[int(self.color[c])][tuple(sorted(self.parents[c]))].append(int(c))
-        return [list(contexts.values()) for contexts in families.values()]
-
-# %% ../nbs/07_trace.ipynb #5b189c63
-def _components(n: int, edges: list) -> np.ndarray:
-    "Smallest label of each tied set."
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-    if not edges: return np.arange(n)
-    a, b = np.concatenate(edges, 1)
-    _, part = connected_components(coo_matrix((np.ones(a.size, np.int8), (a, b)), (n, n)), directed=False)
-    least = np.full(part.max() + 1, n)
-    np.minimum.at(least, part, np.arange(n))
-    return least[part]
+# %% ../nbs/07_trace.ipynb #8a3d04f6
+_STATISTICS = ("running_mean", "running_var")
 
 
-def _mix(x: Any, salt: int) -> Any:
-    "Scramble 64-bit words."
-    with np.errstate(over="ignore"):
-        x = (np.asarray(x, np.uint64) + np.uint64(salt*0x9E3779B97F4A7C15 % 2**64))*np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27)))*np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    "The weights of a model: who owns which place in storage, and the labels of those that the trace has met."
+    facts: Facts
+    owners: dict      # name -> tensor
+    places: dict      # storage -> [(name, tensor)]
+    buffers: set      # names of buffers without labels
+    joint: dict       # name -> axes that are labelled together
+    tensors: dict     # name -> Value
+
+
+def _weights(model: nn.Module, facts: Facts, joint: dict, sources: dict) -> _Weights:
+    owners, places = _owners(model), defaultdict(list)
+    for name, t in owners.items(): places[_span(t)[0]].append((name, t))
+    buffers = {n for n, _ in model.named_buffers() if not n.endswith(_STATISTICS)}
+    weights = _Weights(facts, owners, places, buffers, {}, {})
+    for node, groups in joint.items():
+        name, same = _owner(weights, sources[node.name][2])
+        if same: weights.joint.setdefault(name, groups)
+    return weights
+
+
+def _owner(weights: _Weights, data: Any) -> tuple:
+    "The owner of the place of a tensor, and whether the tensor is all of it in the same layout."
+    if not isinstance(data, torch.Tensor) or data.layout != torch.strided: return None, False
+    here = weights.places.get(_span(data)[0], ())
+    return next(((name, _same_view(data, t)) for name, t in here if _inside(data, t)), (None, False))
+
+
+def _incoming(weights: _Weights, data: torch.Tensor, live: bool) -> Value:
+    "What a tensor brings to the trace; labels only if it is a weight and an output depends on it."
+    name, same = _owner(weights, data)
+    if name is None or name in weights.buffers or not live: return Value(tuple(data.shape), data=data)
+    owner, tensors = weights.owners[name].detach(), weights.tensors
+    if name not in tensors: tensors[name] = _fresh(weights.facts, owner, weights.joint.get(name))
+    if same: return tensors[name]
+    offset = data.storage_offset() - owner.storage_offset()
+    laid = lambda x: torch.empty_strided(owner.shape, owner.stride(), dtype=x.dtype, device=x.device).copy_(x)
+    view = lambda x: laid(x).as_strided(data.shape, data.stride(), offset)
+    return replace(_move(weights.facts, tensors[name], view), data=data)
+
+# %% ../nbs/07_trace.ipynb #80b9a081
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What a walk through a model has found.
+
+    Parameters
+    ----------
+    facts : Facts
+        Ties, frozen labels, members, marks and equations.
+    tensors : dict of str to Value
+        Name of a weight or running statistic -> its labels. Of several names of one place the first.
+    parameters : set of str
+        The names in `tensors` that are parameters.
+    program : torch.export.ExportedProgram
+        The operations.
+    """
+    facts: Facts
+    tensors: dict
+    parameters: set
+    program: Any
+
+
+def trace(model: nn.Module, args: tuple, kwargs: Mapping | None = None) -> Trace:
+    """Label the channels of a model, and follow the labels through its forward pass.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In float64, with what the pass should not do (dropout) switched off. It is not changed.
+    args : tuple
+        Positional arguments of one call; tensors in float64 on the CPU.
+    kwargs : dict, optional
+        Keyword arguments of that call.
+
+    Returns
+    -------
+    Trace
+        Labels of the weights, and the facts about them.
+
+    Raises
+    ------
+    RunError
+        If torch cannot trace the model, or if an operation fails on the way.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+    >>> found = trace(net, (torch.ones(4, 3, dtype=torch.float64),))
+    >>> {name: [axis.of.numel() for axis in value.axes] for name, value in found.tensors.items()}
+    {'0.weight': [5, 3], '0.bias': [5], '2.weight': [2, 5], '2.bias': [2]}
+    """
+    kwargs = dict(kwargs or {})
+    program = _exported(model, args, kwargs)
+    try:
+        with _exactly(), _unlogged(): return _walk(model, program, _sources(program, args, kwargs))
+    except RunError: raise
+    except Exception as error: raise RunError(f"{type(model).__name__} cannot be followed: {_line(error)}") from error
+
+# %% ../nbs/07_trace.ipynb #dbc17c7a
+def _walk(model: nn.Module, program: Any, sources: dict) -> Trace:
+    "Collect the facts from every operation."
+    facts, values, numbers, live = Facts(), {}, {}, _live(program.graph)
+    weights = _weights(model, facts, _joint_axes(program.graph), sources)
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            data = numbers[node] = sources[node.name][2]
+            values[node] = _incoming(weights, data, node in live) if isinstance(data, torch.Tensor) else data
+        elif node.op == "call_function": _step(facts, node, values, numbers, node in live)
+        elif node.op == "get_attr": numbers[node] = values[node] = getattr(program.graph_module, node.target)
+        elif node.op == "output":
+            for arg in _nodes(node.args): _pin_output(facts, values[arg])
+    tensors = {n: weights.tensors[n] for n in weights.owners if n in weights.tensors}
+    return Trace(facts, tensors, _parameters(model, weights.owners), program)
+
+
+def _step(facts: Facts, node: Any, values: dict, numbers: dict, live: bool) -> None:
+    "One operation: its numbers, and its labels if an output depends on it."
+    put = lambda table: torch.fx.node.map_arg((node.args, node.kwargs), lambda n: table[n])
+    args, kwargs = put(numbers)
+    with torch.no_grad(): numbers[node] = node.target(*args, **kwargs)
+    if not live: values[node] = None
+    elif hasattr(node.target, "_schema"):
+        values[node] = follow(facts, node.target, put(values), (args, kwargs), numbers[node])
+    else: values[node] = _plain(facts, node, put(values), numbers[node])
+
+
+def _plain(facts: Facts, node: Any, args: tuple, number: Any) -> Any:
+    "getitem and arithmetic on sizes."
+    if node.target.__name__ == "getitem":
+        inner = args[0][0]
+        return inner[args[0][1]] if isinstance(inner, (list, tuple)) else inner
+    values = [v for v in torch.utils._pytree.tree_leaves(args) if isinstance(v, Value)]
+    if not values or not isinstance(number, (torch.Tensor, list, tuple)): return number
+    name, still = node.target.__name__, len(facts.frozen)  # such as `cond`
+    out = _on_unknown(facts, _Call(name, node.target, dict(enumerate(values)), {}, number))
+    facts.lost[name] += facts.frozen[still:]
+    return _murky(out, name)
+
+
+def _pin_output(facts: Facts, value: Any) -> None:
+    "What is returned may not change."
+    for w in (value if isinstance(value, (list, tuple)) else [value]):
+        if not isinstance(w, Value): continue
+        for axis in w.axes: _stop(facts, axis)
+        _equate(facts, {w.whole: 1})

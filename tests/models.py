@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import torch
-from symbreak_nb.groups import symmetry_report
+from symbreak_nb.survey import symmetry_report
 from torch import nn
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from symbreak_nb.groups import symmetry_report
+from symbreak_nb import operations, survey
 from symbreak_nb.run import ParameterError, RunError
+from symbreak_nb.survey import symmetry_report
 from torch import nn
 from torch.nn import functional as F
 
@@ -194,7 +195,7 @@ def test_nan_weights_quantised_models_and_models_that_cannot_be_traced_are_named
 
 
 def test_nan_after_a_transformation_is_no_symmetry():
-    from symbreak_nb.groups import _apart
+    from symbreak_nb.proofs import _apart
     net = from_forward(lambda s, x: (s.p*s.q*x, torch.sqrt(s.p - s.q)), p=nn.Parameter(torch.tensor(5.)), q=nn.Parameter(torch.tensor(1.)))
     assert not len(symmetry_report(net, X(4, 3)))
     assert _apart(torch.tensor([0., torch.nan]), torch.ones(2)).tolist() == [1, np.inf]
@@ -230,14 +231,25 @@ def test_unusual_inputs(monkeypatch, capfd):
     branch = from_forward(lambda s, x: s.a(x) if float(x.sum()) > 0 else s.a(-x), a=L(2, 2))
     with pytest.raises(RunError): symmetry_report(branch, X(1, 2))
     assert capfd.readouterr().err == ""
-    from symbreak_nb import groups, trace
-    def broken(*_): raise IndexError("unusual")
-    monkeypatch.setitem(trace._HANDLERS, "softmax", broken)
+
+
+def broken(*_): raise IndexError("unusual")
+
+
+def test_a_form_that_a_rule_does_not_follow_is_a_note_and_a_bug_in_a_rule_is_an_error(monkeypatch):
+    def unfollowed(*_): raise operations._Unfollowed("unusual")
     net, x = nn.Sequential(L(3, 4), nn.ReLU(), L(4, 2), nn.Softmax(-1)), X(4, 3)
+    monkeypatch.setitem(operations._RULES, "softmax", unfollowed)
     report = symmetry_report(net, x)
     assert any("softmax" in note for note in report.notes) and any(row.group == "S_4" for row in report)
-    monkeypatch.setattr(groups, "_verify", broken)
-    report = symmetry_report(net, x)
+    monkeypatch.setitem(operations._RULES, "softmax", broken)
+    with pytest.raises(RunError, match="Sequential cannot be followed: IndexError: unusual") as caught: symmetry_report(net, x)
+    assert isinstance(caught.value.__cause__, IndexError)  # the bug and its place are kept
+
+
+def test_a_candidate_that_cannot_be_tried_is_left_out_with_a_note(monkeypatch):
+    monkeypatch.setattr(survey, "try_out", broken)
+    report = symmetry_report(nn.Sequential(L(3, 4), nn.ReLU(), L(4, 2)), X(4, 3))
     assert not len(report) and any("left out: IndexError" in note for note in report.notes)
 
 

@@ -3,9 +3,9 @@ import copy
 
 import pytest
 import torch
-from symbreak_nb.groups import symmetry_report
 from symbreak_nb.reparametrise import decay_penalty, scale_by_parameter, syre, w_fix
 from symbreak_nb.run import ParameterError
+from symbreak_nb.survey import symmetry_report
 from torch import nn
 
 from models import L, X

@@ -1,8 +1,8 @@
 "What a model may do in its forward pass, and the report still follows its weights."
 import pytest
 import torch
-from symbreak_nb.groups import symmetry_report
 from symbreak_nb.run import ParameterError
+from symbreak_nb.survey import symmetry_report
 from torch import nn
 from torch.nn import functional as F
 
