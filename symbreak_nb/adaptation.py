@@ -6,7 +6,7 @@
 __all__ = ['PARAMETERS', 'CLAIMS', 'check_parameters', 'symmetric_pairs', 'mean_rank_correlation', 'rank_after_noise',
            'living_classes', 'plan_units']
 
-# %% ../nbs/47_adaptation.ipynb #fd19fc7b
+# %% ../nbs/47_adaptation.ipynb #97f307d7
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from torch import nn
 
 from .capacity import _centred_ranks, _increasing, singular_values
 from .claims import claim
-from .symmetries import degree_of_symmetry, delta
+from .distances import degree_of_symmetry, delta
 from .parameters import Declaration, Parameter
 from .run import Estimate, ParameterError, between, each, over_seeds
 from .tasks import OwnData, linear_layers, one_step, perceptron, plan_own_data, train_own_data

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PARAMETERS', 'CLAIMS', 'noisy_growth', 'dose_response', 'grouped', 'plan_units']
 
-# %% ../nbs/46_restoration.ipynb #66968f6c
+# %% ../nbs/46_restoration.ipynb #35233659
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from .claims import claim
+from .distances import delta
 from .dynamics import _GAIN, _INPUTS, _plan_training
 from .parameters import Declaration, Parameter
 from .run import between
 from .stacked import loss_and_gradient
 from .statistics import rank_correlation
-from .symmetries import delta
 from .units import WorkUnit
 
 # %% ../nbs/46_restoration.ipynb #90c9e328
