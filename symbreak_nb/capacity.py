@@ -104,6 +104,11 @@ def effective_rank(s: np.ndarray) -> np.ndarray:
     References
     ----------
     O. Roy and M. Vetterli, The effective rank, EUSIPCO (2007).
+
+    Examples
+    --------
+    >>> round(float(effective_rank([3, 3, 3, 0])), 6)
+    3.0
     """
     s = np.asarray(s, float)
     total = s.sum(-1, keepdims=True)

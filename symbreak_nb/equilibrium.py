@@ -71,6 +71,11 @@ def alignment(a: Any, b: Any) -> float:
     -------
     float
         0 to 1; nan where a layer is zero or not finite.
+
+    Examples
+    --------
+    >>> alignment([[1.0], [0.0]], [[0.0], [1.0]])
+    0.0
     """
     return float(alignment_table([a, b])[0, 1])
 
