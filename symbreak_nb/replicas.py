@@ -13,7 +13,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ import torch
 from torch import nn
 
 from .checks import ParameterError, between, one_of
-from .run import _compared, _Progress, code_fingerprint, environment, pack, unpack, write_atomic
+from .environment import _compared, environment
+from .files import pack, unpack, write_atomic
+from .run import _Progress
 from .stacking import StackedNetwork, _held
 from .steps import (LOSSES, Training, _choose_route, _choose_way, _Chunk, _plain_epochs, _reason, _Route,
                                _train_chunk, _Way, _WAYS)
+from .units import code_fingerprint, executor
 
 # %% auto #0
 __all__ = ['train_one', 'Replicas']
@@ -146,18 +149,14 @@ def train_one(build: Callable[[], nn.Module], seed: int, x: Any, y: Any, *, epoc
     x, y : array, (n, ...)
         Inputs and targets.
     epochs, batch_size, lr, weight_decay, optimizer, momentum, loss
-        See `Training`.
-    device : str
-        cpu or cuda.
-    dtype : torch.dtype, optional
-        Of the network; as it was built if None.
+        See `symbreak_nb.steps.Training`.
+    device, dtype
+        Of the network: cpu or cuda, and as it was built if None.
 
     Returns
     -------
-    net : torch.nn.Module
-        The trained network.
-    losses : numpy.ndarray, (epochs,)
-        Mean training loss of every epoch.
+    tuple of torch.nn.Module and numpy.ndarray, (epochs,)
+        The trained network, and its mean training loss in every epoch.
 
     Raises
     ------
@@ -299,15 +298,16 @@ class _Plan:
 def _plan(ensemble: _Ensemble, wish: _Wish, x: torch.Tensor, y: torch.Tensor, training: Training,
           stored: bool) -> _Plan:
     "Choose how to train, from the data and the present weights."
-    replicas, module = len(ensemble.seeds), functools.partial(_module, ensemble)
-    need = _footprint(module(0), x, y, training)
-    route = _choose_route(wish.route, module, _chunk(ensemble, list(range(min(2, replicas)))), x, y, training)
+    replicas, first = len(ensemble.seeds), list(range(min(2, len(ensemble.seeds))))
+    need = _footprint(_module(ensemble, 0), x, y, training)
+    nets = [_module(ensemble, r) for r in first]
+    route = _choose_route(wish.route, _module(ensemble, 0), _chunk(ensemble, first), nets, x, y, training)
     alone = x.is_cuda or route.reason or wish.step == "compile"   # the compiler wants a single thread
     workers = 1 if alone else torch.get_num_threads()
     most = -(-replicas//_STORED) if stored else replicas
     parts, workers = _divide(replicas, *need, wish.memory_bytes, workers, not x.is_cuda, most)
     if route.reason: return _Plan(route, _Way(), parts, workers)
-    way = _choose_way(wish.step, module, _chunk(ensemble, parts[0]), x.contiguous(), y, training)
+    way = _choose_way(wish.step, _module(ensemble, 0), _chunk(ensemble, parts[0]), x.contiguous(), y, training)
     return _Plan(route, way, parts, workers)
 
 # %% ../nbs/02_replicas.ipynb #41986f96
@@ -337,25 +337,21 @@ def _trainers(ensemble: _Ensemble, plan: _Plan, x: torch.Tensor, y: torch.Tensor
 
 # %% ../nbs/02_replicas.ipynb #98b3e0c6
 def _run(waiting: list, trainers: list[Callable], chunk: Callable[[list[int]], _Chunk], done: Callable) -> None:
-    "Train the chunks that wait, on the CPU one a thread where there are several trainers."
-    stop, threads = threading.Event(), torch.get_num_threads()
+    "Train the chunks that wait, one a trainer at a time."
+    stop = threading.Event()
     if len(trainers) < 2:
         for members in waiting: done(trainers[0](chunk(members), stop))
         return
     free = queue.SimpleQueue()
     for trainer in trainers: free.put(trainer)
     def work(members):
-        torch.set_num_threads(1)
         trainer = free.get()
         try: return trainer(chunk(members), stop)
         finally: free.put(trainer)
-    with ThreadPoolExecutor(len(trainers)) as pool:
+    with executor("threads", len(trainers)) as pool:
         try:
             for future in as_completed([pool.submit(work, members) for members in waiting]): done(future.result())
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
+        finally: stop.set()
 
 # %% ../nbs/02_replicas.ipynb #24c7687a
 def _sha(*parts: Any) -> str:
@@ -428,18 +424,18 @@ def _keeping(chunk: _Chunk, stop: threading.Event, train: Callable, store: _Stor
 
 # %% ../nbs/02_replicas.ipynb #fedafe57
 def _train(ensemble: _Ensemble, plan: _Plan, x: torch.Tensor, y: torch.Tensor, training: Training,
-           folder: Path | None, bar: Any) -> tuple[list[_Chunk], int]:
-    "All chunks of a fit, and how many of them were stored before."
+           folder: Path | None, tell: Callable[[int, int], None]) -> tuple[list[_Chunk], int]:
+    "All chunks of a fit, and how many of them were stored; `tell` hears how many replicas are done, and how many were."
     store = folder and _Store(folder, _common(ensemble, plan, x, y, training))
-    results, waiting, chunk = [], [], functools.partial(_chunk, ensemble)
+    chunk = functools.partial(_chunk, ensemble)
+    kept = [_kept(store, chunk(members)) if store else None for members in plan.parts]
+    waiting = [members for members, found in zip(plan.parts, kept, strict=True) if not found]
+    results = [found for found in kept if found]
+    reused, before = len(results), sum(len(found.members) for found in results)
     def done(trained):
         results.append(trained)
-        for _ in trained.members if bar else []: bar.update(sum(len(c.members) for c in results), 0)
-    for members in plan.parts:
-        found = _kept(store, chunk(members)) if store else None
-        if found: done(found)
-        else: waiting.append(members)
-    reused = len(results)
+        tell(sum(len(c.members) for c in results), before)
+    tell(before, before)
     trainers = _trainers(ensemble, plan, x, y, training, min(plan.workers, len(waiting)))
     if store: trainers = [functools.partial(_keeping, train=train, store=store) for train in trainers]
     _run(waiting, trainers, chunk, done)
@@ -564,8 +560,9 @@ class Replicas:
             plan = _plan(ensemble, self._wish, x, y, training, folder is not None)
             self.route, self.step, self._calls = str(plan.route), plan.way.told, plan.route.calls
             bar = _Progress(len(self), progress if isinstance(progress, str) else "replicas") if progress else None
-            results, reused = _train(ensemble, plan, x, y, training, folder, bar)
-        if bar: bar.update(len(self), 0, last=True)
+            try: results, reused = _train(ensemble, plan, x, y, training, folder, bar or (lambda *_: None))
+            finally:
+                if bar: bar.close()
         self.losses, ensemble.fits = np.zeros((len(self), epochs)), ensemble.fits + 1
         for chunk in results:
             _take(ensemble, chunk)

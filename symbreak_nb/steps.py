@@ -404,14 +404,14 @@ class _Route:
     def __str__(self) -> str: return f"loop: {self.reason}" if self.reason else "stacked"
 
 
-def _choose_route(wanted: str, module: Callable[[int], nn.Module], chunk: _Chunk, x: torch.Tensor, y: torch.Tensor,
-                  training: Training) -> _Route:
-    "Try the stacked pass on a chunk, whose replicas `module` makes as plain modules."
+def _choose_route(wanted: str, template: nn.Module, chunk: _Chunk, nets: list[nn.Module], x: torch.Tensor,
+                  y: torch.Tensor, training: Training) -> _Route:
+    "Try the stacked pass of a template on a chunk, beside the chunk's replicas as plain modules."
     if wanted == "loop": return _Route("asked for")
     calls = ()
     try:
-        network = StackedNetwork(module(0), x[:training.batch_size].cpu())
-        reason = _disagreement(network, chunk, [module(r) for r in chunk.members], x, y, training)
+        network = StackedNetwork(template, x[:training.batch_size].cpu())
+        reason = _disagreement(network, chunk, nets, x, y, training)
         calls = tuple(network.describe())
     except Exception as error:  # the plain loop raises what is really wrong
         reason = _reason(error)
@@ -449,11 +449,11 @@ def _tried(network: StackedNetwork, chunk: _Chunk, x: torch.Tensor, y: torch.Ten
     return replace(way, told=f"{words}: {other:.2f} ms a step, eager {eager:.2f} ms")
 
 
-def _choose_way(wanted: str, module: Callable[[int], nn.Module], chunk: _Chunk, x: torch.Tensor, y: torch.Tensor,
+def _choose_way(wanted: str, template: nn.Module, chunk: _Chunk, x: torch.Tensor, y: torch.Tensor,
                 training: Training) -> _Way:
     "How the steps of a training are run; on the CPU eagerly, unless another way is asked for."
     few = training.epochs*-(-len(x)//training.batch_size) < 5*_TRIAL
     if wanted == "eager" or wanted == "auto" and not x.is_cuda: return _Way()
     if wanted == "auto" and few: return _Way(told="eager: too few steps to try a CUDA graph")
-    network = StackedNetwork(module(0), x[:training.batch_size].cpu())
+    network = StackedNetwork(template, x[:training.batch_size].cpu())
     return _tried(network, chunk, x, y, training, "graph" if wanted == "auto" else wanted, wanted != "auto")
