@@ -137,8 +137,7 @@ def train_one(build: Callable[[], nn.Module], seed: int, x: Any, y: Any, *, epoc
               weight_decay: float = 0.0, optimizer: str = "adam", momentum: float = 0.0,
               loss: str | Callable = "cross_entropy", device: str = "cpu",
               dtype: torch.dtype | None = None) -> tuple[nn.Module, np.ndarray]:
-    """
-    Train one network in a plain loop, with which every replica agrees. The caller's random numbers are left alone.
+    """Train one network in a plain loop, with which every replica agrees. The caller's random numbers are left alone.
 
     Parameters
     ----------
@@ -459,8 +458,7 @@ def _exact_products():
 
 # %% ../nbs/02_replicas.ipynb #6330bc16
 class Replicas:
-    """
-    Copies of a small network, one a seed, trained together, each exactly as it would be alone.
+    """Copies of a small network, one a seed, trained together, each exactly as it would be alone.
 
     Parameters
     ----------
@@ -527,8 +525,7 @@ class Replicas:
     def fit(self, x: Any, y: Any, *, epochs: int, batch_size: int, lr: float, weight_decay: float = 0.0,
             optimizer: str = "adam", momentum: float = 0.0, loss: str | Callable = "cross_entropy", store: Any = None,
             progress: bool | str = False) -> np.ndarray:
-        """
-        Train every replica from its present weights, on its own stream, with a fresh optimiser.
+        """Train every replica from its present weights, on its own stream, with a fresh optimiser.
 
         Parameters
         ----------
@@ -575,8 +572,7 @@ class Replicas:
 
     @torch.no_grad()
     def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """
-        Outputs of every replica in evaluation mode.
+        """Outputs of every replica in evaluation mode.
 
         Parameters
         ----------
@@ -603,8 +599,7 @@ class Replicas:
             return np.stack([out.cpu().numpy() for out in outs])
 
     def module(self, r: int) -> nn.Module:
-        """
-        One replica as a plain module, with its present parameters and buffers.
+        """One replica as a plain module, with its present parameters and buffers.
 
         Parameters
         ----------

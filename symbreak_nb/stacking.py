@@ -32,10 +32,9 @@ class _Request(NamedTuple):
     dtype: torch.dtype
     device: torch.device  # where the numbers are needed
 
-# %% ../nbs/02_stacking.ipynb #13924268
+# %% ../nbs/02_stacking.ipynb #55973030
 class Streams:
-    """
-    The random numbers of all replicas.
+    """The random numbers of all replicas.
 
     Parameters
     ----------
@@ -57,8 +56,7 @@ class Streams:
 
     def draw(self, fill: Callable, shape: Iterable[int], dtype: torch.dtype = torch.float32,
              device: Any = "cpu") -> torch.Tensor:
-        """
-        Random numbers for every replica, drawn now or ahead of a step that is replayed.
+        """Random numbers for every replica, drawn now or ahead of a step that is replayed.
 
         Parameters
         ----------
@@ -289,8 +287,7 @@ def _pool(layer, own, x, streams, rectify=False):
 
 # %% ../nbs/02_stacking.ipynb #fb325984
 class TransformHalf(nn.Module):
-    """
-    In training, flips a random half of the batch; in evaluation it does nothing.
+    """In training, flips a random half of the batch; in evaluation it does nothing.
 
     Parameters
     ----------
@@ -591,8 +588,7 @@ def _make(root: nn.Module, call: _Call, values: Mapping, tensors: Mapping, strea
 
 # %% ../nbs/02_stacking.ipynb #97b9c53d
 class StackedNetwork:
-    """
-    The forward pass of a network in training mode, for all replicas at once. One object serves one thread.
+    """The forward pass of a network in training mode, for all replicas at once. One object serves one thread.
 
     Parameters
     ----------

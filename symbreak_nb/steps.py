@@ -30,11 +30,10 @@ __all__ = ['LOSSES', 'OPTIMIZERS', 'Training', 'Step']
 LOSSES = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
-# %% ../nbs/03_steps.ipynb #20e0eb5f
+# %% ../nbs/03_steps.ipynb #8504341a
 @dataclass(frozen=True)
 class Training:
-    """
-    How a network is trained.
+    """How a network is trained.
 
     Parameters
     ----------
@@ -184,10 +183,16 @@ def _update(state: _State, rows: torch.Tensor, gradients: Callable = _gradients)
     state.optimizer.step()
     state.means += losses.double()*(rows.shape[1]/len(state.x))
 
-# %% ../nbs/03_steps.ipynb #3afaaa16
+# %% ../nbs/03_steps.ipynb #6a9ec904
 class Step(Protocol):
-    "A way to run the training step of a chunk."
-    reason: str   # why steps were eager that should not have been; empty if there are none
+    """A way to run the training step of a chunk.
+
+    Attributes
+    ----------
+    reason : str
+        Why steps were eager that should not have been; empty if there are none.
+    """
+    reason: str
 
     def __call__(self, rows: torch.Tensor) -> None:
         "Train every replica on its rows of the data, (R, B)."
