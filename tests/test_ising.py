@@ -49,9 +49,10 @@ def test_importing_ising_is_cheap():
 
 
 def test_the_plan_lists_work_that_can_be_tried():
-    for profile, p in ising.PROFILES.items():
-        units = ising.plan_units(p)
-        assert all(u["count"] > 0 and u["flops"] > 0 and u["memory_bytes"] > 0 for u in units)
-        if profile == "smoke": assert all(0 < u["step"]() < 60 for u in units)
-    assert ising.plan_units(ising.PROFILES["smoke"] | dict(L=8))[0]["step"] is None
-    assert units[3]["count"] == -(-11*16*24000//200)   # wolff at the first size of paper's checks, two chains at once
+    for profile in ising.PARAMETERS:
+        units = ising.plan_units(ising.PARAMETERS[profile])
+        assert all(u.count > 0 and u.flops > 0 and u.memory_bytes > 0 for u in units)
+        if profile == "smoke":
+            for u in units: u.step()
+    assert ising.plan_units(ising.PARAMETERS["smoke"] | dict(L=8))[0].step is None
+    assert units[3].count == -(-11*16*24000//200)   # wolff at the first size of paper's checks, two chains at once
