@@ -1,4 +1,5 @@
-"""Landscapes against enumerations that share no code with them, two routes against each other, the group by brute force."""
+"""Losses against enumerations that share no code with them, and two routes against each other."""
+import doctest
 import itertools
 import math
 
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbreak_nb import enumeration as en
 from symbreak_nb import landscape as ls
+from symbreak_nb import moves as mv
 from symbreak_nb.run import ParameterError
 
 HIDDEN = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0), "linear": lambda z: z, "sin": np.sin}
@@ -88,26 +90,11 @@ def test_routes_agree_on_any_network(widths, dimensions, points, letters, activa
     np.testing.assert_allclose(losses[codes], net.losses(codes), atol=1e-10)
     full, short = en.levels(losses), en.levels(*en.representatives(net))
     if full.clear: np.testing.assert_array_equal(full.multiplicity, short.multiplicity.astype(int))
-    orbits = en.symmetry_orbits(net, explicit=True)
+    orbits = mv.symmetry_orbits(net, explicit=True)
     assert len(np.unique(orbits.labels)) == orbits.n_orbits
     assert net.n_configurations/orbits.order <= orbits.n_orbits <= net.n_configurations
     largest = [np.ptp(losses[orbits.labels == label]) for label in np.unique(orbits.labels)[:200]]
     assert max(largest) <= 1e-10*max(1, losses.max())   # the loss is constant on every orbit
-
-
-def test_group_elements_are_symmetries_and_partial_exchanges_are_not():
-    net = ls.classifier("expanded", [3, 2], n_points=9)
-    losses = en.enumerate_losses(net)
-    table = losses.reshape((2,)*net.n_weights)
-    generators = list(en.generators(net))
-    assert len(generators) == 2 + 3 + 1 + 2
-    for g in generators: np.testing.assert_allclose(en.transform(net, losses, g), table, atol=1e-13)
-    assert np.abs(en.transform(net, losses, (0, 0, "exchange"), leave=(1,)) - table).max() > 0.1
-    codes = np.arange(net.n_configurations)
-    for g in generators:
-        moved = en.transform(net, codes, g)
-        assert np.array_equal(np.sort(moved.ravel()), codes)                                          # a permutation
-        assert np.array_equal(en.transform(net, np.ascontiguousarray(moved).ravel(), g).ravel(), codes)   # its own inverse
 
 
 def test_oddness_is_tested_at_all_sizes():
@@ -147,59 +134,6 @@ def test_count_floats_does_not_care_about_blocks():
         for a, b in zip(whole, split, strict=True): np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("letters", [(-1, 1), (-1, 0, 1)])
-def test_descents_and_minima_by_brute_force(letters):
-    rng = np.random.default_rng(len(letters))
-    x = rng.normal(size=(6, 2))
-    net = en.DiscreteNetwork(x, x[:, 0], [2], letters)
-    losses, n, base = en.enumerate_losses(net), net.n_configurations, len(letters)
-    digits = np.array(list(itertools.product(range(base), repeat=net.n_weights)))
-    near = [np.flatnonzero((digits != d).sum(1) == 1) for d in digits]
-    reach, minimum = np.zeros(n), np.zeros(n, bool)
-    for c in np.argsort(losses):
-        better = near[c][losses[near[c]] < losses[c] - 1e-10]
-        minimum[c] = not len(better)
-        reach[c] = reach[better].mean() if len(better) else float(losses[c] < losses.min() + 1e-10)
-    for reduce in (False, True):
-        graph = en.flip_graph(net, reduce)
-        found = en.levels(losses[graph.codes])
-        walk = en.random_descent(found.index(losses[graph.codes]), found.values, graph.neighbours)
-        np.testing.assert_allclose(walk["reach"], reach[graph.codes], atol=1e-12)
-        np.testing.assert_array_equal(walk["minimum"], minimum[graph.codes])
-        assert walk["minimum"].sum()*graph.copies == minimum.sum() == en.local_minima(losses, 1e-10, base)["weak"]
-    assert len(graph.codes) == (n//4 if base == 2 else n)
-
-
-def test_barriers_by_brute_force():
-    rng = np.random.default_rng(3)
-    net = en.DiscreteNetwork(rng.normal(size=(4, 1)), rng.normal(size=4), [2, 1])
-    losses, graph = en.enumerate_losses(net), en.flip_graph(net, reduce=False)
-    level = en.levels(losses).index(losses)
-    height = np.maximum.outer(level, level)
-    cost = np.full(height.shape, 10**6)
-    for node, near in enumerate(graph.neighbours): cost[node, near] = height[node, near]
-    np.fill_diagonal(cost, level)
-    for k in range(len(level)): cost = np.minimum(cost, np.maximum(cost[:, k:k + 1], cost[k:k + 1]))   # Floyd, with max for plus
-    for start in (0, 7, 30): np.testing.assert_array_equal(en.barriers(level, graph.neighbours, start), cost[start])
-
-
-def test_orbits_of_signed_permutations_by_brute_force():
-    x = np.random.default_rng(0).normal(size=(5, 2))
-    net = en.DiscreteNetwork(x, x[:, 0], [2, 2], [-1, 1])
-    table, seen = np.arange(net.n_configurations), set()
-    moves = [en.transform(net, table, g).ravel() for g in en.generators(net)]
-    sizes = []
-    for code in table:
-        if code in seen: continue
-        orbit, edge = {code}, [code]
-        while edge:
-            edge = [int(m[c]) for c in edge for m in moves if int(m[c]) not in orbit and not orbit.add(int(m[c]))]
-        seen |= orbit
-        sizes.append(len(orbit))
-    found = en.symmetry_orbits(net)
-    assert len(sizes) == found.n_orbits and all(found.order % size == 0 for size in sizes)
-
-
 @pytest.mark.parametrize(("call", "words"), [
     (lambda: en.enumerate_losses(ls.classifier("both", [4, 4, 2])), "with 3 inputs this has 2\\^38"),
     (lambda: en.DiscreteNetwork([[1.0]], [1.0, 2.0]), "targets = .*one number an input"),
@@ -224,3 +158,6 @@ def test_bad_input_is_one_line(call, words):
     assert "\n" not in str(error.value)
 
 
+
+
+def test_examples_of_the_docstrings(): assert doctest.testmod(en).failed == 0 < doctest.testmod(en).attempted

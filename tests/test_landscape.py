@@ -9,6 +9,7 @@ import papermill
 import pytest
 from symbreak_nb import enumeration as en
 from symbreak_nb import landscape as ls
+from symbreak_nb import moves as mv
 from symbreak_nb.run import ParameterError
 
 from test_enumeration import naive, plain_levels
@@ -19,9 +20,9 @@ from test_enumeration import naive, plain_levels
 def test_the_papers_networks(arm, counts):
     net = ls.classifier(arm)
     found = en.levels(*en.representatives(net))
-    assert (len(found.values), found.multiplicity.max(), found.multiplicity[0], en.symmetry_orbits(net).n_orbits) == counts
+    assert (len(found.values), found.multiplicity.max(), found.multiplicity[0], mv.symmetry_orbits(net).n_orbits) == counts
     assert sum(found.multiplicity) == 2**net.n_weights and found.clear
-    assert en.symmetry_orbits(net).order == math.factorial(3)**2*math.factorial(2)*2**8
+    assert mv.symmetry_orbits(net).order == math.factorial(3)**2*math.factorial(2)*2**8
 
 
 def test_a_bias_is_a_constant_of_one_and_zero_adds_nothing():
@@ -46,7 +47,7 @@ def test_saturated_networks_are_counted_or_said_to_be_unclear(constant):
     (lambda: ls.classifier("raw", sampling="sobol"), "one of 'grid', 'uniform'"),
     (lambda: ls.classifier("raw", n_points=-1), "n_points = -1"),
     (lambda: ls.classifier("raw", constant=np.nan), "constant = nan"),
-    (lambda: ls.plan_units(ls.PROFILES["smoke"] | dict(widths=[4, 4, 2])), "with 3 inputs this has 2\\^38"),
+    (lambda: ls.plan_units(ls.PARAMETERS["smoke"] | dict(widths=[4, 4, 2])), "with 3 inputs this has 2\\^38"),
 ])
 def test_bad_input_is_one_line(call, words):
     with pytest.raises(ParameterError, match=words) as error: call()
@@ -55,10 +56,11 @@ def test_bad_input_is_one_line(call, words):
 
 @pytest.mark.parametrize("profile", ["smoke", "paper"])
 def test_the_plan_lists_work_that_can_be_tried(profile):
-    units = ls.plan_units(ls.PROFILES[profile] | dict(widths="[2, 1]", sampling="uniform"))
-    assert all(u["count"] > 0 and u["flops"] > 0 and u["memory_bytes"] > 0 and callable(u["step"]) for u in units)
-    assert len(units) == 4*2*2 and all(u["step"]() > 0 for u in units[:8])
-    default = {u["name"]: u["count"] for u in ls.plan_units(ls.PROFILES["quick"])}
+    units = ls.plan_units(ls.PARAMETERS[profile] | dict(widths="[2, 1]", sampling="uniform"))
+    assert all(u.count > 0 and u.flops > 0 and u.memory_bytes > 0 and callable(u.step) for u in units)
+    assert len(units) == 4*2*2
+    for u in units[:8]: u.step()
+    default = {u.name: u.count for u in ls.plan_units(ls.PARAMETERS["quick"])}
     assert (default["raw [3, 3, 2]: descents"], default["expanded [3, 3, 2]: descents"]) == (2 + 20, 2 + 20 + 28)
 
 
