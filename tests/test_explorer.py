@@ -1,4 +1,5 @@
 """The explorer follows its controls and refuses what is too large."""
+import doctest
 import json
 
 import papermill
@@ -33,8 +34,11 @@ def test_bad_input_is_one_line(call, words):
 
 
 def test_a_plan_can_be_tried():
-    (unit,) = ex.plan_units(ex.PROFILES["smoke"])
-    assert unit["count"] == 1 and unit["flops"] > 0 and unit["memory_bytes"] > 0 and unit["step"]() > 0
+    (unit,) = ex.plan_units(ex.PARAMETERS["smoke"])
+    assert unit.count == 1 and unit.flops > 0 and unit.memory_bytes > 0 and unit.step()["multiplicity"].sum() == 2**8
+
+
+def test_examples_of_the_docstrings(): assert doctest.testmod(ex).failed == 0 < doctest.testmod(ex).attempted
 
 
 def run_notebook(tmp_path, **parameters):
