@@ -1,4 +1,5 @@
 """ConvNets against torch, dropout against its masks, and refusals."""
+import doctest
 import itertools
 import json
 import math
@@ -68,8 +69,17 @@ def test_bad_input_is_one_line(call, words):
 
 
 def test_a_plan_can_be_tried():
-    (unit,) = cn.plan_units(cn.PROFILES["smoke"])
-    assert unit["count"] > 0 and unit["flops"] > 0 and unit["memory_bytes"] > 0 and unit["step"]() > 0
+    (unit,) = cn.plan_units(cn.PARAMETERS["smoke"])
+    assert unit.count > 0 and unit.flops > 0 and unit.memory_bytes > 0 and unit.step().shape == (2**15,)
+
+
+def test_examples_of_the_docstrings(): assert doctest.testmod(cn).failed == 0 < doctest.testmod(cn).attempted
+
+
+@pytest.mark.parametrize(("changed", "words"), [(dict(conv_channels=2, conv_hidden=2), "at most 24 weights; this network has 38"),
+                                                (dict(conv_padding=0), "conv_kernel = 3: allowed is an integer from 1 to 2")])
+def test_networks_with_too_many_weights_are_refused(changed, words):
+    with pytest.raises(ParameterError, match=words): cn.check_parameters(cn.PARAMETERS["quick"] | changed)
 
 
 def test_notebook_with_another_activation(tmp_path):
