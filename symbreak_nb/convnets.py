@@ -53,10 +53,23 @@ def check_parameters(p: Mapping) -> None:
     if weights > 24: raise ParameterError("conv_hidden", hidden, f"at most 24 weights; this network has {weights}")
 
 # %% ../nbs/16_convnets.ipynb #1420b327
-def pattern_images(size: int = 2,                                # side of the images in pixels
-                   values: tuple[float, ...] = (-1, 0, 1),       # what a pixel may be
-                   ) -> tuple[np.ndarray, np.ndarray]:           # images (n, size, size), labels (n,)
-    "Row-constant (class 0) and column-constant (class 1) images that are not constant (zhang2024, Fig. 10)."
+def pattern_images(size: int = 2, values: tuple[float, ...] = (-1, 0, 1)) -> tuple[np.ndarray, np.ndarray]:
+    """Row-constant (class 0) and column-constant (class 1) images that are not constant (zhang2024, Fig. 10).
+
+    Parameters
+    ----------
+    size : int, default 2
+        Side of the images in pixels.
+    values : tuple[float, ...], default (-1, 0, 1)
+        What a pixel may be.
+
+    Returns
+    -------
+    images : array, shape (n, size, size)
+        Rows first.
+    labels : array of int, shape (n,)
+        0 or 1.
+    """
     between(2, 8, int)("size", size)
     lines = [line for line in itertools.product(values, repeat=size) if len(set(line)) > 1]
     if not lines: raise ParameterError("values", values, "two or more different numbers")
@@ -118,7 +131,18 @@ class ConvNet:
         for name, check in _CONV_CHECKS.items(): check(name, getattr(self, name))
 
     def bits(self, side: int = 2) -> tuple[int, int, int]:
-        "Free weights of the filters, of one hidden unit, and in all."
+        """Free weights of the filters, of one hidden unit, and in all.
+
+        Parameters
+        ----------
+        side : int
+            Of the images.
+
+        Returns
+        -------
+        tuple of three int
+            In this order.
+        """
         first, second = (self.channels*(int(o.max()) + 1) for o in _weight_orbits(self, side))
         return first, second, first + self.hidden*(second + 2)
 
@@ -215,14 +239,29 @@ def _conv_data(images, labels) -> tuple[np.ndarray, np.ndarray]:
     return images, np.where(labels == 0, 1.0, -1.0)
 
 # %% ../nbs/16_convnets.ipynb #3812e43b
-def convnet_losses(net: str | ConvNet = "baseline",     # a name in CONVNETS or a network
-                   images: np.ndarray | None = None,    # (n, side, side); default `pattern_images()`
-                   labels: np.ndarray | None = None,    # 0 or 1, (n,)
-                   seed: int = 0,                       # of dropout masks
-                   mask: np.ndarray | None = None,      # 0 or 1, (n or 1, channels x pixels): one fixed mask instead
-                   **options,                           # fields of ConvNet to replace
-                   ) -> np.ndarray:                     # mean cross-entropy, (2**bits,) float64
+def convnet_losses(net: str | ConvNet = "baseline", images: np.ndarray | None = None, labels: np.ndarray | None = None,
+                   seed: int = 0, mask: np.ndarray | None = None, **options) -> np.ndarray:
     """The loss of every combination of weights; the index is the combination (see `convnet_weights`).
+
+    Parameters
+    ----------
+    net : str or ConvNet
+        A name in `CONVNETS`, or a network.
+    images : array, shape (n, side, side), optional
+        Default is `pattern_images()`.
+    labels : array of int, shape (n,), optional
+        0 or 1.
+    seed : int
+        Of the dropout masks.
+    mask : array, shape (n or 1, channels x pixels), optional
+        One fixed mask of zeros and ones instead.
+    **options
+        Fields of `ConvNet` to replace.
+
+    Returns
+    -------
+    array of float64, shape (2**bits,)
+        Mean cross-entropy of each combination.
 
     Raises
     ------
@@ -256,11 +295,23 @@ def convnet_losses(net: str | ConvNet = "baseline",     # a name in CONVNETS or 
     return loss.ravel()
 
 # %% ../nbs/16_convnets.ipynb #c358ccb3
-def convnet_weights(code: int,                # number of the combination
-                    net: ConvNet,             # its network
-                    side: int = 2,            # of the images
-                    ) -> dict[str, np.ndarray]:  # filter (channels, k, k), hidden (units, inputs), readout (2, units)
-    "The weights of one combination, tied ones written out."
+def convnet_weights(code: int, net: ConvNet, side: int = 2) -> dict[str, np.ndarray]:
+    """The weights of one combination, tied ones written out.
+
+    Parameters
+    ----------
+    code : int
+        Number of the combination.
+    net : ConvNet
+        Its network.
+    side : int, default 2
+        Of the images.
+
+    Returns
+    -------
+    dict of arrays
+        Filter (channels, k, k), hidden (units, inputs), readout (2, units).
+    """
     first, second, total = net.bits(side)
     digits, out = (code >> np.arange(total)) & 1, {}
     signs, units = 2.0*digits - 1, []
@@ -393,9 +444,20 @@ def _tie_minima(best: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return np.sort([best[choices @ np.array(m)].min() for m in masks])
 
 # %% ../nbs/16_convnets.ipynb #a4d7ed49
-def plan_units(params: Mapping,      # a profile with the user's changes; nothing depends on it
-               device: str = "cpu",  # cpu or cuda: everything runs on the CPU
-               ) -> list[WorkUnit]:  # one, whose step enumerates the baseline
-    "The work of a run without doing it."
+def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
+    """The work of a run without doing it.
+
+    Parameters
+    ----------
+    params : Mapping
+        A profile with the user's changes; nothing depends on it.
+    device : str, default "cpu"
+        cpu or cuda: everything runs on the CPU.
+
+    Returns
+    -------
+    list of WorkUnit
+        One, whose step enumerates the baseline.
+    """
     return [WorkUnit("ConvNet: losses of all combinations", 40, 2**15*12*20, 2**15*8*20,
                      functools.partial(convnet_losses, "baseline"))]

@@ -26,12 +26,20 @@ __all__ = ['ACTIVATIONS', 'check_size', 'DiscreteNetwork', 'sign_flips', 'loss_b
 _MOST = 2**26   # 512 MiB of losses, about 1.5 GiB at the peak
 
 
-def check_size(name: str,               # the parameter that is checked
-               widths: Sequence[int],   # hidden widths
-               inputs: int = 3,         # input dimensions of the network
-               letters: int = 2,        # values a weight can take
-               ) -> None:
-    "Refuse a network of more than 2^26 configurations; the ParameterError says how many there would be."
+def check_size(name: str, widths: Sequence[int], inputs: int = 3, letters: int = 2) -> None:
+    """Refuse a network of more than 2^26 configurations; the ParameterError says how many there would be.
+
+    Parameters
+    ----------
+    name : str
+        The parameter that is checked.
+    widths : Sequence[int]
+        Hidden widths.
+    inputs : int, default 3
+        Input dimensions of the network.
+    letters : int, default 2
+        Values a weight can take.
+    """
     each(between(1, 64, int))(name, widths)
     weights = sum(a*b for a, b in itertools.pairwise((inputs, *widths, 1)))
     if weights*math.log2(letters) > math.log2(_MOST) + 1e-9:
@@ -117,15 +125,43 @@ class DiscreteNetwork:
     def n_configurations(self) -> int: return len(self.alphabet)**self.n_weights
 
     def places(self) -> list[np.ndarray]:
-        "Number of each weight in the order of the digits, as one matrix a layer."
+        """Number of each weight in the order of the digits.
+
+        Returns
+        -------
+        list of arrays, shape (out, in)
+            One matrix a layer.
+        """
         return _places(self)
 
     def weights(self, codes: np.ndarray) -> list[np.ndarray]:
-        "Weight matrices (..., out, in) of configurations (...,)."
+        """Weight matrices of configurations.
+
+        Parameters
+        ----------
+        codes : array of int, shape (...,)
+            Numbers of configurations.
+
+        Returns
+        -------
+        list of arrays, shape (..., out, in)
+            One matrix a layer.
+        """
         return _weights(self, codes)
 
     def losses(self, codes: np.ndarray) -> np.ndarray:
-        "Mean squared errors (...,) of configurations (...,), by plain forward passes."
+        """Mean squared errors of configurations, by plain forward passes.
+
+        Parameters
+        ----------
+        codes : array of int, shape (...,)
+            Numbers of configurations.
+
+        Returns
+        -------
+        array, shape (...,)
+            One loss a configuration.
+        """
         return _forward_losses(self, codes)
 
 # %% ../nbs/09_enumeration.ipynb #b22a1d7f
@@ -154,9 +190,19 @@ def _forward_losses(net: DiscreteNetwork, codes: np.ndarray) -> np.ndarray:
     return np.mean((_apply(net.output_activation, last@h)[..., 0, :] - net.targets)**2, -1)
 
 # %% ../nbs/09_enumeration.ipynb #8223aeb4
-def sign_flips(net: DiscreteNetwork,   # any network
-               ) -> bool:              # true for an odd activation and an alphabet that is its own negative
-    "Whether the sign of a hidden unit can be moved from its in-weights to its out-weights."
+def sign_flips(net: DiscreteNetwork) -> bool:
+    """Whether the sign of a hidden unit can be moved from its in-weights to its out-weights.
+
+    Parameters
+    ----------
+    net : DiscreteNetwork
+        Any network.
+
+    Returns
+    -------
+    bool
+        True for an odd activation and an alphabet that is its own negative.
+    """
     z = np.geomspace(1e-6, 1e3, 400)
     odd = np.allclose(_hidden(net, -z), -_hidden(net, z), 1e-12, 1e-15) and not np.any(_hidden(net, np.zeros(1)))
     return bool(odd and np.array_equal(net.alphabet, -net.alphabet[::-1]))
@@ -305,10 +351,21 @@ def _prefixes(net: DiscreteNetwork, cells: int) -> Iterator[np.ndarray]:
     return walk(net.inputs[None], net.shapes[:-3])
 
 # %% ../nbs/09_enumeration.ipynb #cc55f3ad
-def loss_blocks(net: DiscreteNetwork,                   # any network
-                chunk: int = 2**20,                     # configurations at a time; bounds the memory, not the result
-                ) -> Iterator[tuple[int, np.ndarray]]:  # code of the first, losses of it and those that follow
-    "The losses of all configurations in blocks of consecutive codes; blocks come in any order."
+def loss_blocks(net: DiscreteNetwork, chunk: int = 2**20) -> Iterator[tuple[int, np.ndarray]]:
+    """The losses of all configurations in blocks of consecutive codes; blocks come in any order.
+
+    Parameters
+    ----------
+    net : DiscreteNetwork
+        Any network.
+    chunk : int, default 2**20
+        Configurations at a time; bounds the memory, not the result.
+
+    Yields
+    ------
+    code, losses : int and array
+        Code of the first configuration of a block, and the losses of it and of those that follow.
+    """
     (cells, _, last), chunk = _cells(net), between(1, None, int)("chunk", chunk)
     step = max(1, min(cells, chunk//last))
     for start in range(0, cells, step):
@@ -330,10 +387,20 @@ def _fold_losses(g: np.ndarray, fold: _Fold, net: DiscreteNetwork) -> np.ndarray
     return (_quadratic if net.output_activation == "linear" else _direct)(g, fold, net)
 
 # %% ../nbs/09_enumeration.ipynb #949f0387
-def enumerate_losses(net: DiscreteNetwork,   # any network of at most `_MOST` configurations
-                     chunk: int = 2**20,     # see `loss_blocks`
-                     ) -> np.ndarray:        # (configurations,) mean squared error of each, float64
+def enumerate_losses(net: DiscreteNetwork, chunk: int = 2**20) -> np.ndarray:
     """The loss of every configuration, in the order of their codes.
+
+    Parameters
+    ----------
+    net : DiscreteNetwork
+        Of at most 2^26 configurations.
+    chunk : int
+        Configurations at a time; bounds the memory, not the result.
+
+    Returns
+    -------
+    array of float64, shape (configurations,)
+        Mean squared error of each.
 
     Raises
     ------
@@ -396,24 +463,62 @@ class Levels:
         return float(share@share)
 
     def index(self, losses: np.ndarray) -> np.ndarray:
-        "Number of the level that each loss belongs to."
+        """Number of the level that each loss belongs to.
+
+        Parameters
+        ----------
+        losses : array
+            Any shape; each within the tolerance of a level.
+
+        Returns
+        -------
+        array of int
+            Same shape; 0 is the lowest level.
+        """
         return np.searchsorted(self.values - self.tolerance, losses, "right") - 1
 
 # %% ../nbs/09_enumeration.ipynb #9fac9a16
-def count_floats(blocks: Iterable[np.ndarray],           # losses, in blocks of any size
-                 ) -> tuple[np.ndarray, np.ndarray]:     # different floats, ascending, and how often each occurs
-    "Tally floats block by block, so that the losses never have to be held, or sorted, at once."
+def count_floats(blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Tally floats block by block, so that the losses never have to be held, or sorted, at once.
+
+    Parameters
+    ----------
+    blocks : Iterable[array]
+        Losses, in blocks of any size.
+
+    Returns
+    -------
+    values, counts : array
+        Different floats, ascending, and how often each occurs.
+    """
     tallies = [np.unique(block, return_counts=True) for block in blocks]
     floats, counts = (np.concatenate(parts) for parts in zip(*tallies, strict=True))
     values, index = np.unique(floats, return_inverse=True)
     return values, np.bincount(index, counts).astype(np.int64)
 
 
-def levels(losses: np.ndarray,               # (n,) float64
-           counts: np.ndarray | None = None, # (n,) integers: configurations behind each loss; None for one each
-           tolerance: float | None = None,   # default 1e-13, times the largest loss if that is above 1
-           ) -> Levels:
-    "Cluster losses into levels; ParameterError if one is not finite."
+def levels(losses: np.ndarray, counts: np.ndarray | None = None, tolerance: float | None = None) -> Levels:
+    """Cluster losses into levels.
+
+    Parameters
+    ----------
+    losses : array, shape (n,)
+        In any order.
+    counts : array of int, shape (n,), optional
+        Configurations behind each loss; default is one each.
+    tolerance : float, optional
+        Losses closer than this are equal; default is 1e-13, times the largest loss if that is above 1.
+
+    Returns
+    -------
+    Levels
+        Values, multiplicities, and how safe the tolerance was.
+
+    Raises
+    ------
+    ParameterError
+        If a loss is not finite, or counts and losses do not fit.
+    """
     losses = _numbers("losses", losses).ravel()
     if not losses.size or not np.isfinite(losses).all():
         raise ParameterError("losses", f"{np.sum(~np.isfinite(losses))} of {losses.size} not finite", "finite numbers")
@@ -495,9 +600,19 @@ def _layer_states(net: DiscreteNetwork, state: tuple, widths: Sequence[int]) -> 
         yield from _layer_states(net, (units[list(chosen)], list(chosen.values()), many), widths[1:])
 
 
-def representatives(net: DiscreteNetwork,                 # any network; its configurations need not fit in memory
-                    ) -> tuple[np.ndarray, np.ndarray]:   # loss of each function, configurations that compute it
-    "One loss for each different function on the inputs, and how many configurations compute that function."
+def representatives(net: DiscreteNetwork) -> tuple[np.ndarray, np.ndarray]:
+    """One loss for each different function on the inputs, and how many configurations compute that function.
+
+    Parameters
+    ----------
+    net : DiscreteNetwork
+        Any network; its configurations need not fit in memory.
+
+    Returns
+    -------
+    losses, counts : array, shape (functions,)
+        Loss of each function, and the configurations that compute it (Python integers).
+    """
     losses, counts, keys = [], [], []
     for functions, copies, many in _layer_states(net, (net.inputs.T, [1]*net.inputs.shape[1], 1), net.widths):
         sums, ways = _sums(tuple(net.alphabet), tuple(copies))
@@ -509,13 +624,27 @@ def representatives(net: DiscreteNetwork,                 # any network; its con
     return np.concatenate(losses)[first], _merge(index, np.concatenate(counts), len(first))
 
 # %% ../nbs/09_enumeration.ipynb #625b052c
-def plot_sorted(values: np.ndarray,         # (levels,) ascending losses
-                multiplicity: np.ndarray,   # (levels,) configurations at each
-                ax: Any,                    # matplotlib axes
-                unit: int | None = None,    # count in so many configurations; None for shares of all
-                **style: Any,               # of the line
-                ) -> Any:                   # the axes
-    "Losses in descending order against the number of configurations, or their share."
+def plot_sorted(values: np.ndarray, multiplicity: np.ndarray, ax: Any, unit: int | None = None, **style: Any) -> Any:
+    """Losses in descending order against the number of configurations, or their share.
+
+    Parameters
+    ----------
+    values : array, shape (levels,)
+        Ascending losses.
+    multiplicity : array, shape (levels,)
+        Configurations at each.
+    ax : matplotlib axes
+        Where to draw.
+    unit : int, optional
+        Count in so many configurations; None for shares of all.
+    **style : Any
+        Of the line.
+
+    Returns
+    -------
+    matplotlib axes
+        The same.
+    """
     ends = np.cumsum(np.r_[0, multiplicity[::-1]])
     ax.plot(ends/(unit or ends[-1]), np.r_[values[::-1], values[0]], drawstyle="steps-post", **style)
     ax.set_xlabel(f"configurations / {unit:,}" if unit else "share of the configurations")

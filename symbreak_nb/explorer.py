@@ -160,15 +160,38 @@ _MENUS = dict(widths=["1", "2", "3", "2, 2", "3, 2", "2, 2, 2", "3, 3"],
                 activation=list(ACTIVATIONS), output_activation=["linear", "tanh"], arm=list(ARMS))
 
 
-def explorer_network(widths: str = "2, 2",               # hidden widths
-                     alphabet: str = "-1, 1",            # values of a weight
-                     activation: str = "tanh",           # of the hidden units
-                     output_activation: str = "linear",  # of the output
-                     arm: str = "expanded",              # raw | expanded | bias | both
-                     constant: float = 0.5,              # value of the added input
-                     n_points: int = 40,                 # midpoints at which the loss is measured
-                     ) -> DiscreteNetwork:
-    "The network that the explorer's controls describe."
+def explorer_network(widths: str = "2, 2", alphabet: str = "-1, 1", activation: str = "tanh",
+                     output_activation: str = "linear", arm: str = "expanded", constant: float = 0.5,
+                     n_points: int = 40) -> DiscreteNetwork:
+    """The network that the explorer's controls describe.
+
+    Parameters
+    ----------
+    widths : str, default "2, 2"
+        Hidden widths.
+    alphabet : str, default "-1, 1"
+        Values of a weight.
+    activation : str, default "tanh"
+        Of the hidden units.
+    output_activation : str, default "linear"
+        Of the output.
+    arm : str, default "expanded"
+        raw | expanded | bias | both.
+    constant : float, default 0.5
+        Value of the added input.
+    n_points : int, default 40
+        Midpoints at which the loss is measured.
+
+    Returns
+    -------
+    DiscreteNetwork
+        On midpoints of cells of [0, 1], with the class of numbers above 0.5 as target.
+
+    Raises
+    ------
+    ParameterError
+        If a text is no list, or a value is not allowed.
+    """
     task = classifier(arm, [1], constant, n_points)
     widths, alphabet = listed(f"[{widths}]"), listed(f"[{alphabet}]")   # text that is no list is refused below
     return DiscreteNetwork(task.inputs, task.targets, widths, alphabet, activation, output_activation)
@@ -179,10 +202,21 @@ def _in_jupyterlab() -> bool:
     return "JPY_SESSION_NAME" in os.environ and not injected_names()
 
 # %% ../nbs/17_explorer.ipynb #c5ea8483
-def explorer(live: bool | None = None,   # None: only in JupyterLab
-             **start: Any,               # initial values, the arguments of `explorer_network`
-             ) -> Any:                   # a widget, or None where it would not work
-    "Menus and sliders over `explore`."
+def explorer(live: bool | None = None, **start: Any) -> Any:
+    """Menus and sliders over `explore`.
+
+    Parameters
+    ----------
+    live : bool, optional
+        None: only in JupyterLab.
+    **start : Any
+        Initial values, the arguments of `explorer_network`.
+
+    Returns
+    -------
+    Any
+        A widget, or None where it would not work.
+    """
     if not (_in_jupyterlab() if live is None else live): return None
     w = need("ipywidgets", "notebooks", "the explorer")
     explorer_network(**start)   # refuses what is no network
@@ -209,10 +243,21 @@ def _show_explorer(**chosen: Any) -> None:
     display(fig)
 
 # %% ../nbs/17_explorer.ipynb #a4d7ed49
-def plan_units(params: Mapping,      # a profile with the user's changes
-               device: str = "cpu",  # cpu or cuda: everything runs on the CPU
-               ) -> list[WorkUnit]:  # one, whose step explores the network
-    "The work of a run without doing it."
+def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
+    """The work of a run without doing it.
+
+    Parameters
+    ----------
+    params : Mapping
+        A profile with the user's changes.
+    device : str, default "cpu"
+        cpu or cuda: everything runs on the CPU.
+
+    Returns
+    -------
+    list of WorkUnit
+        One, whose step explores the network.
+    """
     p = PARAMETERS["quick"] | dict(params)
     mine = classifier(p["arm"], listed(p["widths"]), p["constant"], p["n_points"])
     nodes = mine.n_configurations*mine.n_weights

@@ -61,17 +61,18 @@ def exact_summary(states: DensityOfStates, J: float, h: float, T: float) -> dict
     Parameters
     ----------
     states : DensityOfStates
-        from `density_of_states`
+        From `density_of_states`.
     J : float
-        coupling
+        Coupling.
     h : float
-        field
+        Field.
     T : float
-        temperature
+        Temperature.
 
     Returns
     -------
-    dict[str, float]
+    dict of float
+        By the names that metrics.json uses.
     """
     sites = states.size**2
     (zero, many), (field, merged), mean = states.levels(J, 0), states.levels(J, h), states.thermodynamics(T, J, h)
@@ -91,16 +92,16 @@ def energy_bands(states: DensityOfStates, h: float, J: float = 1.0) -> dict:
     Parameters
     ----------
     states : DensityOfStates
-        exact counts
+        Exact counts.
     h : float
-        field
+        Field.
     J : float, default 1.0
-        coupling
+        Coupling.
 
     Returns
     -------
     dict
-        M and the lowest, mean, highest energy at it: (magnetisations,)
+        `M`, and the `lowest`, `mean` and `highest` energy at it, (magnetisations,).
     """
     E = np.where(states.counts > 0, states.energy[:, None].astype(float), np.nan)
     share = states.counts/states.counts.sum(0)
@@ -114,17 +115,17 @@ def chance_of_levels(multiplicity: np.ndarray, total: int, draws: int) -> np.nda
 
     Parameters
     ----------
-    multiplicity : np.ndarray
-        configurations of each level, Python integers (levels,)
+    multiplicity : array
+        Configurations of each level, Python integers (levels,).
     total : int
-        all configurations
+        All configurations.
     draws : int
-        random configurations
+        Random configurations.
 
     Returns
     -------
-    np.ndarray
-        probability that a draw is in it, (levels,)
+    array
+        Probability that a draw is in it, (levels,).
     """
     share = np.array([n/total for n in multiplicity], float)
     with np.errstate(divide="ignore"): return -np.expm1(draws*np.log1p(-share))
@@ -178,23 +179,24 @@ def chain_averages(algorithm: str, size: int, temperature: float, samples: int, 
     Parameters
     ----------
     algorithm : str
-        wolff | random | sequential (both Metropolis)
+        wolff | random | sequential (both Metropolis).
     size : int
-        side L
+        Side L.
     temperature : float
-        above 0
+        Above 0.
     samples : int
-        a chain
+        A chain.
     chains : int
-        independent chains
+        Independent chains.
     seed : int
-        of the chains
+        Of the chains.
     h : float, default 0.0
-        field, Metropolis only
+        Field, Metropolis only.
 
     Returns
     -------
-    dict
+    dict of float
+        `energy` and `M` (the mean |M|) per spin, their `_error`, and the autocorrelation times `tau_energy`, `tau_M`.
     """
     options = dict(samples=samples, chains=chains, seed=seed, burn_in=max(100, samples//5))
     if algorithm == "wolff": found = wolff(size, temperature, h=h, stride=max(1, size//8), **options)
@@ -211,18 +213,18 @@ def quench(size: int, temperature: float, sweeps: int, seed: int) -> dict:
     Parameters
     ----------
     size : int
-        side L
+        Side L.
     temperature : float
-        after the quench
+        After the quench.
     sweeps : int
-        Metropolis sweeps given
+        Metropolis sweeps given.
     seed : int
-        of the chain
+        Of the chain.
 
     Returns
     -------
     dict
-        spins: last configuration (L, L); walls: wall length after every sweep (sweeps,)
+        `spins`, the last configuration (L, L), and `walls`, the wall length after every sweep (sweeps,).
     """
     found = metropolis(size, temperature, samples=sweeps, chains=1, burn_in=0, start="random", seed=seed)
     return dict(spins=found.spins[0], walls=(found.energy[0] + 2*size**2)//2)
@@ -239,20 +241,20 @@ def binder_moments(size: int, temperatures: list[float], samples: int, chains: i
     Parameters
     ----------
     size : int
-        side L
+        Side L.
     temperatures : list[float]
-        one a point
+        One a point.
     samples : int
-        a chain
+        A chain.
     chains : int
-        independent chains
+        Independent chains.
     seed : int
-        of the chains
+        Of the chains.
 
     Returns
     -------
     dict
-        m2 and m4, (chains, points)
+        `m2` and `m4` of each chain, (chains, points).
     """
     m2, m4 = np.zeros((2, chains, len(temperatures)))
     for k, t in enumerate(temperatures):
@@ -304,18 +306,18 @@ def droplet_lifetime(radius: int, temperature: float, chains: int, seed: int) ->
     Parameters
     ----------
     radius : int
-        of the disc
+        Of the disc.
     temperature : float
-        of the dynamics
+        Of the dynamics.
     chains : int
-        independent histories
+        Independent histories.
     seed : int
-        of the chains
+        Of the chains.
 
     Returns
     -------
     dict
-        lifetime: sweeps (chains,); censored: chains not watched to the end
+        `lifetime` in sweeps, (chains,), and `censored`, the chains not watched to the end.
     """
     size = 4*radius
     start = _disc(size, radius)
@@ -332,14 +334,14 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     Parameters
     ----------
     params : Mapping
-        a profile with the user's changes
+        A profile with the user's changes.
     device : str, default "cpu"
-        cpu or cuda: everything runs on the CPU
+        cpu or cuda: everything runs on the CPU.
 
     Returns
     -------
-    list[WorkUnit]
-        one for each kind of work; a step is a hundred samples of one chain, or one count
+    list of WorkUnit
+        One for each kind of work; a step is a hundred samples of one chain, or one count.
     """
     p = PARAMETERS["quick"] | dict(params)
     L, each = p["L"], p["check_samples"] + max(100, p["check_samples"]//5)

@@ -61,7 +61,18 @@ def check_parameters(p: Mapping) -> None:
 
 
 def listed(value: Any) -> Any:
-    """Read a list that was given as text, as `papermill -p` does; anything else is left for the checks."""
+    """Read a list that was given as text, as `papermill -p` does.
+
+    Parameters
+    ----------
+    value : Any
+        Of a parameter that is a list.
+
+    Returns
+    -------
+    Any
+        The list; anything that is no text of a list is left for the checks.
+    """
     try: return json.loads(value) if isinstance(value, str) else value
     except ValueError: return value
 
@@ -69,15 +80,32 @@ def listed(value: Any) -> Any:
 ARMS = {"raw": (False, False), "expanded": (True, False), "bias": (False, True), "both": (True, True)}
 
 
-def classifier(arm: str,                             # raw | expanded | bias | both
-               widths: Sequence[int] = (3, 3, 2),    # hidden widths
-               constant: float = 0.5,                # value of the added input
-               n_points: int = 100,                  # number of inputs
-               sampling: str = "grid",               # grid of midpoints | uniform
-               output_activation: str = "linear",    # linear | tanh
-               seed: int = 0,                        # of the uniform sample
-               ) -> DiscreteNetwork:                 # tanh hidden units, weights -1 and +1
-    "The random-number classifier (zhang2024, Sec. 6.4)."
+def classifier(arm: str, widths: Sequence[int] = (3, 3, 2), constant: float = 0.5, n_points: int = 100,
+               sampling: str = "grid", output_activation: str = "linear", seed: int = 0) -> DiscreteNetwork:
+    """The random-number classifier (zhang2024, Sec. 6.4).
+
+    Parameters
+    ----------
+    arm : str
+        raw | expanded | bias | both.
+    widths : Sequence[int], default (3, 3, 2)
+        Hidden widths.
+    constant : float, default 0.5
+        Value of the added input.
+    n_points : int, default 100
+        Number of inputs.
+    sampling : str, default "grid"
+        Grid of midpoints | uniform.
+    output_activation : str, default "linear"
+        linear | tanh.
+    seed : int, default 0
+        Of the uniform sample.
+
+    Returns
+    -------
+    DiscreteNetwork
+        Tanh hidden units, weights -1 and +1.
+    """
     between(1, None, int)("n_points", n_points), between(0, None, int)("seed", seed)
     grid = one_of("grid", "uniform")("sampling", sampling) == "grid"
     x = (np.arange(n_points) + 0.5)/n_points if grid else np.random.default_rng(seed).random(n_points)
@@ -217,10 +245,21 @@ _CONTROLS = tuple(claim(f"zhang.landscape.control.{name}", "Sec. 3.2, Fig. 6", s
 CLAIMS = {c.id: c for c in _FIG6 + _CONTROLS}
 
 # %% ../nbs/11_landscape.ipynb #a4d7ed49
-def plan_units(params: Mapping,      # a profile with the user's changes
-               device: str = "cpu",  # cpu or cuda: everything runs on the CPU
-               ) -> list[WorkUnit]:  # one for each network and kind of work; a step does one whole unit
-    "The work of a run without doing it."
+def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
+    """The work of a run without doing it.
+
+    Parameters
+    ----------
+    params : Mapping
+        A profile with the user's changes.
+    device : str, default "cpu"
+        cpu or cuda: everything runs on the CPU.
+
+    Returns
+    -------
+    list of WorkUnit
+        One for each network and kind of work; a step does one whole unit.
+    """
     p = PARAMETERS["quick"] | dict(params)
     paper = dict(widths=[3, 3, 2], constant=0.5, n_points=100, sampling="grid")
     own = paper | {k: p[k] for k in paper}

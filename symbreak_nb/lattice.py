@@ -209,10 +209,10 @@ class Thermodynamics:
         Mean energy U, with the field's term.
     magnetisation, abs_magnetisation : array
         <M> and <|M|>.
-    heat_capacity : array
-        (<E^2> - <E>^2)/T^2.
-    susceptibility : array
-        (<M^2> - <M>^2)/T.
+    heat_capacity : array, shape (<E^2> - <E>^2)
+        /T^2.
+    susceptibility : array, shape (<M^2> - <M>^2)
+        /T.
     """
     lnZ: np.ndarray
     energy: np.ndarray
@@ -257,16 +257,53 @@ class DensityOfStates:
     counts: np.ndarray
 
     def cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        "E0, M and count of every occupied cell."
+        """Occupied cells of the table.
+
+        Returns
+        -------
+        E0, M, count : array, shape (cells,)
+            Integers, Python integers the counts.
+        """
         i, j = np.nonzero(self.counts)
         return self.energy[i], self.magnetisation[j], self.counts[i, j]
 
     def levels(self, J: float = 1.0, h: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        "Distinct energies at coupling J and field h, increasing, and the configurations at each; ties are exact."
+        """Distinct energies; cells that tie by the numbers as typed are one level.
+
+        Parameters
+        ----------
+        J, h : float
+            Coupling and field, taken as the decimals that they print as.
+
+        Returns
+        -------
+        energies : array, shape (levels,)
+            Increasing.
+        configurations : array of Python integers, shape (levels,)
+            How many have each.
+        """
         return _levels(*self.cells(), J, h)
 
     def thermodynamics(self, temperature: float | np.ndarray, J: float = 1.0, h: float = 0.0) -> Thermodynamics:
-        "Exact averages at temperatures above 0, of any shape; ParameterError where E/T is no number."
+        """Exact averages.
+
+        Parameters
+        ----------
+        temperature : float or array
+            Above 0, any shape.
+        J, h : float
+            Coupling and field.
+
+        Returns
+        -------
+        Thermodynamics
+            Each average has the shape of the temperature.
+
+        Raises
+        ------
+        ParameterError
+            Where the temperature is not above 0, or E/T is no number.
+        """
         return _thermodynamics(*self.cells(), temperature, J, h)
 
 # %% ../nbs/09_lattice.ipynb #955b02b9
@@ -376,7 +413,18 @@ def kaufman_energy(L: int, temperature: float, J: float = 1.0) -> float:
 
 
 def onsager_energy(temperature: float, J: float = 1.0) -> float:
-    """Onsager's energy per spin of the infinite lattice without a field, at a temperature and a coupling above 0."""
+    """Onsager's exact energy per spin of the infinite lattice without a field.
+
+    Parameters
+    ----------
+    temperature, J : float
+        Temperature and coupling, above 0.
+
+    Returns
+    -------
+    float
+        U/N.
+    """
     from scipy.special import ellipkm1
     K = J/temperature
     factor = 2*np.tanh(2*K)**2 - 1
@@ -401,13 +449,35 @@ def domain_walls(spins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def wall_length(spins: np.ndarray) -> np.ndarray:
-    """Total length of the domain walls of signs (..., H, W) in lattice spacings, (...,): the number of broken bonds."""
+    """Total length of the domain walls in lattice spacings: the number of broken bonds.
+
+    Parameters
+    ----------
+    spins : array, shape (..., H, W)
+        Signs of a periodic field.
+
+    Returns
+    -------
+    array of int, shape (...,)
+        One length a configuration.
+    """
     right, below = domain_walls(spins)
     return right.sum((-2, -1)) + below.sum((-2, -1))
 
 # %% ../nbs/09_lattice.ipynb #168e9094
 def wall_segments(spins: np.ndarray) -> np.ndarray:
-    """Walls of one configuration (H, W) as unit segments between pixels: their ends (x, y) in pixels, (n, 2, 2)."""
+    """Domain walls as line segments between pixels, for drawing.
+
+    Parameters
+    ----------
+    spins : array, shape (H, W)
+        One configuration.
+
+    Returns
+    -------
+    array, shape (segments, 2, 2)
+        Ends (x, y) of each unit segment, in pixels.
+    """
     (i, j), (k, m) = (np.nonzero(part) for part in domain_walls(spins))
     vertical = np.stack([np.stack([j + .5, i - .5], -1), np.stack([j + .5, i + .5], -1)], 1)
     horizontal = np.stack([np.stack([m - .5, k + .5], -1), np.stack([m + .5, k + .5], -1)], 1)
@@ -415,7 +485,19 @@ def wall_segments(spins: np.ndarray) -> np.ndarray:
 
 
 def plot_walls(spins: np.ndarray, ax: Any) -> Any:
-    """Draw one configuration (H, W) on matplotlib axes: up black, down white, domain walls red (iqbal2025, Fig. 2)."""
+    """Draw a configuration: up black, down white, domain walls red (iqbal2025, Fig. 2).
+
+    Parameters
+    ----------
+    spins : array, shape (H, W)
+        One configuration.
+    ax : matplotlib axes
+
+    Returns
+    -------
+    matplotlib axes
+        The same.
+    """
     from matplotlib.collections import LineCollection
     ax.imshow(np.asarray(spins) > 0, cmap="gray_r", vmin=0, vmax=1.25, interpolation="nearest")
     ax.add_collection(LineCollection(wall_segments(spins), colors=COLORS["expanded"], linewidths=1.3))

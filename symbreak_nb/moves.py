@@ -21,20 +21,44 @@ __all__ = ['generators', 'transform', 'SymmetryOrbits', 'symmetry_orbits', 'Flip
            'local_minima', 'barriers']
 
 # %% ../nbs/09_moves.ipynb #e9c3e2e8
-def generators(net: DiscreteNetwork,                  # any network
-               ) -> Iterator[tuple[int, int, str]]:   # hidden layer, unit, exchange (with the next unit) | flip
-    "Generators of the symmetry group of the hidden units."
+def generators(net: DiscreteNetwork) -> Iterator[tuple[int, int, str]]:
+    """Generators of the symmetry group of the hidden units.
+
+    Parameters
+    ----------
+    net : DiscreteNetwork
+        Any network.
+
+    Yields
+    ------
+    layer, unit, kind : int, int and str
+        Hidden layer, unit, and `exchange` (with the next unit) or `flip`.
+    """
     for layer, width in enumerate(net.widths):
         yield from ((layer, unit, "exchange") for unit in range(width - 1))
         yield from ((layer, unit, "flip") for unit in range(width if sign_flips(net) else 0))
 
 
-def transform(net: DiscreteNetwork,             # of n weights
-              table: np.ndarray,                # one entry a configuration
-              generator: tuple[int, int, str],  # see `generators`
-              leave: Sequence[int] = (),        # inputs whose weights do not move with their unit
-              ) -> np.ndarray:                  # entry of each transformed configuration, a view, one axis a weight
-    "Read a table at the configurations that a generator makes of all configurations."
+def transform(net: DiscreteNetwork, table: np.ndarray, generator: tuple[int, int, str],
+              leave: Sequence[int] = ()) -> np.ndarray:
+    """Read a table at the configurations that a generator makes of all configurations.
+
+    Parameters
+    ----------
+    net : DiscreteNetwork
+        Of n weights.
+    table : array
+        One entry a configuration.
+    generator : tuple[int, int, str]
+        See `generators`.
+    leave : Sequence[int], default ()
+        Inputs whose weights do not move with their unit.
+
+    Returns
+    -------
+    array
+        Entry of each transformed configuration, a view, one axis a weight.
+    """
     layer, unit, kind = generator
     places, axes = net.places(), np.arange(net.n_weights)
     into = [i for i in range(places[layer].shape[1]) if layer or i not in leave]
@@ -90,10 +114,21 @@ class SymmetryOrbits:
     labels: np.ndarray | None
 
 
-def symmetry_orbits(net: DiscreteNetwork,    # any network, of any size unless `explicit`
-                    explicit: bool = False,  # also search the orbits one by one
-                    ) -> SymmetryOrbits:
-    "Order of the symmetry group of the hidden units, and number of its orbits."
+def symmetry_orbits(net: DiscreteNetwork, explicit: bool = False) -> SymmetryOrbits:
+    """Order of the symmetry group of the hidden units, and number of its orbits.
+
+    Parameters
+    ----------
+    net : DiscreteNetwork
+        Any network, of any size unless `explicit`.
+    explicit : bool, default False
+        Also search the orbits one by one.
+
+    Returns
+    -------
+    SymmetryOrbits
+        Order of the group, number of orbits, and each configuration's orbit if asked for.
+    """
     fixed = {((1, 1),)*net.inputs.shape[1]: 1}   # cycles below -> configurations that stay, summed over elements
     for width in net.widths:
         fixed = {cycles: size*sum(n*_unchanged(cycles, below, net) for below, n in fixed.items())
@@ -152,10 +187,26 @@ def _nodes(net: DiscreteNetwork, reduced: bool) -> np.ndarray:
     return codes
 
 # %% ../nbs/09_moves.ipynb #9570aca2
-def flip_graph(net: DiscreteNetwork,     # of at most 2^22 nodes
-               reduce: bool = True,      # keep one configuration of those that sign flips connect (two letters only)
-               ) -> FlipGraph:
-    "The graph of single changes of a weight."
+def flip_graph(net: DiscreteNetwork, reduce: bool = True) -> FlipGraph:
+    """The graph of single changes of a weight.
+
+    Parameters
+    ----------
+    net : DiscreteNetwork
+        Of at most 2^22 nodes.
+    reduce : bool, default True
+        Keep one configuration of those that sign flips connect (two letters only).
+
+    Returns
+    -------
+    FlipGraph
+        Nodes, their neighbours, and how many configurations a node stands for.
+
+    Raises
+    ------
+    ParameterError
+        If there are more than 2^22 nodes.
+    """
     letters, reduced = len(net.alphabet), reduce and len(net.alphabet) == 2 and sign_flips(net)
     size = net.n_configurations//2**(sum(net.widths) if reduced else 0)
     if size > 2**22: raise ParameterError("widths", list(net.widths), f"at most 2^22 nodes; this has {size:,}")
@@ -167,11 +218,23 @@ def flip_graph(net: DiscreteNetwork,     # of at most 2^22 nodes
     return FlipGraph(codes, neighbours, net.n_configurations//size)
 
 # %% ../nbs/09_moves.ipynb #e046d92b
-def random_descent(level: np.ndarray,        # (nodes,) number of the loss level, 0 the lowest
-                   values: np.ndarray,       # (levels,) loss at each
-                   neighbours: np.ndarray,   # (nodes, k)
-                   ) -> dict:                # reach, final_loss, and minimum (true or false): (nodes,)
-    "Exact probability that random improving flips reach the lowest level, their mean final loss, and the minima."
+def random_descent(level: np.ndarray, values: np.ndarray, neighbours: np.ndarray) -> dict:
+    """Exact probability that random improving flips reach the lowest level, their mean final loss, and the minima.
+
+    Parameters
+    ----------
+    level : array, shape (nodes,)
+        Number of the loss level, 0 the lowest.
+    values : array, shape (levels,)
+        Loss at each.
+    neighbours : array
+        (nodes, k).
+
+    Returns
+    -------
+    dict
+        Reach, final_loss, and minimum (true or false): (nodes,).
+    """
     better = level[neighbours] < level[:, None]
     ways, result = better.sum(1), np.stack([np.where(level == 0, 1.0, 0.0), values[level]], 1)
     upward = np.argsort(level, kind="stable")
@@ -181,11 +244,23 @@ def random_descent(level: np.ndarray,        # (nodes,) number of the loss level
     return dict(reach=result[:, 0], final_loss=result[:, 1], minimum=ways == 0)
 
 # %% ../nbs/09_moves.ipynb #f00287a3
-def local_minima(losses: np.ndarray,        # (letters**weights,) loss of every configuration
-                 tolerance: float = 1e-12,  # losses closer than this count as equal
-                 letters: int = 2,          # values of a weight
-                 ) -> dict[str, int]:       # strict: every neighbour is worse; weak: none is better
-    "How many configurations no change of a single weight improves."
+def local_minima(losses: np.ndarray, tolerance: float = 1e-12, letters: int = 2) -> dict[str, int]:
+    """How many configurations no change of a single weight improves.
+
+    Parameters
+    ----------
+    losses : array, shape (letters**weights,)
+        Loss of every configuration.
+    tolerance : float, default 1e-12
+        Losses closer than this count as equal.
+    letters : int, default 2
+        Values of a weight.
+
+    Returns
+    -------
+    dict[str, int]
+        strict: every neighbour is worse; weak: none is better.
+    """
     strict, weak = np.ones((2, losses.size), bool)
     for place in letters**np.arange(round(math.log(losses.size, letters))):
         table = losses.reshape(-1, letters, place)
@@ -196,11 +271,23 @@ def local_minima(losses: np.ndarray,        # (letters**weights,) loss of every 
     return dict(strict=int(strict.sum()), weak=int(weak.sum()))
 
 # %% ../nbs/09_moves.ipynb #f97d541e
-def barriers(level: np.ndarray,        # (nodes,) number of the loss level
-             neighbours: np.ndarray,   # (nodes, k)
-             start: int,               # node that every path begins at
-             ) -> np.ndarray:          # (nodes,) highest level on the best path to each node
-    "Minimax level between one node and all others, along paths of single changes."
+def barriers(level: np.ndarray, neighbours: np.ndarray, start: int) -> np.ndarray:
+    """Minimax level between one node and all others, along paths of single changes.
+
+    Parameters
+    ----------
+    level : array, shape (nodes,)
+        Number of the loss level.
+    neighbours : array
+        (nodes, k).
+    start : int
+        Node that every path begins at.
+
+    Returns
+    -------
+    array, shape (nodes,)
+        Highest level on the best path to each node.
+    """
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
     near, k = neighbours.ravel(), neighbours.shape[1]
