@@ -131,22 +131,11 @@ class ConvNet:
         for name, check in _CONV_CHECKS.items(): check(name, getattr(self, name))
 
     def bits(self, side: int = 2) -> tuple[int, int, int]:
-        """Free weights of the filters, of one hidden unit, and in all.
-
-        Parameters
-        ----------
-        side : int
-            Of the images.
-
-        Returns
-        -------
-        tuple of three int
-            In this order.
-        """
+        "Free weights of the filters, of one hidden unit, and in all, on images of this side."
         first, second = (self.channels*(int(o.max()) + 1) for o in _weight_orbits(self, side))
         return first, second, first + self.hidden*(second + 2)
 
-
+# %% ../nbs/16_convnets.ipynb #f1e973dd
 def _weight_orbits(net: ConvNet, side: int) -> tuple[np.ndarray, np.ndarray]:
     "Orbits of the filter's weights and of one unit's weights on images of this side."
     out = side + 2*net.padding - net.kernel + 1
@@ -239,18 +228,25 @@ def _conv_data(images, labels) -> tuple[np.ndarray, np.ndarray]:
     return images, np.where(labels == 0, 1.0, -1.0)
 
 # %% ../nbs/16_convnets.ipynb #3812e43b
+def _fresh_losses(net: ConvNet, units: np.ndarray, x: np.ndarray, sign: np.ndarray, loss: np.ndarray,
+                  rng: np.random.Generator) -> np.ndarray:
+    "Add up the losses of all images, with masks of its own for every combination."
+    for i in range(len(sign)):
+        if i == 0 or not net.share_masks: keep = rng.random((*loss.shape, x.shape[-1])) >= net.rate
+        loss += np.logaddexp(0, sign[i]*_fresh_margins(net, units, x[:, i], keep))/len(sign)
+    return loss.ravel()
+
+# %% ../nbs/16_convnets.ipynb #929ff6db
 def convnet_losses(net: str | ConvNet = "baseline", images: np.ndarray | None = None, labels: np.ndarray | None = None,
                    seed: int = 0, mask: np.ndarray | None = None, **options) -> np.ndarray:
-    """The loss of every combination of weights; the index is the combination (see `convnet_weights`).
+    """The loss of every weight combination (zhang2024, Sec. 6.5); `convnet_weights` reads its number.
 
     Parameters
     ----------
     net : str or ConvNet
         A name in `CONVNETS`, or a network.
-    images : array, shape (n, side, side), optional
-        Default is `pattern_images()`.
-    labels : array of int, shape (n,), optional
-        0 or 1.
+    images, labels : array, shapes (n, side, side) and (n,), optional
+        Images and their classes 0 or 1; default is `pattern_images()`.
     seed : int
         Of the dropout masks.
     mask : array, shape (n or 1, channels x pixels), optional
@@ -268,10 +264,6 @@ def convnet_losses(net: str | ConvNet = "baseline", images: np.ndarray | None = 
     ParameterError
         If there are more than 2^24 combinations, or images, labels, mask or options are not allowed.
 
-    References
-    ----------
-    zhang2024, Sec. 6.5.
-
     Examples
     --------
     >>> losses = convnet_losses("equivariant")
@@ -285,11 +277,7 @@ def convnet_losses(net: str | ConvNet = "baseline", images: np.ndarray | None = 
     x, orbit = _conv_features(net, images), _weight_orbits(net, side)[1]
     units = _conv_expand(_conv_signs(net.bits(side)[1]), net.channels, orbit).reshape(-1, x.shape[-1])
     loss = np.zeros((len(x), (4*len(units))**net.hidden))
-    if net.dropout == "fresh" and mask is None:
-        for i in range(n):
-            if i == 0 or not net.share_masks: keep = rng.random((*loss.shape, x.shape[-1])) >= net.rate
-            loss += np.logaddexp(0, sign[i]*_fresh_margins(net, units, x[:, i], keep))/n
-        return loss.ravel()
+    if net.dropout == "fresh" and mask is None: return _fresh_losses(net, units, x, sign, loss, rng)
     for weight, scale in _conv_masks(net, n, x.shape[-1], seed, mask):
         for i in range(n): loss += weight/n*np.logaddexp(0, sign[i]*_conv_margins(net, units, x[:, i]*scale[i]))
     return loss.ravel()

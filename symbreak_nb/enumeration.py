@@ -87,14 +87,10 @@ class DiscreteNetwork:
 
     Attributes
     ----------
-    inputs : array, shape (points, dimensions)
-        A bias is a column of ones.
-    targets : array, shape (points,)
-        One number an input.
-    widths : sequence of int
-        Hidden widths.
-    alphabet : sequence of float
-        Values that a weight may take; `network.alphabet` is sorted.
+    inputs, targets : array, shape (points, dimensions) and (points,)
+        What the network sees and what it should say; a bias is an input of ones.
+    widths, alphabet : sequence of int, sequence of float
+        Hidden widths, and the values that a weight may take.
     activation, output_activation : str or callable
         Name in `ACTIVATIONS` or pointwise function, of the hidden units and of the output.
 
@@ -114,9 +110,7 @@ class DiscreteNetwork:
         for name, value in _checked(self).items(): object.__setattr__(self, name, value)
 
     @property
-    def shapes(self) -> list[tuple[int, int]]:
-        "Outputs and inputs of each layer of weights."
-        return [(b, a) for a, b in itertools.pairwise((self.inputs.shape[1], *self.widths, 1))]
+    def shapes(self) -> list[tuple[int, int]]: return _shapes(self)
 
     @property
     def n_weights(self) -> int: return sum(map(math.prod, self.shapes))
@@ -125,46 +119,23 @@ class DiscreteNetwork:
     def n_configurations(self) -> int: return len(self.alphabet)**self.n_weights
 
     def places(self) -> list[np.ndarray]:
-        """Number of each weight in the order of the digits.
-
-        Returns
-        -------
-        list of arrays, shape (out, in)
-            One matrix a layer.
-        """
+        "Number of each weight in the order of the digits, one matrix (out, in) a layer."
         return _places(self)
 
     def weights(self, codes: np.ndarray) -> list[np.ndarray]:
-        """Weight matrices of configurations.
-
-        Parameters
-        ----------
-        codes : array of int, shape (...,)
-            Numbers of configurations.
-
-        Returns
-        -------
-        list of arrays, shape (..., out, in)
-            One matrix a layer.
-        """
+        "Weight matrices (..., out, in), one a layer, of configurations (...,)."
         return _weights(self, codes)
 
     def losses(self, codes: np.ndarray) -> np.ndarray:
-        """Mean squared errors of configurations, by plain forward passes.
-
-        Parameters
-        ----------
-        codes : array of int, shape (...,)
-            Numbers of configurations.
-
-        Returns
-        -------
-        array, shape (...,)
-            One loss a configuration.
-        """
+        "Mean squared errors (...,) of configurations (...,), by plain forward passes."
         return _forward_losses(self, codes)
 
 # %% ../nbs/09_enumeration.ipynb #b22a1d7f
+def _shapes(net: DiscreteNetwork) -> list[tuple[int, int]]:
+    "Outputs and inputs of each layer of weights."
+    return [(b, a) for a, b in itertools.pairwise((net.inputs.shape[1], *net.widths, 1))]
+
+
 def _apply(activation: str | Callable, z: np.ndarray) -> np.ndarray:
     return (activation if callable(activation) else ACTIVATIONS[activation])(z)
 
@@ -463,18 +434,7 @@ class Levels:
         return float(share@share)
 
     def index(self, losses: np.ndarray) -> np.ndarray:
-        """Number of the level that each loss belongs to.
-
-        Parameters
-        ----------
-        losses : array
-            Any shape; each within the tolerance of a level.
-
-        Returns
-        -------
-        array of int
-            Same shape; 0 is the lowest level.
-        """
+        "Number of the level that each loss belongs to, of any shape; 0 is the lowest."
         return np.searchsorted(self.values - self.tolerance, losses, "right") - 1
 
 # %% ../nbs/09_enumeration.ipynb #9fac9a16
@@ -496,7 +456,7 @@ def count_floats(blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     values, index = np.unique(floats, return_inverse=True)
     return values, np.bincount(index, counts).astype(np.int64)
 
-
+# %% ../nbs/09_enumeration.ipynb #05117547
 def levels(losses: np.ndarray, counts: np.ndarray | None = None, tolerance: float | None = None) -> Levels:
     """Cluster losses into levels.
 

@@ -99,7 +99,7 @@ def explore(net: DiscreteNetwork, bins: int = 60) -> dict:
                 false_minima=np.sum(walk["minimum"] & (level > 0)), edges=edges,
                 picture=np.histogram2d(_changes(net, best), losses, (np.arange(net.n_weights + 2) - 0.5, edges))[0])
 
-
+# %% ../nbs/17_explorer.ipynb #45be445b
 def _changes(net: DiscreteNetwork, code: int) -> np.ndarray:
     "Number of weights in which every configuration differs from one."
     base, all_codes = len(net.alphabet), np.arange(net.n_configurations)

@@ -257,53 +257,16 @@ class DensityOfStates:
     counts: np.ndarray
 
     def cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Occupied cells of the table.
-
-        Returns
-        -------
-        E0, M, count : array, shape (cells,)
-            Integers, Python integers the counts.
-        """
+        "E0, M and count (a Python integer) of every occupied cell, each (cells,)."
         i, j = np.nonzero(self.counts)
         return self.energy[i], self.magnetisation[j], self.counts[i, j]
 
     def levels(self, J: float = 1.0, h: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Distinct energies; cells that tie by the numbers as typed are one level.
-
-        Parameters
-        ----------
-        J, h : float
-            Coupling and field, taken as the decimals that they print as.
-
-        Returns
-        -------
-        energies : array, shape (levels,)
-            Increasing.
-        configurations : array of Python integers, shape (levels,)
-            How many have each.
-        """
+        "Distinct energies, increasing, and the configurations at each; J and h are the decimals that they print as."
         return _levels(*self.cells(), J, h)
 
     def thermodynamics(self, temperature: float | np.ndarray, J: float = 1.0, h: float = 0.0) -> Thermodynamics:
-        """Exact averages.
-
-        Parameters
-        ----------
-        temperature : float or array
-            Above 0, any shape.
-        J, h : float
-            Coupling and field.
-
-        Returns
-        -------
-        Thermodynamics
-            Each average has the shape of the temperature.
-
-        Raises
-        ------
-        ParameterError
-            Where the temperature is not above 0, or E/T is no number.
-        """
+        "Exact averages at temperatures above 0 of any shape; ParameterError where E/T is no number."
         return _thermodynamics(*self.cells(), temperature, J, h)
 
 # %% ../nbs/09_lattice.ipynb #955b02b9

@@ -139,12 +139,10 @@ def wolff(size: int, temperature: float, samples: int = 1000, chains: int = 8, J
 
     Parameters
     ----------
-    size : int
-        Side L, odd or even, 2 to 4096.
-    temperature : float
-        Above 0.
+    size, temperature : int, float
+        Side L, odd or even, 2 to 4096; above 0.
     samples, chains : int
-        Recorded samples a chain, and independent chains.
+        Recorded samples a chain; independent chains.
     J : float
         Coupling, not 0; a negative one grows clusters of alternating spins.
     h : float
@@ -166,7 +164,7 @@ def wolff(size: int, temperature: float, samples: int = 1000, chains: int = 8, J
     Raises
     ------
     ParameterError
-        If a parameter is outside what is allowed, or there is a field.
+        If a parameter is not allowed, or there is a field.
 
     References
     ----------

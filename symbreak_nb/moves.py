@@ -137,7 +137,7 @@ def symmetry_orbits(net: DiscreteNetwork, explicit: bool = False) -> SymmetryOrb
     order = math.prod(math.factorial(k)*(2**k if sign_flips(net) else 1) for k in net.widths)
     return SymmetryOrbits(order, total//order, _orbit_labels(net) if explicit else None)
 
-
+# %% ../nbs/09_moves.ipynb #6b70dd35
 def _orbit_labels(net: DiscreteNetwork) -> np.ndarray:
     "Smallest code that the generators lead to, by passing labels on until nothing changes."
     check_size("widths", list(net.widths), net.inputs.shape[1], len(net.alphabet))
