@@ -290,9 +290,9 @@ def test_loops_of_references_end():
 UNITS = dict(alignment="train_company", dynamics="_advance", equilibrium="noisy_training descent", qcd="fit",
              adaptation="_train_students _train_attention _train_six", capacity="_train_width train_factors _train_layers",
              restoration="grouped", saddles="kicked",
-             expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
+             expansion="train_one", ising="count_states chain_averages quench _equilibrium binder_moments droplet_lifetime",
              kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
-             landscape="count_levels symmetry_defect walk_landscape",
+             landscape="count_levels _symmetry_defect walk_landscape",
              symmetries="_prove_row _reduced_training _lazy_solution _train_product",
              rd_metric="train_replicas accuracy_curve embedded_distances aligned_distances function_test")
 ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
