@@ -126,7 +126,7 @@ def _widen_in_place(model: nn.Module, stack: contextlib.ExitStack) -> list:
     _quiet(model, dtype)
     return shared
 
-
+# %% ../nbs/08_proofs.ipynb #proofshare0
 def _shared(tensors: list) -> list:
     "All living tensors on the storages of these, whoever holds them."
     kinds = {_span(t)[0]: t.dtype for t in tensors if t.numel()}
@@ -293,7 +293,7 @@ class Point:
     scale: list = field(default_factory=list)
     seen: list = field(default_factory=list)
 
-
+# %% ../nbs/08_proofs.ipynb #proofpointm
 def _point(bench: Bench, run: Callable, state: dict, inputs: tuple) -> Point:
     "Measure the outputs in a state."
     point = Point(run, state, inputs, run(state, inputs))
@@ -379,7 +379,7 @@ class Bench:
         "Copies of all outputs in a state."
         return _outputs(self.desk, state, inputs)
 
-
+# %% ../nbs/08_proofs.ipynb #proofprepa0
 def prepare(model: nn.Module, args: tuple, kwargs: dict, shared: list = (), seed: int = 0) -> Bench:
     """Prepare a borrowed model for trials.
 
@@ -571,7 +571,7 @@ class Proof:
     own_error: float
     limit: bool
 
-
+# %% ../nbs/08_proofs.ipynb #prooftryou0
 def try_out(bench: Bench, trace: Trace, c: Candidate, seed: int = 0, eps: str = "limit") -> Proof | None:
     """Apply a random element at the model's own weights and at random ones, and once with a tensor left out.
 
