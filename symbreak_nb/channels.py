@@ -18,7 +18,7 @@ from .labels import _support
 from .trace import Trace
 
 # %% auto #0
-__all__ = ['Structure', 'gather', 'Places', 'families']
+__all__ = ['Structure', 'gather', 'families']
 
 # %% ../nbs/08_channels.ipynb #43f9493c
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Structure:
         Pairs (member, block).
     children, parents : dict of int to list
         Block -> [(relation, member)], and member -> [(relation, block)].
-    places : Places
+    places : _Places
         Where the channels lie in the tensors.
     """
     trace: Trace
@@ -49,7 +49,7 @@ class Structure:
     relations: list
     children: dict
     parents: dict
-    places: Places
+    places: _Places
 
 # %% ../nbs/08_channels.ipynb #groupgathe0
 def gather(trace: Trace) -> Structure:
@@ -154,28 +154,16 @@ def _mix(x: Any, salt: int) -> Any:
 
 # %% ../nbs/08_channels.ipynb #5c519e55
 @dataclass(frozen=True, eq=False)
-class Places:
-    """Where the channels of a trace lie in its tensors.
-
-    Parameters
-    ----------
-    roots : dict of (str, int) to int array
-        Tensor and number of its labels -> channel at each position, -1 for none.
-    dims : dict of (str, int) to tuple
-        The axes that these positions run over.
-    labels : dict of int to list
-        Channel -> its labels.
-    where : dict of int to dict
-        Label -> (tensor, number of labels) -> its positions.
-    """
-    roots: dict
-    dims: dict
-    labels: dict
-    where: dict
+class _Places:
+    "Where the channels of a trace lie in its tensors."
+    roots: dict    # (tensor, number of its labels) -> channel at each position, -1 for none
+    dims: dict     # (tensor, number of its labels) -> the axes that these positions run over
+    labels: dict   # channel -> its labels
+    where: dict    # label -> (tensor, number of its labels) -> its positions
 
 
-def _places(trace: Trace, root: np.ndarray) -> Places:
-    places = Places({}, {}, {}, defaultdict(dict))
+def _places(trace: Trace, root: np.ndarray) -> _Places:
+    places = _Places({}, {}, {}, defaultdict(dict))
     for name, value in trace.tensors.items():
         for k, axis in enumerate(value.axes):
             of = axis.of.reshape(-1).numpy()

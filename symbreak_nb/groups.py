@@ -20,7 +20,7 @@ from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _part
 from .distances import delta
 
 # %% auto #0
-__all__ = ['permute', 'Candidate', 'permutations', 'scales', 'rotations', 'candidates']
+__all__ = ['Candidate', 'permutations', 'scales', 'rotations', 'candidates']
 
 # %% ../nbs/08_groups.ipynb #6f8e0bc8
 _PRIME = 2**31 - 1
@@ -181,23 +181,8 @@ def _whole_exponents(e: _Equations, sign: bool) -> list[dict]:
     return _solved(rows, sorted(terms - set(facts.seen) | set(e.whole)), e.whole, sign)
 
 # %% ../nbs/08_groups.ipynb #8b83d510
-def permute(s: Structure, state: dict, image: dict) -> dict | None:
-    """Permute channels: channel c takes what belonged to channel image[c], in every tensor.
-
-    Parameters
-    ----------
-    s : Structure
-        The channels.
-    state : dict of str to tensor
-        Name of a weight -> its numbers.
-    image : dict of int to int
-        A permutation of channels; others stay.
-
-    Returns
-    -------
-    dict of str to tensor, or None
-        The tensors that change; None if some tensor cannot be permuted so.
-    """
+def _permuted(s: Structure, state: dict, image: dict) -> dict | None:
+    "Channel c takes what belonged to channel image[c], in every tensor; None if some tensor cannot be permuted so."
     new = {}
     for name in s.trace.tensors:
         for axes in _overlapping(s, name):
@@ -382,7 +367,7 @@ def _permutation(s: Structure, contexts: list, names: list, first: str, family: 
             if order == sorted(order): order = order[::-1]
             image |= {c[i]: c[j] for i, j in enumerate(order)}
         image = _closure(s, image)
-        return {} if image is None else permute(s, state, image)
+        return {} if image is None else _permuted(s, state, image)
     sizes = [len(c) for c in contexts]
     return Candidate("permutation", _product_text("S_{n}", sizes), sum(sizes) - len(sizes), apply, names,
                      functools.partial(_pair_distances, s, contexts), first, family)
