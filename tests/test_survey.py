@@ -1,4 +1,5 @@
 "Symmetries of models that the notebook does not show: every expected family is found, proved, and nothing false is added."
+import ast
 import copy
 import random
 from collections import OrderedDict
@@ -410,3 +411,16 @@ def test_what_holds_for_one_mask_or_for_one_set_of_indices_is_not_proved():
     assert not len(report) and "not confirmed: permutation of a" in report.notes[0]
     looked_up = from_forward(lambda s, i: s.b(torch.sigmoid(s.t[i].sum(1))), t=P(5, 4), b=L(4, 2))
     assert {r.group for r in untouched(looked_up, torch.tensor([[0, 1, 2]]))} == {"S_4"}
+
+
+FLOORS = ("labels", "operations", "trace", "channels", "groups", "proofs", "survey")
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_a_walk_from_the_report_goes_down_only(name, root):
+    "A module of the finder imports lower ones only, and no class stands on one of its own."
+    tree = ast.parse((root/"symbreak_nb"/f"{name}.py").read_text())
+    imported = {node.module.rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    assert not imported & set(FLOORS[FLOORS.index(name):])
+    classes = {node.name: [ast.unparse(base) for base in node.bases] for node in tree.body if isinstance(node, ast.ClassDef)}
+    assert not any(base in classes for bases in classes.values() for base in bases)
