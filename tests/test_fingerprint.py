@@ -291,7 +291,8 @@ UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance
              capacity="train_width train_factors train_students train_attention train_six train_layers",
              expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
              kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
-             landscape="count_levels symmetry_defect walk_landscape", symmetries="prove reduced_training lazy_solution factorise",
+             landscape="count_levels symmetry_defect walk_landscape",
+             symmetries="_prove_row _reduced_training _lazy_solution _train_product",
              rd_metric="train_replicas accuracy_curve embedded_distances aligned_distances function_test")
 ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
 SHOW = """
