@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbreak_nb import collapse as co
+from symbreak_nb import decay
 from symbreak_nb.run import ParameterError, Run, RunError
 from torch import nn
 
@@ -155,11 +156,11 @@ def test_the_monitor_finds_the_classifier_of_torchvision_and_transformers():
 
 
 def test_arms_of_a_seed_start_alike_and_differ_in_the_pull_alone():
-    arms = [[arm, 1.0, 5e-3, 0] for arm in co.ARMS]
-    net, centres, frozen, _ = co._build("mlp", arms, [5, 8, 8, 3], 0.2, "cpu")
+    arms = [[arm, 1.0, 5e-3, 0] for arm in decay.ARMS]
+    net, centres, frozen, _ = decay.build("mlp", arms, [5, 8, 8, 3], 0.2, "cpu")
     free = [~m.any(0) for m in frozen]
     for w, keep in zip(net.parameters(), free, strict=True): assert (w[1:] - w[:1]).detach()[:, keep].abs().max() == 0
-    pull = {arm: [c[k] for c in centres] for k, arm in enumerate(co.ARMS)}
+    pull = {arm: [c[k] for c in centres] for k, arm in enumerate(decay.ARMS)}
     assert not any(c.any() for arm in ("vanilla", "w_fix") for c in pull[arm])
     assert pull["shared"][1].std() < 1e-6 < pull["syre"][1].std()  # one number for all weights between hidden units
     assert [c.shape for c in pull["both"]] == [w.shape[1:] for w in net.parameters()]
@@ -171,8 +172,8 @@ def test_which_arms_keep_the_permutation_symmetry(arm, kept):
     setting = dict(network="mlp", sizes=[64, 6, 6, 10], images=dict(data_set="digits", split="train", n=200), fraction=.3, lr=.1,
                    batch=50, epochs=2, augment=False, device="cpu")
     one = [[arm, 1.0, 5e-2, 0]]
-    net, *_ = co._build("mlp", one, setting["sizes"], 0.3, "cpu")
-    start = co._state(net, [torch.zeros_like(w) for w in net.parameters()])
+    net, *_ = decay.build("mlp", one, setting["sizes"], 0.3, "cpu")
+    start = decay.state_of(net, [torch.zeros_like(w) for w in net.parameters()])
     swap = {k: v.copy() for k, v in start.items()}
     order = [1, 0, 2, 3, 4, 5]
     swap["net.weights.0"], swap["net.weights.1"] = swap["net.weights.0"][..., order], swap["net.weights.1"][:, order]
@@ -216,3 +217,8 @@ def test_the_plan_counts_steps(profile):
     (unit,) = co.plan_units(co.PARAMETERS[profile])
     assert unit.count > 0 and unit.flops > 0 and unit.memory_bytes > 0
     if profile == "smoke": unit.step()
+
+
+def test_the_examples_of_the_docstrings_run():
+    import doctest
+    assert doctest.testmod(co).failed == 0 and doctest.testmod(co).attempted >= 6
