@@ -24,20 +24,18 @@ from symbreak_nb.run import (
 )
 
 import_torchvision("symbreak_nb.expansion")
-import PIL.Image
 import torchvision.models.resnet as torchvision_resnet
 from torchvision import models as torchvision_models
-from torchvision import tv_tensors
-from torchvision.transforms import v2
+
+from .pixels import FILLS, ExpandPixels
 
 # %% auto #0
-__all__ = ['NINE', 'FIVE', 'ALWAYS', 'ABLATION', 'SMALL', 'PROFILES', 'POSITIVE', 'GAIN', 'CLAIMS', 'CONTROLS', 'FILLS',
-           'PIL_MODES', 'PATTERNS', 'STEMS', 'MODELS', 'NORMALISE', 'ARMS', 'SCHEDULES', 'AT_HAND', 'CLEAR',
-           'ExpandPixels', 'expand_features', 'small_resnet', 'build', 'allowed', 'plot_pixels', 'border', 'bilinear',
-           'nearest', 'untouched', 'constant', 'zeros', 'Arm', 'images', 'moments', 'prepare', 'augmented', 'batches',
-           'optimiser', 'Trainer', 'train_one', 'train_all', 'cores', 'resolve', 'settings', 'grids', 'with_sources',
-           'collect', 'fieller', 'smallest', 'correlation', 'binomial', 'plot_curves', 'gains', 'plot_bars',
-           'plot_gains', 'plot_controls', 'step_cost', 'plan_units']
+__all__ = ['NINE', 'FIVE', 'ALWAYS', 'ABLATION', 'SMALL', 'PROFILES', 'POSITIVE', 'GAIN', 'CLAIMS', 'CONTROLS', 'STEMS', 'MODELS',
+           'NORMALISE', 'ARMS', 'SCHEDULES', 'AT_HAND', 'CLEAR', 'small_resnet', 'build', 'allowed', 'plot_pixels',
+           'border', 'bilinear', 'nearest', 'untouched', 'constant', 'zeros', 'Arm', 'images', 'moments', 'prepare',
+           'augmented', 'batches', 'optimiser', 'Trainer', 'train_one', 'train_all', 'cores', 'resolve', 'settings',
+           'grids', 'with_sources', 'collect', 'fieller', 'smallest', 'correlation', 'binomial', 'plot_curves', 'gains',
+           'plot_bars', 'plot_gains', 'plot_controls', 'step_cost', 'plan_units']
 
 # %% ../nbs/12_expansion.ipynb #30d0e818
 NINE = ["cifar10", "cifar100", "imagenet_r", "imagenet_100", "kmnist", "fashion_mnist", "eurosat", "fgvc_aircraft",
@@ -107,169 +105,6 @@ CONTROLS = {claim.id: claim for claim in (
     _control("zero_stuffing", "black pixels in the gaps improve on raw images, too", GAIN, "zero stuffing minus raw"),
 )}
 CLAIMS |= CONTROLS
-
-# %% ../nbs/12_expansion.ipynb #870ee4d1
-FILLS = ("random", "noise")
-
-
-def _check_expansion(factor: int, fill: float | Sequence[float] | str) -> None:
-    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
-        raise ParameterError("factor", factor, "an integer of at least 1")
-    words = f"a number from 0 to 1, one for each channel, or one of {FILLS}"
-    try: values = [] if isinstance(fill, str) and fill in FILLS else np.asarray(fill, float)
-    except (TypeError, ValueError): raise ParameterError("fill", fill, words) from None
-    if np.ndim(values) > 1 or not all(0 <= v <= 1 for v in np.ravel(values)): raise ParameterError("fill", fill, words)
-
-
-_WHITE = {"1": 1, "I": 255, "F": 255, "I;16": 65535}  # where Pillow's conversions from and to "L" see white
-PIL_MODES = ("L", "LA", "RGB", "RGBA", "P", "CMYK", "HSV", "YCbCr", *_WHITE)
-_FLOATS = (np.float16, np.float32, np.float64)
-
-
-def _is_array(x: object) -> bool:
-    "An array of numpy that may hold an image; one of fewer axes is a label."
-    return isinstance(x, np.ndarray) and x.ndim > 1
-
-
-def _spread(image: PIL.Image.Image, filling: np.ndarray | PIL.Image.Image, factor: int) -> PIL.Image.Image:
-    "Put the pixels of an image of any mode into a larger filling of that mode."
-    out, pixels = np.array(filling), np.asarray(image)
-    out[::factor, ::factor] = pixels
-    if image.mode == "1": return PIL.Image.fromarray(out)
-    return PIL.Image.frombytes(image.mode, out.shape[1::-1], out.tobytes())
-
-# %% ../nbs/12_expansion.ipynb #07393374
-class ExpandPixels(v2.Transform):
-    "Spread the pixels of an image K apart and fill the gaps with a constant (zhang2024 Sec. 6.1)."
-
-    _transformed_types = (v2.functional.is_pure_tensor, tv_tensors.Image, tv_tensors.Video, PIL.Image.Image, _is_array)
-
-    def __init__(self,
-                 factor: int = 2,                             # K: both sides grow by it
-                 fill: float | Sequence[float] | str = 0.5,   # 1 is white; a number, one a channel, "random", "noise"
-                 seed: int | None = None,                     # of the random fills; None uses torch's generator
-                 ):
-        super().__init__()
-        _check_expansion(factor, fill)
-        self.factor, self.fill, self.seed, self._generators = factor, fill, seed, {}
-
-    def check_inputs(self, flat_inputs: list) -> None:
-        "Refuse boxes, masks and key points, which would silently stay behind."
-        moved = (tv_tensors.Image, tv_tensors.Video)
-        left = [x for x in flat_inputs if isinstance(x, tv_tensors.TVTensor) and not isinstance(x, moved)]
-        if left: raise TypeError(f"ExpandPixels moves pixels only, it cannot transform {type(left[0]).__name__}")
-        images = [x for x in flat_inputs if isinstance(x, (torch.Tensor, PIL.Image.Image)) or _is_array(x)]
-        if len(images) > 1 and any(map(_is_array, images)):
-            raise TypeError("ExpandPixels takes an array of numpy alone: beside an image it may be a mask")
-
-    def transform(self, inpt, params: dict):
-        "Expand one image or batch (..., C, H, W); an image of PIL keeps its mode, an array of numpy is (H, W[, C])."
-        if isinstance(inpt, PIL.Image.Image): return self._picture(inpt)
-        if isinstance(inpt, np.ndarray): return self._array(inpt)
-        out = self._expand(inpt.as_subclass(torch.Tensor))
-        return out if type(inpt) is torch.Tensor else tv_tensors.wrap(out, like=inpt)
-
-    def inverse(self,
-                x: torch.Tensor | np.ndarray,    # tensor (..., K H, K W), or array (K H, K W[, C])
-                ) -> torch.Tensor | np.ndarray:  # tensor (..., H, W), or array (H, W[, C])
-        "The original pixels of an expanded image, exactly."
-        known = isinstance(x, torch.Tensor) and x.ndim > 1 or _is_array(x) and x.ndim < 4
-        words = f"a tensor (..., H, W) or an array (H, W[, C]) with H and W multiples of {self.factor}"
-        if not known: raise ParameterError("x", tuple(getattr(x, "shape", ())) or type(x).__name__, words)
-        sides = x.shape[-2:] if isinstance(x, torch.Tensor) else x.shape[:2]
-        if any(side % self.factor for side in sides): raise ParameterError("x", tuple(x.shape), words)
-        step = slice(None, None, self.factor)
-        return x[..., step, step] if isinstance(x, torch.Tensor) else x[step, step]
-
-    def _array(self, x: np.ndarray) -> np.ndarray:
-        planes = x[..., None] if x.ndim == 2 else x
-        if planes.ndim != 3 or planes.shape[-1] > 4 or not (x.dtype == np.uint8 or x.dtype in _FLOATS):
-            raise TypeError("ExpandPixels takes uint8 or float arrays (H, W) or (H, W, C) with C up to 4, "
-                            f"not {x.dtype} of shape {x.shape}")
-        out = self._expand(torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)))).numpy()
-        return out[0] if x.ndim == 2 else np.ascontiguousarray(out.transpose(1, 2, 0))
-
-    def _picture(self, image: PIL.Image.Image) -> PIL.Image.Image:
-        if image.mode in ("L", "LA", "RGB", "RGBA"):
-            out = v2.functional.to_pil_image(self._expand(v2.functional.pil_to_tensor(image)))
-        elif image.mode in _WHITE: out = _spread(image, self._grey(image), self.factor)
-        elif image.mode in ("CMYK", "HSV", "YCbCr"):
-            out = _spread(image, self._colour(image).convert(image.mode), self.factor)
-        elif image.mode == "P": return self._indexed(image)
-        else: raise ParameterError("mode", image.mode, f"one of {', '.join(PIL_MODES)}: convert the image first")
-        out.info = dict(image.info)
-        return out
-
-    def _grey(self, image: PIL.Image.Image) -> np.ndarray:
-        "The fill of an image of one channel that is no byte, on the scale that Pillow gives its white."
-        shape, dtype = (1, image.height*self.factor, image.width*self.factor), np.asarray(image).dtype
-        values = self._filling(shape, torch.empty(0, dtype=torch.float64))[0].numpy()*_WHITE[image.mode]
-        return (values if dtype.kind == "f" else np.floor(values + 0.5)).astype(dtype)
-
-    def _colour(self, image: PIL.Image.Image) -> PIL.Image.Image:
-        "The fill as a picture in red, green and blue."
-        shape = 3, image.height*self.factor, image.width*self.factor
-        return v2.functional.to_pil_image(self._filling(shape, torch.empty(0, dtype=torch.uint8)))
-
-    def _indexed(self, image: PIL.Image.Image) -> PIL.Image.Image:
-        "An image with a palette: the fill takes a place that no pixel uses."
-        refuse = functools.partial(ParameterError, "fill", self.fill)
-        if isinstance(self.fill, str): raise refuse("a number for an image with a palette: convert it to RGB first")
-        known = image.copy()
-        known.load()
-        try: place = known.palette.getcolor(self._colour(image).getpixel((0, 0)), known)
-        except ValueError: place = None
-        if place is None or known.convert("RGBA").tobytes() != image.convert("RGBA").tobytes():
-            raise refuse("a colour of the palette, which has no free place for another: convert the image to RGB first")
-        shape = image.height*self.factor, image.width*self.factor
-        out = _spread(image, np.full(shape, place, np.uint8), self.factor)
-        out.putpalette(bytes(known.palette.palette), known.palette.mode)
-        out.info = dict(image.info)
-        alpha = out.info.get("transparency")
-        if isinstance(alpha, bytes) and place < len(alpha):
-            out.info["transparency"] = alpha[:place] + b"\xff" + alpha[place + 1:]
-        return out
-
-    def _expand(self, x: torch.Tensor) -> torch.Tensor:
-        if x.ndim < 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
-            raise TypeError("ExpandPixels takes uint8 or float tensors (..., C, H, W), "
-                            f"not {x.dtype} of shape {tuple(x.shape)}")
-        *lead, height, width = x.shape
-        out = self._filling((*lead, height*self.factor, width*self.factor), x)
-        out[..., ::self.factor, ::self.factor] = x
-        return out
-
-    def _filling(self, shape: tuple, like: torch.Tensor) -> torch.Tensor:
-        values = self._values(shape, like.device)
-        if values.ndim and values.shape[-3] not in (1, shape[-3]):
-            raise ValueError(f"fill has {values.shape[-3]} values, the image has {shape[-3]} channels")
-        values = (values*255 + 0.5).floor() if like.dtype == torch.uint8 else values
-        return values.to(like).expand(shape).clone()
-
-    def _values(self, shape: tuple, where: torch.device) -> torch.Tensor:
-        if not isinstance(self.fill, str):
-            return torch.tensor(self.fill, dtype=torch.float64).reshape((-1, 1, 1) if np.ndim(self.fill) else ())
-        if self.seed is not None and where not in self._generators:
-            self._generators[where] = torch.Generator(where).manual_seed(self.seed)
-        drawn = shape if self.fill == "noise" else (*shape[:-3], 1, 1, 1)
-        return torch.rand(drawn, device=where, generator=self._generators.get(where))
-
-# %% ../nbs/12_expansion.ipynb #a731436c
-PATTERNS = ("xc", "xcxcx")
-
-
-def expand_features(x: torch.Tensor | np.ndarray,        # features (..., d)
-                    constants: float | Sequence[float],  # one for all features, or one a feature
-                    pattern: str = "xcxcx",              # order in which a feature x and its constant c are repeated
-                    ) -> torch.Tensor | np.ndarray:      # (..., d*len(pattern)), of the type of x
-    "Repeat features among copies of constants: [x, t] becomes [x, c, x, c, x, t, c', t, c', t] (zhang2024 Sec. 2.2)."
-    if pattern not in PATTERNS: raise ParameterError("pattern", pattern, f"one of {PATTERNS}")
-    stack, full = (torch.stack, torch.broadcast_to) if isinstance(x, torch.Tensor) else (np.stack, np.broadcast_to)
-    values = x.new_tensor(constants) if isinstance(x, torch.Tensor) else np.asarray(constants, np.asarray(x).dtype)
-    if values.ndim > 1 or values.shape not in ((), (1,), (x.shape[-1],)):
-        raise ParameterError("constants", constants, f"one number, or one for each of the {x.shape[-1]} features")
-    parts = dict(x=x, c=full(values, x.shape))
-    return stack([parts[letter] for letter in pattern], -1).reshape(*x.shape[:-1], x.shape[-1]*len(pattern))
 
 # %% ../nbs/12_expansion.ipynb #620cfb1b
 STEMS = dict(imagenet=2, stride1=1)  # stride of the first convolution
