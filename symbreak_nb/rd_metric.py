@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import data
+from .orbits import _LAYERS, ORBIT_METHODS, _check_models, orbit_distance, transform_hidden
 from .replicas import Replicas, TransformHalf
 from .run import COLORS, Check, Claim, ParameterError, between, need, one_of
 
@@ -29,10 +30,9 @@ __all__ = ['PROFILES', 'ACCURACY_ORDER', 'RD_ORDER', 'CLAIMS', 'NETS', 'NET_COLO
            'gather', 'accuracy_curve', 'plot_accuracy', 'order_relations', 'percentiles', 'check_points',
            'pairwise_wasserstein', 'umap_start', 'umap_embed', 'Density', 'smoothed_density', 'pairs_of',
            'bootstrap_mean', 'embedded_distances', 'shared_weights', 'mean_tau', 'bootstrap_tau', 'plot_densities',
-           'Slot', 'read_chain', 'transform_hidden', 'weights_vector', 'restore', 'null_ensembles', 'null_ratios',
-           'plot_ratios', 'Stack', 'stack_models', 'match', 'replica_distance', 'aligned_distances', 'noisy_copies',
-           'disagreement', 'apart_in_class', 'function_test', 'spearman', 'plot_function', 'plt_color', 'net_flops',
-           'plan_units']
+           'weights_vector', 'restore', 'null_ensembles', 'null_ratios', 'plot_ratios', 'replica_distance',
+           'aligned_distances', 'noisy_copies', 'disagreement', 'apart_in_class', 'function_test', 'spearman',
+           'plot_function', 'plt_color', 'net_flops', 'plan_units']
 
 # %% ../nbs/13_rd_metric.ipynb #a5e7fbca
 _PAPER = dict(batch_size=64, lr=1e-3, weight_decay=1e-3, images=100, epochs=200, accuracy_epochs=30, n_components=100)
@@ -444,118 +444,6 @@ def plot_densities(distances: np.ndarray,  # of pairs, (S, nets, pairs)
     ax.set(xlabel="Wasserstein distance of two replicas (units of UMAP)", ylabel="probability density", xlim=(0, None))
     return ax
 
-# %% ../nbs/13_rd_metric.ipynb #1878db6c
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_SYMMETRY = {nn.ReLU: "scale", nn.LeakyReLU: "scale", nn.Tanh: "sign", nn.Softsign: "sign"} | dict.fromkeys(
-    (nn.GELU, nn.SiLU, nn.Sigmoid, nn.ELU, nn.SELU, nn.CELU, nn.Softplus, nn.Mish, nn.Hardswish, nn.ReLU6),
-    "permutation")
-_MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
-              nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
-_PASSING = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
-            nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, TransformHalf)
-
-
-@dataclass
-class Slot:
-    "One layer of a chain with what follows it."
-    layer: nn.Module                # linear or convolution
-    norm: nn.Module | None = None   # batch normalisation of its outputs
-    symmetry: str = ""              # of its units: permutation, scale, sign; nothing before an activation is seen
-    max_pooled: bool = False        # a maximum is taken over its outputs
-    flattened: bool = False         # positions become inputs of the next layer
-
-    @property
-    def units(self) -> int: return self.layer.weight.shape[0]
-
-
-def _leaves(model: nn.Module) -> Iterable[nn.Module]:
-    if type(model) is nn.Sequential:
-        for part in model: yield from _leaves(part)
-    else: yield model
-
-
-def _refuse(part: str, why: str) -> ParameterError:
-    return ParameterError("models", part, "nn.Sequential of linear and convolutional layers, batch normalisation, "
-                                          f"activations, pooling, Flatten and Dropout; {why}")
-
-# %% ../nbs/13_rd_metric.ipynb #f4c159ef
-def read_chain(model: nn.Module,   # nn.Sequential, nested or not
-               ) -> list[Slot]:    # its layers from input to output
-    "Layers of a network and the symmetries of their units; ParameterError names what has no place in a chain."
-    chain: list[Slot] = []
-    for part in _leaves(model):
-        kind = type(part)
-        if isinstance(part, _LAYERS): chain.append(_next_slot(part, chain))
-        elif kind in _SYMMETRY and chain: chain[-1].symmetry = _common(chain[-1].symmetry, _SYMMETRY[kind])
-        elif isinstance(part, _NORMS): _attach_norm(part, chain)
-        elif isinstance(part, _MAX_POOLS) and chain: chain[-1].max_pooled = True
-        elif isinstance(part, nn.Flatten) and chain: chain[-1].flattened = True
-        elif not isinstance(part, _PASSING): raise _refuse(kind.__name__, f"{kind.__name__} cannot be handled there")
-    if not chain: raise _refuse(type(model).__name__, "none was found")
-    for slot in chain:
-        if slot.max_pooled and slot.symmetry == "sign": slot.symmetry = "permutation"
-    chain[-1].symmetry = ""
-    return chain
-
-# %% ../nbs/13_rd_metric.ipynb #4c25c43f
-def _common(before: str, symmetry: str) -> str:
-    "The symmetry of two activations in a row: what both have."
-    return symmetry if before in ("", symmetry) else "permutation"
-
-
-def _next_slot(layer: nn.Module, chain: list[Slot]) -> Slot:
-    name = type(layer).__name__
-    if any(layer is slot.layer for slot in chain): raise _refuse(name, "a layer that is used twice cannot be handled")
-    if nn.utils.parametrize.is_parametrized(layer) or layer._forward_pre_hooks:
-        raise _refuse(name, "a layer whose weights are computed from others cannot be handled")
-    if getattr(layer, "groups", 1) != 1: raise _refuse(name, "a grouped convolution cannot be handled")
-    if chain:
-        before = chain[-1]
-        if not before.symmetry: raise _refuse(name, "two layers need an activation between them")
-        positions = isinstance(layer, nn.Linear) and not isinstance(before.layer, nn.Linear)
-        inputs = layer.weight.shape[1]
-        if inputs % before.units or (inputs != before.units or positions) and not (positions and before.flattened):
-            raise _refuse(name, f"its {inputs} inputs do not belong to the {before.units} units before it")
-    return Slot(layer)
-
-
-def _attach_norm(norm: nn.Module, chain: list[Slot]) -> None:
-    last = chain[-1] if chain else None
-    if last is None or last.symmetry or last.norm is not None or last.max_pooled or norm.running_mean is None:
-        raise _refuse(type(norm).__name__, "batch normalisation is handled directly after a layer, with statistics")
-    last.norm = norm
-
-# %% ../nbs/13_rd_metric.ipynb #4bab9e82
-@torch.no_grad()
-def transform_hidden(model: nn.Module,       # read by `read_chain`
-                     seed: int,              # of the random permutation
-                     rescale: bool = False,  # also multiply by positive numbers or signs where that is a symmetry
-                     ) -> nn.Module:         # a copy with the same function
-    "Permute hidden units at random, and rescale them where the activation allows."
-    model, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
-    chain = read_chain(model)
-    for slot, after in zip(chain[:-1], chain[1:], strict=True):
-        order, factor = torch.randperm(slot.units, generator=generator), torch.ones(slot.units)
-        if rescale and slot.symmetry == "scale": factor = torch.rand(slot.units, generator=generator) + 0.5
-        if rescale and slot.symmetry == "sign": factor = torch.randint(0, 2, (slot.units,), generator=generator)*2. - 1
-        _move_units(slot, after, order, factor)
-    return model
-
-
-def _move_units(slot: Slot, after: Slot, order: torch.Tensor, factor: torch.Tensor) -> None:
-    "Reorder the units of a layer and what belongs to them, multiply their outputs, and divide what reads them."
-    order, factor = order.to(slot.layer.weight.device), factor.to(slot.layer.weight)
-    own = [slot.layer.weight, slot.layer.bias]
-    if slot.norm is not None: own += [slot.norm.weight, slot.norm.bias, slot.norm.running_mean, slot.norm.running_var]
-    for values in (v for v in own if v is not None): values.copy_(values[order].clone())
-    target = slot.layer if slot.norm is None or slot.norm.weight is None else slot.norm
-    if slot.norm is not None and slot.norm.weight is None: factor = torch.ones_like(factor)
-    for values in (v for v in (target.weight, target.bias) if v is not None):
-        values.mul_(factor.view(-1, *[1]*(values.ndim - 1)))
-    reading = after.layer.weight.view(after.units, slot.units, -1)
-    reading.copy_(reading[:, order]/factor[:, None])
-
 # %% ../nbs/13_rd_metric.ipynb #148a26ee
 NOISE, SCALES = 1e-3, (10.0, 0.01)
 
@@ -620,246 +508,20 @@ def plot_ratios(ratio: np.ndarray,     # (nulls,)
     ax.set_yticks(np.arange(len(names)), names)
     return ax
 
-# %% ../nbs/13_rd_metric.ipynb #f69ac34a
-@dataclass
-class Stack:
-    "Weights of R networks of one architecture, in float64, of total norm 1, balanced where the activation allows."
-    weights: list     # a layer each, (R, units, units before, positions)
-    biases: list      # (R, units)
-    symmetries: list  # of the hidden layers
-
-    def __len__(self) -> int: return len(self.biases[0])
-
-    def vector(self) -> torch.Tensor:
-        "All numbers of a network as one row, (R, P)."
-        return torch.cat([v.flatten(1) for v in (*self.weights, *self.biases)], 1)
-
-
-def _folded(slot: Slot, before: int) -> tuple[torch.Tensor, torch.Tensor]:
-    "Weight (units, before, positions) and bias of a layer with its batch normalisation."
-    weight = slot.layer.weight.detach().double().view(slot.units, before, -1)
-    bias = weight.new_zeros(slot.units) if slot.layer.bias is None else slot.layer.bias.detach().double()
-    if slot.norm is None: return weight, bias
-    factor = (slot.norm.running_var.double() + slot.norm.eps).rsqrt()
-    shift = -slot.norm.running_mean.double()
-    if slot.norm.weight is not None: factor = factor*slot.norm.weight.detach().double()
-    end = 0 if slot.norm.bias is None else slot.norm.bias.detach().double()
-    return weight*factor[:, None, None], (bias + shift)*factor + end
-
-# %% ../nbs/13_rd_metric.ipynb #50f60010
-def stack_models(models: Sequence[nn.Module],  # of one architecture
-                 device: str = "cpu",          # where the numbers go
-                 ) -> Stack:
-    "Read networks into one stack of balanced, normalised weights; ParameterError in one line for what cannot be."
-    _check_device(device)
-    _check_models(models)
-    chains = [read_chain(model) for model in models]
-    shapes = [[(type(s.layer), tuple(s.layer.weight.shape), s.symmetry, s.norm is None) for s in c] for c in chains]
-    odd = next((r for r, shape in enumerate(shapes) if shape != shapes[0]), None)
-    if odd is not None: raise ParameterError("models", f"layers of model {odd}", "the same layers as in model 0")
-    befores = [chains[0][0].layer.weight.shape[1], *(slot.units for slot in chains[0][:-1])]
-    layers = [[_folded(slot, n) for slot, n in zip(chain, befores, strict=True)] for chain in chains]
-    weights, biases = ([torch.stack([net[k][part] for net in layers]).to(device) for k in range(len(befores))]
-                       for part in (0, 1))
-    return _normalised(_balanced(Stack(weights, biases, [slot.symmetry for slot in chains[0][:-1]])))
-
-# %% ../nbs/13_rd_metric.ipynb #f5797244
-def _check_device(device: str) -> None:
-    try: torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, TypeError):
-        raise ParameterError("device", device, "a device that torch has on this machine, such as 'cpu'") from None
-
-
-def _check_models(models: Sequence[nn.Module]) -> None:
-    listed = isinstance(models, (list, tuple))
-    if not listed or len(models) < 2 or not all(isinstance(model, nn.Module) for model in models):
-        count = f"{len(models)} models" if listed else type(models).__name__
-        raise ParameterError("models", count, "a list of at least 2 torch modules")
-    for r, model in enumerate(models):
-        own, rest = (torch.cat([torch.zeros(0), *(v.detach().flatten().float().cpu() for v in part)])
-                     for part in (model.parameters(), model.buffers()))
-        wrong = "nan or inf" if not torch.isfinite(torch.cat([own, rest])).all() else ""
-        wrong = wrong or ("constant weights" if (own == own[:1]).all() else "")
-        if wrong: raise ParameterError("models", f"model {r} with {wrong}", "finite weights that differ")
-
-# %% ../nbs/13_rd_metric.ipynb #984049ba
-def _balanced(stack: Stack, sweeps: int = 1000, tolerance: float = 1e-13) -> Stack:
-    "Rescale hidden units until input and output of each are equally long: the smallest norm in the orbit."
-    weights, biases = [w.clone() for w in stack.weights], [b.clone() for b in stack.biases]
-    for _ in range(sweeps):
-        largest = 0.0
-        for k, _ in (item for item in enumerate(stack.symmetries) if item[1] == "scale"):
-            inside = (weights[k]**2).sum((2, 3)) + biases[k]**2
-            outside = (weights[k + 1]**2).sum((1, 3))
-            alive = (inside > 0) & (outside > 0)
-            factor = torch.where(alive, (outside/inside.clamp_min(1e-300)).clamp_min(1e-300)**0.25, 0.)
-            largest = max(largest, float(torch.where(alive, factor.log().abs(), 0.).max()))
-            weights[k] *= factor[:, :, None, None]
-            biases[k] *= factor
-            weights[k + 1] *= torch.where(alive, 1/factor, 0.)[:, None, :, None]
-        if largest < tolerance: break
-    return Stack(weights, biases, stack.symmetries)
-
-
-def _normalised(stack: Stack) -> Stack:
-    norm = stack.vector().norm(dim=1)
-    if not (norm > 0).all(): raise ParameterError("models", "a network of norm 0", "weights that reach the output")
-    return Stack([w/norm[:, None, None, None] for w in stack.weights], [b/norm[:, None] for b in stack.biases],
-                 stack.symmetries)
-
-# %% ../nbs/13_rd_metric.ipynb #1c84a42d
-def _gain(a: Stack, b: Stack, k: int, outgoing: bool) -> torch.Tensor:
-    "Scalar products of the units of hidden layer k of paired networks, (pairs, units, units)."
-    gain = a.weights[k].flatten(2) @ b.weights[k].flatten(2).mT + a.biases[k][:, :, None]*b.biases[k][:, None]
-    if not outgoing: return gain
-    return gain + a.weights[k + 1].transpose(1, 2).flatten(2) @ b.weights[k + 1].transpose(1, 2).flatten(2).mT
-
-
-def _assign(gain: torch.Tensor) -> torch.Tensor:
-    "Best partner of every unit, (pairs, units)."
-    from scipy.optimize import linear_sum_assignment
-    return torch.from_numpy(np.stack([linear_sum_assignment(g, maximize=True)[1] for g in gain.cpu().numpy()]))
-
-
-def _move(b: Stack, k: int, order: torch.Tensor, sign: torch.Tensor, rows: torch.Tensor) -> None:
-    "Reorder the units of hidden layer k in some pairs, and change their signs."
-    order = order.to(sign.device)
-    w, out = b.weights[k], b.weights[k + 1]
-    w[rows] = w[rows].gather(1, order[:, :, None, None].expand(-1, -1, *w.shape[2:]))*sign[:, :, None, None]
-    b.biases[k][rows] = b.biases[k][rows].gather(1, order)*sign
-    across = order[:, None, :, None].expand(-1, out.shape[1], -1, out.shape[3])
-    out[rows] = out[rows].gather(2, across)*sign[:, None, :, None]
-
-
-def _match_layer(a: Stack, b: Stack, k: int, outgoing: bool, rows: torch.Tensor) -> torch.Tensor:
-    "Match hidden layer k in some pairs; which of them changed."
-    gain = _gain(_take(a, rows, k), _take(b, rows, k), 0, outgoing)
-    signed = b.symmetries[k] == "sign"
-    order = _assign(gain.abs() if signed else gain).to(gain.device)
-    chosen = gain.gather(2, order[:, :, None])[:, :, 0]
-    sign = torch.where(chosen < 0, -1., 1.).double() if signed else torch.ones_like(chosen)
-    better = chosen.abs().sum(1) if signed else chosen.sum(1)
-    now = gain.diagonal(dim1=1, dim2=2).sum(1)
-    changed = better > now + 1e-14 if outgoing else torch.ones_like(now, dtype=torch.bool)
-    _move(b, k, order[changed], sign[changed], rows[changed])
-    return rows[changed]
-
-# %% ../nbs/13_rd_metric.ipynb #d0c4d167
-def _take(stack: Stack, rows: torch.Tensor, layer: int | None = None) -> Stack:
-    "Some networks, whole or with a hidden layer and the next one only."
-    part = slice(None) if layer is None else slice(layer, layer + 2)
-    some = (lambda v: v) if layer is not None and len(rows) == len(stack) else (lambda v: v[rows])
-    return Stack([some(w) for w in stack.weights[part]], [some(b) for b in stack.biases[part]], stack.symmetries)
-
-# %% ../nbs/13_rd_metric.ipynb #aa2b040b
-def match(a: Stack,          # networks, one of each pair
-          b: Stack,          # their partners
-          sweeps: int = 50,  # over all layers, at most
-          ) -> Stack:        # the partners with their units in the order, and with the signs, of a
-    "Align paired networks by weight matching; deterministic."
-    b = Stack([w.clone() for w in b.weights], [v.clone() for v in b.biases], b.symmetries)
-    active, hidden = torch.arange(len(a), device=b.biases[0].device), range(len(b.symmetries))
-    for k in hidden: _match_layer(a, b, k, False, active)
-    for _ in range(sweeps):
-        changed = [_match_layer(a, b, k, True, active) for k in hidden]
-        active = torch.cat([active[:0], *changed]).unique()
-        if not len(active): break
-    return b
-
-
-def _matching(stack: Stack, pairs: np.ndarray) -> np.ndarray:
-    "Distances of pairs after matching, (pairs,)."
-    room = max(1, 2**21//(sum(w[0].numel() for w in stack.weights) + 1))
-    found = []
-    for some in np.array_split(pairs, math.ceil(len(pairs)/room)):
-        a, b = (_take(stack, torch.from_numpy(some[:, n]).to(stack.biases[0].device)) for n in (0, 1))
-        found.append((a.vector() - match(a, b).vector()).norm(dim=1).cpu().numpy())
-    return np.concatenate(found)
-
-# %% ../nbs/13_rd_metric.ipynb #b43eddb8
-def _clouds(stack: Stack) -> list[tuple[torch.Tensor, torch.Tensor, bool]]:
-    "Of each hidden layer: ordered parts (R, units, D), sorted parts (R, units, E), and whether signs are free."
-    last, clouds = len(stack.symmetries) - 1, []
-    for k, symmetry in enumerate(stack.symmetries):
-        into, out = stack.weights[k], stack.weights[k + 1].transpose(1, 2)
-        ordered, loose = [stack.biases[k][:, :, None]], []
-        for values, inner, other in ((into, k > 0, k - 1), (out, k < last, k + 1)):
-            if not inner: ordered.append(values.flatten(2))
-            else:
-                free = "sign" in (symmetry, stack.symmetries[other])
-                loose.append((values.abs() if free else values).sort(2)[0].flatten(2)*math.sqrt(0.5))
-        empty = into.new_zeros(*into.shape[:2], 0)
-        clouds.append((torch.cat(ordered, 2), torch.cat([empty, *loose], 2), symmetry == "sign"))
-    return clouds
-
-
-def _ends(stack: Stack) -> torch.Tensor:
-    "What belongs to the output alone, (R, P): its bias, and the weights where nothing is hidden."
-    alone = [] if stack.symmetries else [stack.weights[0].flatten(1)]
-    return torch.cat([stack.biases[-1], *alone], 1)
-
-# %% ../nbs/13_rd_metric.ipynb #8fc4716a
-def _neurons(stack: Stack, pairs: np.ndarray) -> np.ndarray:
-    "Square root of the summed squared W2 distances of the clouds, (pairs,)."
-    clouds, total = _clouds(stack), np.zeros(len(pairs))
-    units = max([1, *(c[0].shape[1]*(c[0].shape[2] + c[1].shape[2]) for c in clouds)])
-    for rows in np.array_split(np.arange(len(pairs)), math.ceil(len(pairs)*units/2**25)):
-        i, j = torch.from_numpy(pairs[rows]).T
-        for ordered, loose, signed in clouds: total[rows] += _cloud_distance(ordered, loose, signed, i, j)
-        total[rows] += ((_ends(stack)[i] - _ends(stack)[j])**2).sum(1).cpu().numpy()
-    return np.sqrt(total)
-
-
-def _cloud_distance(ordered: torch.Tensor, loose: torch.Tensor, signed: bool, i: torch.Tensor,
-                    j: torch.Tensor) -> np.ndarray:
-    "Squared W2 distance, times the number of units, of paired clouds."
-    product = ordered[i] @ ordered[j].mT
-    gain = (product.abs() if signed else product) + loose[i] @ loose[j].mT
-    gain = gain - (ordered[j].square().sum(2) + loose[j].square().sum(2))[:, None]/2
-    order = _assign(gain).to(gain.device)
-    sign = product.gather(2, order[:, :, None]).sign() if signed else 1.
-    pick = lambda v: v.gather(1, order[:, :, None].expand(-1, -1, v.shape[2]))
-    apart = ((ordered[i] - sign*pick(ordered[j]))**2).sum((1, 2)) + ((loose[i] - pick(loose[j]))**2).sum((1, 2))
-    return apart.cpu().numpy()
-
-# %% ../nbs/13_rd_metric.ipynb #78857fda
-def _sliced(stack: Stack, pairs: np.ndarray, directions: int = 256, seed: int = 0) -> np.ndarray:
-    "Sliced W2 distances of the clouds, (pairs,)."
-    from scipy.spatial.distance import pdist, squareform
-    generator, parts = torch.Generator().manual_seed(seed), [_ends(stack)]
-    for ordered, loose, signed in _clouds(stack):
-        size = ordered.shape[2] + loose.shape[2]
-        onto = torch.randn(size, directions, generator=generator, dtype=torch.float64).to(ordered.device)
-        images = [torch.cat([s*ordered, loose], 2) @ onto for s in ((1, -1) if signed else (1,))]
-        parts.append((torch.cat(images, 1).sort(1)[0]/math.sqrt(directions*len(images))).flatten(1))
-    apart = squareform(pdist(torch.cat(parts, 1).cpu().numpy()))
-    return apart[pairs[:, 0], pairs[:, 1]]
-
-
-def _unmatched(stack: Stack, pairs: np.ndarray) -> np.ndarray:
-    i, j = torch.from_numpy(pairs).T
-    rows = stack.vector()
-    return np.concatenate([(rows[a] - rows[b]).norm(dim=1).cpu().numpy()
-                           for a, b in zip(i.split(1000), j.split(1000), strict=True)])
-
 # %% ../nbs/13_rd_metric.ipynb #e02350d3
-METHODS = ("matching", "neurons", "sliced", "weights", "umap")
+METHODS = (*ORBIT_METHODS, "umap")
 
 
-def replica_distance(models: Sequence[nn.Module],  # of one architecture, at least 2; see `read_chain`
+def replica_distance(models: Sequence[nn.Module],  # of one architecture, at least 2; see `transform_hidden`
                      method: str = "matching",     # one of METHODS
                      n_components: int = 100,      # of UMAP alone
                      seed: int = 0,                # of UMAP and of the directions of `sliced`
                      device: str = "cpu",          # where matching and clouds are computed
                      ) -> np.ndarray:              # (R, R), symmetric, zero diagonal
     "Distances between networks of one architecture, for all but `weights` and `umap` up to their symmetries."
-    from scipy.spatial.distance import squareform
     one_of(*METHODS)("method", method)
     if method == "umap": return _umap_distance(models, n_components, seed)
-    stack = stack_models(models, device)
-    pairs = np.stack(np.triu_indices(len(stack), 1), 1)
-    if method == "sliced": return squareform(_sliced(stack, pairs, seed=seed))
-    return squareform(dict(matching=_matching, neurons=_neurons, weights=_unmatched)[method](stack, pairs))
+    return orbit_distance(models, method, seed, device)
 
 
 def _umap_distance(models: Sequence[nn.Module], n_components: int, seed: int) -> np.ndarray:
