@@ -292,7 +292,7 @@ UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance
              expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
              kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
              landscape="count_levels symmetry_defect walk_landscape", symmetries="prove reduced_training lazy_solution factorise",
-             rd_metric="train_replicas accuracy_curve embedded_distances aligned_distances function_test")
+             rd_metric="train_replicas _accuracy_curve _embedded_distances _aligned_distances _function_test")
 ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
 SHOW = """
 import importlib
