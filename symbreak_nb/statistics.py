@@ -16,7 +16,7 @@ from .checks import ParameterError
 
 # %% auto #0
 __all__ = ['Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile_interval', 'percentile', 'jackknife',
-           'permutation', 'rank_correlation', 'holm', 'benjamini_hochberg']
+           'permutation', 'rank_correlation', 'correlation', 'holm', 'benjamini_hochberg']
 
 # %% ../nbs/04_statistics.ipynb #3a3f25c5
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Estimate:
         from scipy import stats
         return float(2*stats.t.sf(abs(self.value - bound)/self.error, self.n - 1))
 
-
+# %% ../nbs/04_statistics.ipynb #97e02011
 def exact(value: float, n: int = 1) -> Estimate:
     """An exact number: an enumeration, a closed form, an identity.
 
@@ -123,7 +123,7 @@ def paired(a: Iterable[float], b: Iterable[float] | float, confidence: float = 0
     effect = mean / spread if spread else math.nan
     return Estimate(mean, (mean - half, mean + half), n, p, "Student, paired", effect, spread / math.sqrt(n))
 
-
+# %% ../nbs/04_statistics.ipynb #89431da1
 def over_seeds(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     """Mean over seeds with Student's interval.
 
@@ -176,7 +176,7 @@ def bootstrap(function: Callable[[np.ndarray], Sequence[float]], samples: np.nda
     draws = rng.integers(0, len(samples), (resamples, len(samples)))
     return np.array([np.atleast_1d(function(samples[d])) for d in draws], float)
 
-
+# %% ../nbs/04_statistics.ipynb #24c910e4
 def percentile_interval(draws: np.ndarray, confidence: float = 0.95) -> np.ndarray:
     """Central interval of bootstrap results.
 
@@ -195,7 +195,7 @@ def percentile_interval(draws: np.ndarray, confidence: float = 0.95) -> np.ndarr
     tail = 50*(1 - confidence)
     return np.percentile(draws, [tail, 100 - tail], axis=0)
 
-
+# %% ../nbs/04_statistics.ipynb #dce942d6
 def percentile(draws: np.ndarray, value: float, n: int, confidence: float = 0.95) -> Estimate:
     """A measured value with the central interval of its bootstrap draws.
 
@@ -290,6 +290,28 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
     if np.ptp(x) == 0 or np.ptp(y) == 0: return Estimate(math.nan, n=len(x), method="Spearman")
     found = stats.spearmanr(x, y)
     return Estimate(float(found.statistic), None, len(x), float(found.pvalue), "Spearman")
+
+# %% ../nbs/04_statistics.ipynb #c3a9d5b4
+def correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Pearson's correlation with Fisher's interval.
+
+    Parameters
+    ----------
+    x, y : sequence of float
+        Two measurements of the same things, (n,); pairs with a number that is not finite are left out.
+
+    Returns
+    -------
+    Estimate
+        nan below four pairs, and where one of the two is constant.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    both = np.isfinite(x) & np.isfinite(y)
+    n, x, y = int(both.sum()), x[both], y[both]
+    if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0: return Estimate(math.nan, (math.nan, math.nan), n, method="Fisher")
+    r = float(np.corrcoef(x, y)[0, 1])
+    z, half = math.atanh(min(max(r, -1 + 1e-12), 1 - 1e-12)), 1.959964/math.sqrt(n - 3)
+    return Estimate(r, (math.tanh(z - half), math.tanh(z + half)), n, method="Fisher")
 
 # %% ../nbs/04_statistics.ipynb #2f43471f
 def holm(p: Sequence[float]) -> np.ndarray:
