@@ -83,8 +83,7 @@ PARAMETERS = Declaration(
     fills=Parameter("fills of the ablation", None, [0.0, "noise"], _FILLS, _FILLS, fixed=True),
     ablation_seeds=Parameter("repetitions of the ablation", None, 2, 4, 3, fixed=True),
     ablation_dataset=Parameter("of the ablation", None, "digits", "digits", "cifar10", fixed=True),
-    control_dataset=Parameter("of the controls; None takes one with a clear gain", None, "digits", None, "cifar10",
-                              fixed=True),
+    control_dataset=Parameter("of the controls; None: a clear gain", None, "digits", None, "cifar10", fixed=True),
     curve_datasets=Parameter("of Fig. 1; None takes all", None, None, None, _NINE[:4], fixed=True),
     augment=Parameter("flips and shifts of the training images", None, False, fixed=True),
     download=Parameter("whether the network may be used for data", None, False, False, True, fixed=True))
@@ -93,7 +92,8 @@ PARAMETERS = Declaration(
 STEMS = dict(imagenet=2, stride1=1)  # stride of the first convolution
 
 
-def _small_resnet(classes: int = 10, width: int = 16, blocks: tuple = (1, 1, 1, 1), stem: str = "imagenet") -> nn.Module:
+def _small_resnet(classes: int = 10, width: int = 16, blocks: tuple = (1, 1, 1, 1),
+                  stem: str = "imagenet") -> nn.Module:
     "ResNet-18 with fewer channels and blocks, and the same 7 x 7 stem and pooling as torchvision's."
     with torch.device("meta"): net = torchvision_resnet.ResNet(torchvision_resnet.BasicBlock, [1, 1, 1, 1])
     net.conv1, net.bn1 = nn.Conv2d(3, width, 7, STEMS[stem], 3, bias=False), nn.BatchNorm2d(width)
@@ -197,7 +197,7 @@ ARMS = dict(
     nearest=_Arm("nearest neighbour", COLORS["green"], _repeated, question="the resolution, without a constant"),
     bilinear=_Arm("bilinear", COLORS["sky"], _enlarged, question="the resolution, smooth"),
     zeros=_Arm("zero stuffing", COLORS["purple"], _stuffed, question="the value of the constant"),
-    border=_Arm("constant border", COLORS["orange"], _bordered, question="the constant, without a change of resolution"),
+    border=_Arm("constant border", COLORS["orange"], _bordered, question="the constant, at the same resolution"),
     stride1=_Arm("stride-1 stem, raw", COLORS["grey"], stem="stride1", question="the resolution inside the network"),
     longer=_Arm("raw, same computation", COLORS["reference"], longer=True, question="the computation"),
 )
@@ -249,7 +249,7 @@ def _batches(n: int, batch_size: int, generator: torch.Generator) -> list[torch.
 # %% ../nbs/12_expansion.ipynb #0f16fb16
 def _optimiser(net: nn.Module, epochs: int, learning_rate: float = 0.1, momentum: float = 0.9,
                weight_decay: float = 5e-4, schedule: str = "cosine") -> tuple:
-    "Stochastic gradient descent and its schedule (zhang2024, Sec. 6.1): cosine, or steps at 90, 120, 160 of 200 epochs."
+    "Stochastic gradient descent and its schedule (zhang2024, Sec. 6.1): cosine, or steps at 90, 120, 160 of 200."
     sgd = torch.optim.SGD(net.parameters(), learning_rate, momentum, weight_decay=weight_decay)
     if schedule == "cosine": return sgd, torch.optim.lr_scheduler.CosineAnnealingLR(sgd, epochs)
     marks = [max(1, round(epochs*at/200)) for at in (90, 120, 160)]
@@ -437,7 +437,7 @@ def _smallest_gain(gains: Iterable[np.ndarray]) -> Estimate:
     low = [paired(g, 0*g) for g in gains]
     high = [paired(g, 0*g, 1 - 0.05/len(gains)) for g in gains]
     interval = min(r.interval[0] for r in low), min(r.interval[1] for r in high)
-    return Estimate(min(r.value for r in low), interval, min(len(g) for g in gains), method="Student, smallest of several")
+    return Estimate(min(r.value for r in low), interval, min(len(g) for g in gains), method="Student, smallest")
 
 # %% ../nbs/12_expansion.ipynb #d4577e74
 def _accuracy_interval(accuracy: float, n: int) -> tuple[float, float]:

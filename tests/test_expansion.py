@@ -7,18 +7,20 @@ import torch
 from symbreak_nb import expansion as ex
 from symbreak_nb.run import ParameterError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = dict(dataset="digits", n_train=64, n_test=60, epochs=2, batch_size=32, width=4)
 
 
 def test_arms_start_from_the_same_weights_and_images(monkeypatch):
     seen = {}
-    step = ex.Trainer.step
+    step = ex._Trainer.step
 
     def spy(self, sgd, x, y):
         weights = sum(float(w.detach().double().sum()) for w in self.net.parameters())
         seen.setdefault(self.look["arm"], []).append((weights, y))
         return step(self, sgd, x, y)
-    monkeypatch.setattr(ex.Trainer, "step", spy)
+    monkeypatch.setattr(ex._Trainer, "step", spy)
     for arm in ex.ARMS: ex.train_one(arm=arm, **TINY | dict(epochs=1))
     for arm, steps in seen.items():
         assert steps[0][0] == seen["raw"][0][0], arm
@@ -44,14 +46,14 @@ def test_another_source_is_refused():
 
 @pytest.mark.parametrize("n, size, lengths", [(65, 32, [32, 33]), (64, 32, [32, 32]), (1, 32, [1]), (33, 32, [33]), (66, 32, [32, 32, 2])])
 def test_no_image_is_lost_and_no_batch_has_one(n, size, lengths):
-    parts = ex.batches(n, size, torch.Generator().manual_seed(0))
+    parts = ex._batches(n, size, torch.Generator().manual_seed(0))
     assert [len(p) for p in parts] == lengths and torch.equal(torch.cat(parts).sort().values, torch.arange(n))
 
 
 def test_accuracy_counts_the_last_batch():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 2, bias=False))
     with torch.no_grad(): net[1].weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]))
-    trainer = ex.Trainer(net, "raw", 2, 0.5, "none", (0, 1), "cpu")
+    trainer = ex._Trainer(net, "raw", 2, 0.5, "none", (0, 1), "cpu")
     y = torch.arange(7) % 2
     x = torch.zeros(7, 3, 1, 1, dtype=torch.uint8)
     x[torch.arange(7), y] = 200
@@ -64,21 +66,21 @@ def test_accuracy_counts_the_last_batch():
 def test_augmentation_moves_pixels_as_it_says():
     x = torch.zeros(400, 1, 9, 9, dtype=torch.uint8)
     x[:, :, 4, 4] = 1
-    y = ex.augmented(x, torch.Generator().manual_seed(0), shift=2)
+    y = ex._augmented(x, torch.Generator().manual_seed(0), shift=2)
     assert (y.sum((1, 2, 3)) == 1).all()
     assert set(y.nonzero()[:, 2].tolist()) == set(y.nonzero()[:, 3].tolist()) == {2, 3, 4, 5, 6}
 
 
 @pytest.mark.parametrize("model", ex.MODELS)
 def test_networks_take_expanded_images(model):
-    with torch.device("meta"): net, x = ex.build(model, 7, width=8), torch.empty(2, 3, 64, 64)
+    with torch.device("meta"): net, x = ex.build_network(model, 7, width=8), torch.empty(2, 3, 64, 64)
     assert net(x).shape == (2, 7)
 
 
 def test_torchvision_networks_are_untouched():
     from torchvision import models
     torch.manual_seed(5)
-    ours, theirs = ex.build("resnet18", 10, seed=5), models.resnet18(num_classes=10)
+    ours, theirs = ex.build_network("resnet18", 10, seed=5), models.resnet18(num_classes=10)
     assert str(ours) == str(theirs)
     assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
 
@@ -87,38 +89,38 @@ def test_fieller_covers_the_true_ratio():
     rng, hits, trials = np.random.default_rng(0), 0, 400
     for _ in range(trials):
         b = 1 + 0.3*rng.normal(size=5)
-        low, high = ex.fieller(0.4*b + 0.1*rng.normal(size=5), b)["interval"]
+        low, high = ex.fieller(0.4*b + 0.1*rng.normal(size=5), b).interval
         hits += low <= 0.4 <= high
     assert 0.92 < hits/trials < 0.98
-    assert ex.fieller([1.0], [2.0])["interval"] == (-math.inf, math.inf)
+    assert ex.fieller([1.0], [2.0]).interval == (-math.inf, math.inf)
 
 
 def test_smallest_gain_is_judged_by_its_worst_member():
     rng = np.random.default_rng(1)
     good, bad = 1 + 0.1*rng.normal(size=5), -1 + 0.1*rng.normal(size=5)
-    assert ex.smallest([good, good + 1])["interval"][0] > 0
-    assert ex.smallest([good, bad])["interval"][1] < 0
+    assert ex._smallest_gain([good, good + 1]).interval[0] > 0
+    assert ex._smallest_gain([good, bad]).interval[1] < 0
 
 
 def test_plan_lists_every_kind_of_training_once():
     some = dict(datasets=["imagenet_100", "cifar10"], models=["resnet18", "densenet121"])
-    units = ex.plan_units(ex.PROFILES["paper"] | some)
-    assert len({u["name"] for u in units}) == len(units) > 15
-    assert all(u["flops"] > 0 and u["count"] > 0 and u["memory_bytes"] > 0 for u in units)
-    assert any("imagenet_100 densenet121 expanded" in u["name"] and "448 px" in u["name"] for u in units)
+    units = ex.plan_units(ex.PARAMETERS["paper"] | some)
+    assert len({u.name for u in units}) == len(units) > 15
+    assert all(u.flops > 0 and u.count > 0 and u.memory_bytes > 0 for u in units)
+    assert any("imagenet_100 densenet121 expanded" in u.name and "448 px" in u.name for u in units)
 
 
 def test_operations_are_counted_exactly_and_by_image():
-    two, six = (ex.step_cost("mobilenet_v3_small", 10, (n, 3, 64, 64)) for n in (2, 6))
+    two, six = (ex._step_cost("mobilenet_v3_small", 10, (n, 3, 64, 64)) for n in (2, 6))
     assert 3*two["flops"] == six["flops"] and 3*two["activation_bytes"] == six["activation_bytes"]
-    assert ex.step_cost("resnet18", 1000, (1, 3, 224, 224))["flops"] == pytest.approx(3*2*1.814e9, rel=0.03)
+    assert ex._step_cost("resnet18", 1000, (1, 3, 224, 224))["flops"] == pytest.approx(3*2*1.814e9, rel=0.03)
 
 
 def test_limits_of_the_parameters():
-    limits = ex.allowed()
+    limits = ex.PARAMETERS.checks()
     for name, value in [("factor", 1), ("fill", 2), ("datasets", ["cifar"]), ("datasets", ["mnist", "mnist"]),
                         ("epochs", 0), ("n_seeds", 0), ("n_train", 3),
                         ("normalise", "yes"), ("models", []), ("learning_rate", 0), ("batch_size", 1)]:
         with pytest.raises(ParameterError, match=name): limits[name](name, value)
-    for profile in ex.PROFILES.values():
-        for name, check in limits.items(): check(name, profile[name])
+    for values in ex.PARAMETERS.values():
+        for name, check in limits.items(): check(name, values[name])
