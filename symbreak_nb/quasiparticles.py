@@ -114,7 +114,7 @@ def hotqcd(temperature: Any, extrapolate: bool = False) -> EquationOfState:
     --------
     >>> state = hotqcd(0.2)
     >>> round(state.p, 3), round(state.e, 2)
-    (1.613, 8.89)
+    (1.622, 8.91)
     """
     p, slope, _ = _hotqcd(_temperatures(temperature, extrapolate)/_HOTQCD["T_c"])
     return EquationOfState(*(float(v) if np.ndim(v) == 0 else v for v in (p, 3*p + slope)))
