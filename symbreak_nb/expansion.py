@@ -23,7 +23,7 @@ from .claims import claim
 from .environment import import_torchvision
 from .parameters import Declaration, Parameter
 from .run import COLORS, Check, ParameterError, between, each, one_of
-from .statistics import Estimate, correlation, paired
+from .statistics import Estimate, paired
 from .units import WorkUnit, count_flops
 
 import_torchvision("symbreak_nb.expansion")
