@@ -291,7 +291,8 @@ UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance
              capacity="train_width train_factors train_students train_attention train_six train_layers",
              expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
              kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
-             landscape="count_levels symmetry_defect walk_landscape", symmetries="prove reduced_training lazy_solution factorise",
+             landscape="count_levels symmetry_defect walk_landscape",
+             symmetries="_prove_row _reduced_training _lazy_solution _train_product",
              rd_metric="_train_replicas _accuracy_curve _embedded_distances _aligned_distances _function_test")
 ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
 SHOW = """
@@ -308,7 +309,8 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 
 
 @pytest.mark.parametrize("section, name, module, constant", [
-    ("qcd", "fit", "quasiparticles", "_DEGENERACY"), ("qcd", "fit", "quasiparticles", "_POWER"), ("capacity", "train_width", "replicas", "OPTIMIZERS"),
+    ("qcd", "fit", "quasiparticles", "_DEGENERACY"), ("qcd", "fit", "quasiparticles", "_POWER"),
+    ("capacity", "train_width", "replicas", "OPTIMIZERS"),
     ("rd_metric", "_train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
     function, home = (getattr(importlib.import_module(f"symbreak_nb.{section}"), name), importlib.import_module(f"symbreak_nb.{module}"))
