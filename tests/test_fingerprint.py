@@ -309,7 +309,7 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 
 
 @pytest.mark.parametrize("section, name, module, constant", [
-    ("qcd", "fit", "quasiparticles", "_DEGENERACY"), ("qcd", "fit", "quasiparticles", "_POWER"),
+    ("qcd", "fit", "qcd", "_DEGENERACY"), ("qcd", "fit", "quasiparticles", "_POWER"),
     ("capacity", "train_width", "replicas", "OPTIMIZERS"),
     ("rd_metric", "_train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
