@@ -106,7 +106,7 @@ def _small_resnet(classes: int = 10, width: int = 16, blocks: tuple = (1, 1, 1, 
         if isinstance(part, nn.Conv2d): nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
     return net
 
-
+# %% ../nbs/12_expansion.ipynb #5377dbea
 def _first_convolution(net: nn.Module) -> nn.Conv2d:
     return next(part for part in net.modules() if isinstance(part, nn.Conv2d))
 
