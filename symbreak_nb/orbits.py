@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .replicas import TransformHalf
 from .run import ParameterError, one_of
+from .stacking import TransformHalf
 
 # %% auto #0
 __all__ = ['ORBIT_METHODS', 'transform_hidden', 'orbit_distance']

@@ -23,8 +23,9 @@ from symbreak_nb.orbits import (
     orbit_distance, transform_hidden,
 )
 from .parameters import Declaration, Parameter
-from .replicas import Replicas, TransformHalf
+from .replicas import Replicas
 from .run import COLORS, ParameterError, between, one_of
+from .stacking import TransformHalf
 from .statistics import Estimate, rank_correlation
 from .units import WorkUnit, count_flops
 from symbreak_nb.wasserstein import (

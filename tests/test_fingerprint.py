@@ -310,7 +310,7 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 
 @pytest.mark.parametrize("section, name, module, constant", [
     ("qcd", "fit", "qcd", "_DEGENERACY"), ("qcd", "fit", "quasiparticles", "_POWER"),
-    ("capacity", "train_width", "replicas", "OPTIMIZERS"),
+    ("capacity", "train_width", "steps", "OPTIMIZERS"),
     ("rd_metric", "_train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
     function, home = (getattr(importlib.import_module(f"symbreak_nb.{section}"), name), importlib.import_module(f"symbreak_nb.{module}"))
