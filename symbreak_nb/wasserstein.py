@@ -152,7 +152,7 @@ class Density:
         "The most frequent distance."
         return float(self.x[self.y.argmax()])
 
-
+# %% ../nbs/19_wasserstein.ipynb #aa932a7b
 def smoothed_density(distances: np.ndarray, bins: int = 200, smoothing: float = 4) -> Density:
     """Histogram of distances with room for the tails, smoothed, of unit area (zhang2024, Sec. 6.8).
 
