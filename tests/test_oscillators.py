@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from symbreak_nb import fourier_step
 from symbreak_nb import oscillators as K
 from symbreak_nb.run import ParameterError
 from torch.nn import functional as F
@@ -50,14 +51,14 @@ def test_translations_gauge_and_uniform_images(seed):
     net, images = make(seed, broken=True, lift_bias=True), noise_images(seed)
     R = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))[0]
     assert gap(net(images.roll((4, -3), (2, 3))), net(images).roll((4, -3), (2, 3))) < 1e-12
-    assert gap(K.rotated(net, R)(images), net(images)) < 1e-12
+    assert gap(K._gauge_rotated(net, R)(images), net(images)) < 1e-12
     x = net.evolve(net.lift(torch.full((1, 1, 5, 3), -0.5, dtype=torch.float64)))
     assert gap(x, K.uniform_state(net, -0.5, 5)[:, None, None]) < 1e-12
 
 
 @pytest.mark.parametrize("k, steps", [(1, 4), (3, 3), (5, 2), (5, 0), (7, 1)])
 def test_nothing_leaves_the_cone(k, steps):
-    for seed in range(10): assert K.influence(make(seed, kernel_size=k), 23, steps) == steps*(k//2)
+    for seed in range(10): assert K._influence(make(seed, kernel_size=k), 23, steps) == steps*(k//2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -67,7 +68,7 @@ def test_sums_that_round_otherwise_are_no_influence(dtype, monkeypatch):
     noise = torch.Generator().manual_seed(0)
     shaken = lambda self, x, *more: step(self, x, *more)*(1 + 4e-16*torch.randn(x.shape, dtype=x.dtype, generator=noise))
     monkeypatch.setattr(K.KuramotoNet, "step", shaken)
-    assert K.influence(net, 23, 3) == 6
+    assert K._influence(net, 23, 3) == 6
 
 
 def test_the_unbroken_arm_shares_every_weight_but_c():
@@ -93,7 +94,7 @@ def test_the_change_of_energy_and_its_bound(gamma, padding):
         net, x = make(seed, step_size=gamma, padding=padding, broken=seed % 2 == 1, gain=6.0), oscillators(seed)
         low = K.spectrum(net, 9, 11).min()
         for _ in range(6):
-            change, number = K.energy_change(net, x), gamma*((x*net.force(x)).sum(1).amax((1, 2)) - low)
+            change, number = K._energy_change(net, x), gamma*((x*net.force(x)).sum(1).amax((1, 2)) - low)
             assert gap(change, K.energy(net, net.step(x)) - K.energy(net, x)) < 1e-9
             assert (change[number <= 2] <= 1e-12).all()
             rose.append((change > 0).any().item())
@@ -117,11 +118,11 @@ def test_the_bound_is_sharp():
 def test_the_spectrum_is_that_of_the_matrix(size):
     net = make(5, channels=3)
     sites = torch.eye(3*size[0]*size[1], dtype=torch.float64).view(-1, 3, *size)
-    dense = K.couple(sites, net.coupling()).flatten(1)
+    dense = K._couple(sites, net.coupling()).flatten(1)
     assert gap(dense, dense.T) < 1e-12
     assert gap(torch.linalg.eigvalsh(dense), K.spectrum(net, *size).flatten().sort()[0]) < 1e-10
     net.padding = "zeros"
-    inner = torch.linalg.eigvalsh(K.couple(sites, net.coupling(), "zeros").flatten(1))
+    inner = torch.linalg.eigvalsh(K._couple(sites, net.coupling(), "zeros").flatten(1))
     outer = K.spectrum(net, *size)
     assert outer.min() - 1e-12 <= inner[0] and inner[-1] <= outer.max() + 1e-12
     with pytest.raises(ParameterError, match="symmetric"): K.spectrum(make(symmetric=False), 4, 4)
@@ -130,7 +131,7 @@ def test_the_spectrum_is_that_of_the_matrix(size):
 def test_an_alternating_network_is_noticed():
     net = make(1, channels=4, kernel_size=3, gain=0.1)
     net.kernel += 6*torch.eye(4)[:, :, None, None]*torch.tensor([[0, -.5, 0], [-.5, 1, -.5], [0, -.5, 0]])
-    found, ends = K.stability(net, noise_images(0), 40), K.period(net, noise_images(0), 200)
+    found, ends = K.stability(net, noise_images(0), 40), K.alternation(net, noise_images(0), 200)
     assert found["number"].max() > 2 and ends["two"] < 0.1*ends["one"]
     assert found["number"].shape == found["change"].shape == (40, 2)
 
@@ -141,7 +142,7 @@ def test_an_alternating_network_is_noticed():
 @pytest.mark.parametrize("kind", [dict(), dict(broken=True), dict(checkpoint=2), dict(symmetric=False)], ids=str)
 def test_the_fourier_route_is_the_plain_one(size, kind):
     found = []
-    for route in K.ROUTES[1:]:
+    for route in K._ROUTES[1:]:
         net = K.KuramotoNet(4, 5, 5, seed=2, gain=2.0, route=route, **kind)
         images = noise_images(2, 3, size).float()
         for _ in range(2):  # the second pass uses the buffers of the first
@@ -151,10 +152,10 @@ def test_the_fourier_route_is_the_plain_one(size, kind):
     for a, b in zip(*found, strict=True): assert gap(a, b) < 2e-5*max(1, a.abs().max().item())
 
 
-@pytest.mark.parametrize("convention", K.NOISE)
+@pytest.mark.parametrize("convention", K.NOISE_CONVENTIONS)
 def test_noise_is_the_same_on_both_routes_and_one_strength_an_image(convention):
     outs, eta = [], torch.tensor([0.0, 0.5, 1.0])
-    for route in K.ROUTES[1:]:
+    for route in K._ROUTES[1:]:
         net = K.KuramotoNet(4, 3, 4, seed=1, noise_convention=convention, route=route).requires_grad_(False)
         images = noise_images(1, 3).float()
         out, states = net(images, eta, torch.Generator().manual_seed(3), trajectory=True)
@@ -215,11 +216,11 @@ def test_noise_that_cannot_be_added(noise):
 @pytest.mark.parametrize("n", [3, 4, 7])
 def test_a_cyclic_average_is_invariant_under_every_rotation(n):
     kernel = make(0, channels=8).coupling()
-    averaged, R = K.group_average(kernel, K.cyclic(n, 8)), K.turn(0.7, 8)
+    averaged, R = K.group_average(kernel, K.cyclic_group(n, 8)), K.rotation(0.7, 8)
     assert gap(torch.einsum("ab,bckl,dc->adkl", R, averaged, R), averaged) < 1e-12
-    assert gap(K.group_average(averaged, K.cyclic(n, 8)), averaged) < 1e-12
-    assert gap(K.group_average(kernel, K.cyclic(2, 8)), kernel) < 1e-12
-    assert gap(K.symmetrised(averaged), averaged) < 1e-12
+    assert gap(K.group_average(averaged, K.cyclic_group(n, 8)), averaged) < 1e-12
+    assert gap(K.group_average(kernel, K.cyclic_group(2, 8)), kernel) < 1e-12
+    assert gap(K._symmetrised(averaged), averaged) < 1e-12
 
 
 # ---- a network that has been used
@@ -257,7 +258,7 @@ def test_a_gradient_can_be_taken_twice(keep):
 
 
 def test_what_inference_mode_keeps_serves_gradients_too():
-    for cached in (K._phases, K._transforms): cached.cache_clear()
+    for cached in (fourier_step._phases, fourier_step._transforms): cached.cache_clear()
     net, images = K.KuramotoNet(4, seed=0, steps=3), torch.randn(5, 1, 7, 9)
     with torch.inference_mode(): before = net(images)
     after = net(images)
@@ -284,7 +285,7 @@ def test_the_trajectory_of_one_pixel_keeps_its_states():
     (lambda: K.KuramotoNet(broken="False"), "broken = 'False'"), (lambda: K.KuramotoNet(seed="a"), "seed = 'a'"),
     (lambda: K.KuramotoNet(precision=torch.int32), "precision"), (lambda: make()(None), "images"),
     (lambda: make()(noise_images(0), noise="much"), "noise = 'much'"), (lambda: make()(noise_images(0), noise=math.inf), "noise"),
-    (lambda: make().evolve(torch.ones(1, 3, 4, 4)), r"\(B, 6, H, W\)"), (lambda: K.cyclic(0, 4), "n = 0"),
+    (lambda: make().evolve(torch.ones(1, 3, 4, 4)), r"\(B, 6, H, W\)"), (lambda: K.cyclic_group(0, 4), "n = 0"),
     (lambda: K.stability(make(renormalise=False), noise_images(0), 3), "renormalise"),
     (lambda: K.stability(make(shared=False), noise_images(0), 3), "one kernel")])
 def test_what_makes_no_sense_is_one_line(call, words):

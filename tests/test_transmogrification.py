@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb import transmogrification as T
+from symbreak_nb.parameters import Declaration
 from symbreak_nb.run import ParameterError, Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,7 +21,7 @@ def test_shapes_lie_inside_and_change_kind(size, filled):
     listed = T.random_shapes(20, size, seed=size)
     assert np.bincount(listed["image"], minlength=20).max() <= T.most_shapes(size)
     assert (np.minimum(listed["y"], listed["x"]) > listed["radius"]).all()
-    assert T.transmogrify(T.transmogrify(T.transmogrify(listed)))["kind"].tolist() == listed["kind"].tolist()
+    assert T._transmogrify(T._transmogrify(T._transmogrify(listed)))["kind"].tolist() == listed["kind"].tolist()
 
 
 def test_the_number_of_shapes_follows_the_area():
@@ -31,6 +32,7 @@ def test_the_number_of_shapes_follows_the_area():
 
 # ---- training
 
+run_in = lambda folder: Run(Declaration("training"), dict(out_dir=folder))
 TINY = dict(size=16, batch=8, images=20, steps=2, channels=4)
 
 
@@ -40,19 +42,19 @@ def test_training_goes_on_bit_for_bit(arm):
     rest = T.train_network(3, arm, updates=4, start=1, state=half, **TINY)
     assert np.array_equal(np.concatenate([half["losses"], rest["losses"]]), straight["losses"])
     for key in straight.keys() - {"losses"}: assert np.array_equal(rest[key], straight[key]), key
-    net = T.network(straight, arm, steps=2, channels=4)
+    net = T.trained_network(straight, arm, steps=2, channels=4)
     assert torch.isfinite(net(T.shapes(2, 16)[0])).all()
 
 
 def test_a_killed_run_repeats_only_the_piece_it_lost(tmp_path, monkeypatch):
     monkeypatch.delenv("SYMBREAK_OUT", raising=False)
     seeds, arms = [0, 10], ["z2", "broken_small"]
-    whole = T.train(Run("kuramoto", out_dir=tmp_path/"a"), seeds, arms, 5, 2, **TINY)
-    first = Run("kuramoto", out_dir=tmp_path/"b")
-    T.train(first, seeds, arms, 4, 2, **TINY)
+    whole = T.train_arms(run_in(tmp_path/"a"), seeds, arms, 5, 2, **TINY)
+    first = run_in(tmp_path/"b")
+    T.train_arms(first, seeds, arms, 4, 2, **TINY)
     assert first.counts["computed"] == 8
-    again = Run("kuramoto", out_dir=tmp_path/"b")
-    found = T.train(again, seeds, arms, 5, 2, 2, **TINY)
+    again = run_in(tmp_path/"b")
+    found = T.train_arms(again, seeds, arms, 5, 2, **TINY)
     assert again.counts == dict(computed=4, reused=8, damaged=0)
     for arm in arms:
         for seed, one, other in zip(seeds, found[arm], whole[arm], strict=True):
