@@ -14,12 +14,12 @@ def test_leaving_the_plateau():
 
 
 def test_the_plan_counts_the_papers_training():
-    units = K.plan_units(K.PROFILES["paper"])
-    two_arms = 2/3*sum(u["count"]*u["flops"] for u in units if u["name"] == "training steps")
+    units = K.plan_units(K.PARAMETERS["paper"])
+    two_arms = 2/3*sum(u.count*u.flops for u in units if u.name == "training steps")
     assert 2.4e16 < two_arms < 2.8e16  # two arms of five models
-    assert all(u["count"] > 0 and u["flops"] > 0 and u["memory_bytes"] > 0 for u in units)
-    smoke = K.plan_units(K.PROFILES["smoke"])
-    for unit in (smoke[0], smoke[-1]): unit["step"]()
+    assert all(u.count > 0 and u.flops > 0 and u.memory_bytes > 0 for u in units)
+    smoke = K.plan_units(K.PARAMETERS["smoke"])
+    for unit in (smoke[0], smoke[-1]): unit.step()
 
 
 def test_winding_numbers():
