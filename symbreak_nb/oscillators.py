@@ -220,10 +220,8 @@ class KuramotoNet(_Oscillators):
         A bias in the lift, which breaks the symmetry at the entrance (A.1).
     padding, noise_convention, route : str
         circular or zeros; inside, sqrt or after; auto, plain or fourier (first gradients only).
-    checkpoint, compiled, precision : int, bool, torch.dtype or None
-        Keep every so many states for a gradient; torch.compile the plain step; type of the convolution.
-    seed : int or None
-        Of the weights; None draws from torch's global stream.
+    checkpoint, compiled, precision, seed : int, bool, torch.dtype or None, int or None
+        Keep every so many states for a gradient; torch.compile the plain step; type of the convolution; of the weights.
     """
 
     def __init__(self, channels: int = 16, kernel_size: int = 5, steps: int = 30, step_size: float = 0.25,

@@ -130,6 +130,12 @@ def shapes(n: int, size: int = 64, seed: int | Sequence[int] = 0, max_shapes: in
     -------
     tuple of Tensor
         Two of (n, 1, size, size), float32, +0.5 on a shape and -0.5 elsewhere.
+
+    Examples
+    --------
+    >>> inputs, targets = shapes(2, 32, seed=0)
+    >>> tuple(inputs.shape), inputs.unique().tolist()
+    ((2, 1, 32, 32), [-0.5, 0.5])
     """
     listed = random_shapes(n, size, seed, max_shapes)
     return tuple(draw_shapes(part, n, size, size, filled, device) for part in (listed, _transmogrify(listed)))

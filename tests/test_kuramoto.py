@@ -1,8 +1,7 @@
-"Walls and training of oscillator networks: what is read off a training, winding numbers, the plan, and refusals."
+"Training of oscillator networks: what is read off it, and the plan."
 import numpy as np
 import pytest
 from symbreak_nb import kuramoto as K
-from symbreak_nb.run import ParameterError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,14 +19,3 @@ def test_the_plan_counts_the_papers_training():
     assert all(u.count > 0 and u.flops > 0 and u.memory_bytes > 0 for u in units)
     smoke = K.plan_units(K.PARAMETERS["smoke"])
     for unit in (smoke[0], smoke[-1]): unit.step()
-
-
-def test_winding_numbers():
-    y, x = np.mgrid[:6, :6] - 2.5
-    assert K.winding(np.arctan2(y, x)).sum() == 1 and K.winding(np.arctan2(-y, x)).sum() == -1
-    assert K.winding(2*np.arctan2(y, x)).sum() == 2 and not K.winding(0.1*x).any()
-
-
-def test_depths_that_fall_are_refused():
-    with pytest.raises(ParameterError, match="depths") as refused: K.forgetting(0, [0.0], [5, 3], 16)
-    assert "\n" not in str(refused.value)
