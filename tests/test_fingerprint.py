@@ -292,7 +292,8 @@ UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance
              expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
              walls="forgetting initial_walls relaxed_colours", noise_curves="noise_scan background_scan",
              transmogrification="_train_piece",
-             landscape="count_levels symmetry_defect walk_landscape", symmetries="prove reduced_training lazy_solution factorise",
+             landscape="count_levels symmetry_defect walk_landscape",
+             symmetries="_prove_row _reduced_training _lazy_solution _train_product",
              rd_metric="train_replicas accuracy_curve embedded_distances aligned_distances function_test")
 ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
 SHOW = """
@@ -309,7 +310,7 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 
 
 @pytest.mark.parametrize("section, name, module, constant", [
-    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "replicas", "OPTIMIZERS"),
+    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "steps", "OPTIMIZERS"),
     ("rd_metric", "train_replicas", "data", "DIGITS"), ("transmogrification", "_train_piece", "transmogrification", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
     function, home = (getattr(importlib.import_module(f"symbreak_nb.{section}"), name), importlib.import_module(f"symbreak_nb.{module}"))
