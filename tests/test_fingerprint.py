@@ -291,8 +291,8 @@ UNITS = dict(alignment="train_company", dynamics="_advance", equilibrium="noisy_
              adaptation="_train_students _train_attention _train_six", capacity="_train_width train_factors _train_layers",
              restoration="grouped", saddles="kicked",
              expansion="train_one", ising="count_states chain_averages quench _equilibrium binder_moments droplet_lifetime",
-             kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
-             landscape="count_levels _symmetry_defect walk_landscape",
+             walls="forgetting initial_walls relaxed_colours", noise_curves="noise_scan background_scan",
+             transmogrification="_train_piece", landscape="count_levels _symmetry_defect walk_landscape",
              symmetries="_prove_row _reduced_training _lazy_solution _train_product",
              rd_metric="_train_replicas _accuracy_curve _embedded_distances _aligned_distances _function_test")
 ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
@@ -312,7 +312,7 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 @pytest.mark.parametrize("section, name, module, constant", [
     ("qcd", "fit", "qcd", "_DEGENERACY"), ("qcd", "fit", "quasiparticles", "_POWER"),
     ("capacity", "_train_width", "steps", "OPTIMIZERS"),
-    ("rd_metric", "_train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
+    ("rd_metric", "_train_replicas", "data", "DIGITS"), ("transmogrification", "_train_piece", "transmogrification", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
     function, home = (getattr(importlib.import_module(f"symbreak_nb.{section}"), name), importlib.import_module(f"symbreak_nb.{module}"))
     before, value = code_fingerprint(function), getattr(home, constant)
