@@ -5,7 +5,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from symbreak_nb.cli import _PATIENT, _THREADS, kernel_environment
+from symbreak_nb.jobs import _PATIENT, _THREADS, kernel_environment
 
 SECONDS, AT_MOST = 1.0, 55.0   # of a measurement; of all: what is not measured then is left out, and said
 STEPS = """

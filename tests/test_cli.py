@@ -18,9 +18,11 @@ import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symbreak_nb import cli
-from symbreak_nb.cli import _guarded, find_sections, kernel_environment, read_value, side_by_side
+from symbreak_nb import cli, jobs, planning, sections
+from symbreak_nb.cli import _guarded
+from symbreak_nb.jobs import kernel_environment, sections_at_once
 from symbreak_nb.run import ParameterError, Run, between, need
+from symbreak_nb.sections import _read_value, find_sections
 
 KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/x"\nL = None  # 2 to 8\nnames = None'
 RUN = """from symbreak_nb.run import Run, Claim, between
@@ -126,11 +128,11 @@ def test_sections_run_side_by_side_and_one_failure_stops_no_other(notebooks, tmp
 @pytest.mark.parametrize(("every", "fewest", "most"), [(0.0, 10, 99), (1000.0, 1, 3)])
 def test_a_running_notebook_is_written_by_the_clock_and_whole_at_the_end(notebooks, tmp_path, monkeypatch, every, fewest, most):
     import papermill
-    from symbreak_nb.cli import engine
+    from symbreak_nb.jobs import _engine
     written, write = [], papermill.engines.write_ipynb
     monkeypatch.setattr(papermill.engines, "write_ipynb", lambda nb, path: written.append(path) or write(nb, path))
     target, settings = tmp_path/"wells.ipynb", dict(out_dir=str(tmp_path/"wells"))
-    papermill.execute_notebook(notebooks/"10_wells.ipynb", target, settings, engine(every), progress_bar=False)
+    papermill.execute_notebook(notebooks/"10_wells.ipynb", target, settings, _engine(every), progress_bar=False)
     assert fewest <= len(written) <= most
     cells = json.loads(target.read_text())["cells"]
     assert {c["metadata"]["papermill"]["status"] for c in cells} == {"completed"}
@@ -201,8 +203,8 @@ def test_wrong_use_is_one_line_and_runs_nothing(notebooks, tmp_path, monkeypatch
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.text("[]{}:,&*!<>|-'\"\\ \n#%@`.0123456789eE_+", max_size=60)))
 def test_any_value_is_plain_or_one_line(text):
-    try: value = read_value("x", text)
-    except click.UsageError as error: assert len(cli._one_line(error.message)) <= 300
+    try: value = _read_value("x", text)
+    except click.UsageError as error: assert len(sections._one_line(error.message)) <= 300
     else: assert json.loads(json.dumps(value, ensure_ascii=False).encode()) == value or value != value or "nan" in repr(value)
 
 
@@ -234,8 +236,8 @@ def test_modules_are_asked_only_where_a_parameter_is_set(notebooks, tmp_path, mo
     "Importing a section costs seconds; a check that itself fails is one line too."
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     asked, execute = [], lambda job, *rest: setattr(job, "status", "done")
-    monkeypatch.setattr(cli, "_module", lambda name: asked.append(name) or checked(name, check_parameters=lambda p: 1/0))
-    monkeypatch.setattr(cli, "execute", execute)
+    monkeypatch.setattr(sections, "_module", lambda name: asked.append(name) or checked(name, check_parameters=lambda p: 1/0))
+    monkeypatch.setattr(jobs, "run_job", execute)
     monkeypatch.setattr(cli, "write_report", lambda *a: "none")
     assert _guarded(["figures", "wells", "--out", str(tmp_path)]) == 0 and asked == []
     assert _guarded(["figures", "wells", "-p", "L", "4", "--out", str(tmp_path)]) == 2 and asked == ["wells"]
@@ -276,30 +278,30 @@ def test_results_moved_aside_are_said_once(tmp_path):
     for found, before, said in ((dict(earlier="earlier/x", token="b"), "a", True), (dict(earlier="earlier/x", token="b"), "b", False),
                                 (dict(earlier="", token="b"), "a", False), ([3], None, False), (dict(earlier=[3], token="b"), None, True)):
         (tmp_path/"run.json").write_text(json.dumps(found))
-        assert bool(cli.moved_aside(tmp_path, before)) == said
+        assert bool(jobs._moved_aside(tmp_path, before)) == said
 
 
 def test_a_folder_that_another_run_works_in_stays_its_own(notebooks, tmp_path):
     "Also where both commands started before the first had locked it."
     folder = tmp_path/"wells"
     first = Run("wells", "smoke", 1, "cpu", folder)
-    job = cli.Job(find_sections(notebooks)["wells"], folder)
-    cli.execute(job, dict(seed=2), cli.kernel_class(kernel_environment(), []))
+    job = jobs.Job(find_sections(notebooks)["wells"], folder)
+    jobs.run_job(job, dict(seed=2), jobs.kernel_class(kernel_environment(), []))
     assert job.status == "failed" and job.note == "" and "is in use by process" in job.message and "seed 1" in job.message
     assert [p.name for p in folder.iterdir()] == ["run.json"] and json.loads((folder/"run.json").read_text())["seed"] == 1
     first.finish()
 
 
 def test_a_deleted_folder_is_one_clear_line(notebooks, tmp_path):
-    job = cli.Job(find_sections(notebooks)["wells"], tmp_path/"gone")
+    job = jobs.Job(find_sections(notebooks)["wells"], tmp_path/"gone")
     said = f"{tmp_path/'gone'} was deleted during the run: its results are gone, run again"
-    assert cli._why(job, FileNotFoundError("output folder does not exist"), tmp_path) == said
+    assert jobs._why(job, FileNotFoundError("output folder does not exist"), tmp_path) == said
     log = types.SimpleNamespace(logger=logging.getLogger("x"))
     seen, end = [], types.SimpleNamespace(execute_notebook=lambda *a, **k: 1/0, log=log)
-    job.__class__ = type("Watched", (cli.Job,), dict(__setattr__=lambda self, k, v: seen.append(k) or object.__setattr__(self, k, v)))
+    job.__class__ = type("Watched", (jobs.Job,), dict(__setattr__=lambda self, k, v: seen.append(k) or object.__setattr__(self, k, v)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "need", lambda *a: end)
-        cli.execute(job, {}, None)
+        patch.setattr(jobs, "need", lambda *a: end)
+        jobs.run_job(job, {}, None)
     assert job.message == said and job.status == "failed" and seen[-1] == "status", "whoever sees the end sees all of it"
 
 
@@ -307,7 +309,7 @@ def test_a_deleted_folder_is_one_clear_line(notebooks, tmp_path):
 def test_an_empty_notebook_of_a_full_disk_is_not_kept(tmp_path, content):
     partial, failed = tmp_path/".wells.1.running.ipynb", tmp_path/"wells.failed.ipynb"
     partial.write_text(content)
-    cli._tidy(tmp_path, False, partial, failed)
+    jobs._tidy(tmp_path, False, partial, failed)
     assert not partial.exists() and failed.exists() == bool(content)
 
 
@@ -328,7 +330,7 @@ def test_a_wrong_number_of_cores_is_one_line(notebooks, tmp_path, monkeypatch, c
         assert err.startswith("symbreak: SYMBREAK_CORES = ") and err.count("\n") == 1 and len(err) < 200
     assert not (tmp_path/"out").exists()
     monkeypatch.setenv("SYMBREAK_CORES", "3")
-    assert side_by_side(None, 10, "cpu") == 3 and kernel_environment(2)["SYMBREAK_CORES"] == "1"
+    assert sections_at_once(None, 10, "cpu") == 3 and kernel_environment(2)["SYMBREAK_CORES"] == "1"
 
 
 def test_papermill_ends_with_our_line(notebooks, tmp_path):
@@ -358,10 +360,10 @@ def test_too_few_open_files_is_one_line_or_no_trouble(notebooks, tmp_path, limit
 
 def test_an_error_without_a_text_gives_its_type(capsys):
     assert cli._complain(cli.RunError(), 2) == 2 and capsys.readouterr().err == "symbreak: RunError\n"
-    assert cli.describe_failure(OSError(), "x.ipynb") == "OSError (the kernel)"
-    assert "ulimit -n" in cli.describe_failure(OSError(24, "Too many open files"), "x.ipynb")
+    assert jobs._describe_failure(OSError(), "x.ipynb") == "OSError (the kernel)"
+    assert "ulimit -n" in jobs._describe_failure(OSError(24, "Too many open files"), "x.ipynb")
     full = OSError(errno.ENOSPC, "No space left on device")
-    assert cli.describe_failure(full, Path("out/wells/x.ipynb")) == "cannot write in out/wells: No space left on device"
+    assert jobs._describe_failure(full, Path("out/wells/x.ipynb")) == "cannot write in out/wells: No space left on device"
 
 
 def told(notebooks, out, *arguments, **environment):
@@ -385,7 +387,7 @@ def test_side_by_side_each_section_has_one_thread(monkeypatch):
     for name in (*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT"): monkeypatch.delenv(name, raising=False)
     assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
     assert not set(THREADS) & set(kernel_environment(1))
-    for jobs in (1, 2): assert kernel_environment(jobs)["OMP_WAIT_POLICY"] == "PASSIVE" and kernel_environment(jobs)["KMP_BLOCKTIME"] == "0"
+    for width in (1, 2): assert kernel_environment(width)["OMP_WAIT_POLICY"] == "PASSIVE" and kernel_environment(width)["KMP_BLOCKTIME"] == "0"
     monkeypatch.setenv("OMP_NUM_THREADS", "")   # as good as not set
     assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
     monkeypatch.setenv("KMP_BLOCKTIME", "200")
@@ -394,11 +396,11 @@ def test_side_by_side_each_section_has_one_thread(monkeypatch):
 
 
 def test_as_many_sections_as_cores_but_one_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(cli, "_cores", lambda: 4)
-    monkeypatch.setattr(cli, "_has_gpu", lambda: False)
-    assert [side_by_side(None, n) for n in (1, 3, 10)] == [1, 3, 4] and side_by_side(8, 10) == 8
-    monkeypatch.setattr(cli, "_has_gpu", lambda: True)
-    assert (side_by_side(None, 10), side_by_side(None, 10, "cpu"), side_by_side(3, 10, "cuda")) == (1, 4, 3)
+    monkeypatch.setattr(jobs, "_cores", lambda: 4)
+    monkeypatch.setattr(jobs, "_has_gpu", lambda: False)
+    assert [sections_at_once(None, n) for n in (1, 3, 10)] == [1, 3, 4] and sections_at_once(8, 10) == 8
+    monkeypatch.setattr(jobs, "_has_gpu", lambda: True)
+    assert (sections_at_once(None, 10), sections_at_once(None, 10, "cpu"), sections_at_once(3, 10, "cuda")) == (1, 4, 3)
 
 
 def test_the_slowest_section_starts_first(notebooks, tmp_path, monkeypatch):
@@ -409,9 +411,9 @@ def test_the_slowest_section_starts_first(notebooks, tmp_path, monkeypatch):
         (stored/name/"smoke"/"metrics.json").write_text(json.dumps(dict(wall_s=wall)))
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     monkeypatch.setattr(cli, "write_report", lambda *a: "none")
-    monkeypatch.setattr(cli, "run_all", lambda jobs, *rest: started.append([j.section.name for j in jobs]))
+    monkeypatch.setattr(cli, "run_jobs", lambda jobs, *rest: started.append([j.section.name for j in jobs]))
     call = ["figures", "wells", "crash", "units", "told", "--reference", str(stored), "--out", str(tmp_path)]
-    for jobs in ("2", "1"): _guarded([*call, "--jobs", jobs])
+    for width in ("2", "1"): _guarded([*call, "--jobs", width])
     assert started == [["told", "units", "crash", "wells"], ["wells", "crash", "units", "told"]]
 
 
@@ -508,14 +510,14 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
     module.plan_units = sweep
     assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 0
     assert capsys.readouterr().err == "wells: one step of fast (1 of 3)\nwells: one step of slow (3 of 3)\n"
-    monkeypatch.setattr(cli.check_units, "__defaults__", (-1.0,))
+    monkeypatch.setattr(planning.check_units, "__defaults__", (-1.0,))
     assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 0
     out, err = capsys.readouterr()
     assert out.replace("\n", " ").count("not tried") == 3 and err == ""
 
     def interrupted(): raise KeyboardInterrupt
     module.plan_units = lambda params, device: [dict(name="fast", step=interrupted)]
-    monkeypatch.setattr(cli.check_units, "__defaults__", (60.0,))
+    monkeypatch.setattr(planning.check_units, "__defaults__", (60.0,))
     assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "symbreak: interrupted; a plan keeps nothing, the same command starts anew"
     module.plan_units = lambda params, device: 1/0
@@ -547,7 +549,7 @@ def test_data_says_where_each_set_would_come_from(notebooks, tmp_path):
 
 
 def test_nothing_to_verify_is_said(capsys):
-    assert cli.verified([]) == 0 and capsys.readouterr().out.startswith("nothing to verify")
+    assert cli._verified([]) == 0 and capsys.readouterr().out.startswith("nothing to verify")
 
 
 def test_a_closed_pipe_is_quiet(notebooks):

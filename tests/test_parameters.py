@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from symbreak_nb.cli import find_sections
 from symbreak_nb.run import Check, ParameterError
+from symbreak_nb.sections import find_sections
 
 COMMON = {"profile", "seed", "device", "out_dir"}
 SECTIONS = {name: section for name, section in find_sections().items()
