@@ -23,7 +23,7 @@ from subprocess import DEVNULL
 from typing import Any
 
 from .files import json_or_nothing
-from .report import duration, read_metrics
+from .report import format_duration, read_metrics
 from .run import VERDICTS, RunError, is_running, need, usable_cores
 from .sections import Notebook, _one_line, chosen_profile
 
@@ -303,7 +303,7 @@ class _Lines:
     def _say(self, job: Job) -> None:
         self.last[job.folder] = job.status
         ended = f"({sum(j.ended() for j in self.jobs)} of {len(self.jobs)} sections ended)"
-        after = f" after {duration(job.seconds)}" if job.ended() else ""
+        after = f" after {format_duration(job.seconds)}" if job.ended() else ""
         print(f"{job.section.name}: {job.status}{after} {ended}", file=self.out, flush=True)
         for text in filter(None, (job.message, job.note)):
             print(f"{job.section.name}: {text}", file=self.out, flush=True)
@@ -356,7 +356,7 @@ def summary_table(jobs: Iterable[Job],  # after `run_jobs`
     from rich.table import Table
     table = Table("section", "status", "time", "figures", *VERDICTS, "units reused")
     for column in table.columns[2:]: column.justify = "right"
-    for job in jobs: table.add_row(job.section.name, job.status, duration(job.seconds), *_counts(job))
+    for job in jobs: table.add_row(job.section.name, job.status, format_duration(job.seconds), *_counts(job))
     return table
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .report import duration, nice
+from .report import format_duration, format_number
 from .run import MissingPackage, RunError
 from .sections import Notebook, _module, _one_line, section_parameters
 
@@ -133,10 +133,10 @@ def plan_table(plans: Mapping[str, list[dict] | str],  # section -> units or the
 def _total(units: Iterable[Mapping], speed: float) -> list[str]:
     "Time of all units, here and on an H200, of those that say what they cost."
     columns = zip(*(estimated_seconds(unit, speed) for unit in units), strict=True)
-    return [duration(sum(t for t in column if math.isfinite(t))) for column in columns]
+    return [format_duration(sum(t for t in column if math.isfinite(t))) for column in columns]
 
 
 def _plan_cells(unit: Mapping, speed: float) -> list[str]:
     step = f"{unit['outcome']}, {unit['seconds']:.3g} s" if "seconds" in unit else unit.get("outcome", "")
     size = [_amount(unit["count"]*unit["flops"]), _amount(unit["memory_bytes"], "B", 1024)]
-    return [nice(unit["count"]), *size, *map(duration, estimated_seconds(unit, speed)), step]
+    return [format_number(unit["count"]), *size, *map(format_duration, estimated_seconds(unit, speed)), step]

@@ -134,7 +134,7 @@ def check_parameters(p: Mapping,  # parameters of a run: the profile's, with the
                      ) -> None:
     "Refuse an embedding that UMAP cannot make, and more images than the complete data set has."
     check_components(p["n_components"], p["replicas"])
-    complete = data.row(p["dataset"]).train
+    complete = data.data_set(p["dataset"]).train
     if complete: between(2, complete, int)("images", p["images"])
 
 # %% ../nbs/13_rd_metric.ipynb #8ac53628

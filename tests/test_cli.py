@@ -387,7 +387,7 @@ def test_side_by_side_each_section_has_one_thread(monkeypatch):
     for name in (*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT"): monkeypatch.delenv(name, raising=False)
     assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
     assert not set(THREADS) & set(kernel_environment(1))
-    for width in (1, 2): assert kernel_environment(width)["OMP_WAIT_POLICY"] == "PASSIVE" and kernel_environment(width)["KMP_BLOCKTIME"] == "0"
+    for found in map(kernel_environment, (1, 2)): assert found["OMP_WAIT_POLICY"] == "PASSIVE" and found["KMP_BLOCKTIME"] == "0"
     monkeypatch.setenv("OMP_NUM_THREADS", "")   # as good as not set
     assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
     monkeypatch.setenv("KMP_BLOCKTIME", "200")

@@ -14,8 +14,8 @@ from symbreak_nb import files, report
 from symbreak_nb.files import read_json
 from symbreak_nb.report import (
     ReportError,
-    agreement,
-    cards,
+    _agreement,
+    _cards,
     checksum_line,
     compare,
     read_metrics,
@@ -162,7 +162,7 @@ def test_a_changed_reference_is_said_and_not_compared(tmp_path):
     good, seen = (place/"metrics.json").read_bytes(), read_results(tmp_path)
     for i in range(0, 8*len(good), 41):
         (place/"metrics.json").write_bytes(good[:i//8] + bytes([good[i//8] ^ 1 << i % 8]) + good[i//8 + 1:])
-        shown = report.view(seen[0], tmp_path, tmp_path/"reference")
+        shown = report._view(seen[0], tmp_path, tmp_path/"reference")
         assert "is damaged and not compared" in shown["damaged"] and shown["comparison"] == [], i
     text = html(tmp_path, tmp_path/"reference")
     assert text.count("is damaged and not compared") == 1 and "holds nothing" not in text
@@ -174,7 +174,7 @@ def test_a_changed_reference_is_said_and_not_compared(tmp_path):
 def test_agreement_is_symmetric():
     cases = [(1.0, 1.05, [0.9, 1.1], None), (1, 1.0, None, None), (None, 1, None, None), ("holds", "fails", None, None),
              (1.0, 3.0, [0, 2], [2, 4])]
-    for here, there, a, b in cases: assert agreement(here, there, a, b) == agreement(there, here, b, a)
+    for here, there, a, b in cases: assert _agreement(here, there, a, b) == _agreement(there, here, b, a)
 
 
 def test_compare_names_what_is_on_one_side_only(tmp_path):
@@ -205,7 +205,7 @@ def test_an_old_page_survives_a_refused_write(tmp_path):
 def test_pictures_without_a_list_are_found(tmp_path):
     section(tmp_path)
     (tmp_path/"wells"/"metrics.json").write_text("{}")
-    assert [c["name"] for c in cards(read_results(tmp_path)[0], tmp_path)] == ["fok_fig01"]
+    assert [c["name"] for c in _cards(read_results(tmp_path)[0], tmp_path)] == ["fok_fig01"]
 
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.sampled_from(
@@ -273,8 +273,8 @@ def test_odd_files_are_refused_in_one_line(tmp_path):
 def test_one_section_that_cannot_be_shown_is_a_card(tmp_path, monkeypatch):
     section(tmp_path)
     section(tmp_path, "walls")
-    before = report.provenance
-    monkeypatch.setattr(report, "provenance", lambda s, root: 1/0 if s.record["metrics"] and s.name == "walls" else before(s, root))
+    before = report._provenance
+    monkeypatch.setattr(report, "_provenance", lambda s, root: 1/0 if s.record["metrics"] and s.name == "walls" else before(s, root))
     text = html(tmp_path)
     assert "walls/metrics.json could not be shown: ZeroDivisionError" in text
     assert "claim-fok.wells" in text and "claim-fok.walls" not in text

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from symbreak_nb.report import narrow, read_metrics, read_variants
+from symbreak_nb.report import narrow_claims, read_metrics, read_variants
 from symbreak_nb.run import Claim, Run
 
 TOOLS = Path(__file__).resolve().parent.parent/"tools"
@@ -47,7 +47,7 @@ def test_verdicts_of_other_settings_are_merged_and_the_narrow_ones_are_listed(va
     assert [(v["capability"], v["threads"], v["cpu"]) for v in found.values()] == [("avx2", 2, "a | b")]*2
     assert found["two"]["verdicts"] == {"fok.near": "inconclusive", "fok.far": "holds"}
     assert found["two"]["measured"]["fok.near"] == dict(value=0.75, interval=[-0.25, 1.75]), "the second collection replaces the first"
-    assert narrow(read_metrics(place/"metrics.json"), found) == {"fok.near"}
+    assert narrow_claims(read_metrics(place/"metrics.json"), found) == {"fok.near"}
     variants.main(["table"])
     page = (tmp_path/"docs"/"processors.md").read_text()
     assert "1 sections with 2 claims were run; 1 of them are narrow." in page

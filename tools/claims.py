@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from symbreak_nb.report import PAPERS, nice, span
+from symbreak_nb.report import PAPERS, format_number, format_interval
 from symbreak_nb.run import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +48,7 @@ def cell(text: object) -> str: return " ".join(str(text).split()).replace("|", "
 
 
 def measured(row: dict) -> str:
-    return f"{nice(row['value'])} {span(row['interval'])}".strip()
+    return f"{format_number(row['value'])} {format_interval(row['interval'])}".strip()
 
 
 def line(row: dict, notebooks: dict[str, str], paper_value: str) -> str:
