@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from symbreak_nb.report import PAPERS, format_number, format_interval
+from symbreak_nb.report import PAPERS, format_interval, format_number
 from symbreak_nb.run import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent

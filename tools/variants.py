@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from symbreak_nb.report import narrow_claims, format_number, read_metrics, read_results, read_variants, format_interval, _unlike
+from symbreak_nb.report import _unlike, format_interval, format_number, narrow_claims, read_metrics, read_results, read_variants
 from symbreak_nb.run import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
