@@ -5,215 +5,41 @@
 # %% ../nbs/00_run.ipynb #ff09b458
 from __future__ import annotations
 
-import ast
-import contextlib
-import contextvars
-import copy
-import functools
 import hashlib
-import importlib
 import io
 import json
-import math
 import os
-import random
 import re
 import shutil
-import subprocess
 import sys
 import time
-import types
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import fingerprint
-from .checks import Check, ParameterError, RunError, _shown, between, need, one_of
-from .checks import MissingPackage, each  # noqa: F401 - offered here too
-from .files import LIMIT, open_npz  # noqa: F401
-from .files import _LOCK, _as_array, _digest, json_or_nothing, pack, unpack, write_atomic
-from .fingerprint import Memo, Unhashable
+from symbreak_nb.checks import (  # noqa: F401 - offered here too
+    Check, MissingPackage, ParameterError, RunError, _shown, between, each, need, one_of,
+)
+from .claims import VERDICTS, Claim, Ledger, _finite, decided, verdict  # noqa: F401
+from symbreak_nb.environment import (  # noqa: F401
+    commit, environment, import_torchvision, resolve_device, seed_everything, usable_cores, versions,
+)
+from .files import json_or_nothing, pack, unpack, write_atomic
+from .fingerprint import Memo
+from symbreak_nb.parameters import (  # noqa: F401
+    _COMMON, PROFILE_NAMES, Declaration, Parameter, _Settings, injected_names,
+)
+from .statistics import Estimate, over_seeds, paired, percentile  # noqa: F401
+from symbreak_nb.units import (  # noqa: F401
+    IDENTITIES, Handle, UnitStore, WorkUnit, _hold, code_fingerprint, compute_units, note_input, plain,
+)
 
 # %% auto #0
-__all__ = ['VERDICTS', 'IDENTITIES', 'COLORS', 'PROFILE_NAMES', 'parse_rule', 'verdict', 'Claim', 'paired', 'over_seeds',
-           'code_fingerprint', 'Handle', 'unit_key', 'note_input', 'style', 'import_torchvision', 'versions',
-           'environment', 'commit', 'injected_names', 'seed_everything', 'Parameters', 'resolve_parameters', 'Ledger',
-           'UnitStore', 'usable_cores', 'Artefacts', 'Findings', 'is_running', 'Run']
-
-# %% ../nbs/00_run.ipynb #e56fcc9f
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_RULE = re.compile(rf"value (?:(?P<op><=|>=|==|<|>) (?P<bound>{_NUMBER})"
-                   rf"|in \[(?P<low>{_NUMBER}), (?P<high>{_NUMBER})\])"
-                   r"(?P<interval> with 95% interval)?(?: and n >= (?P<n>\d+))?")
-VERDICTS = ("holds", "fails", "inconclusive")
-
-
-def _accepted(rule: re.Match) -> tuple[float, float, bool]:
-    "The set of accepted values as (low, high, whether the bounds belong to it)."
-    if rule["low"] is not None: return float(rule["low"]), float(rule["high"]), True
-    bound, op = float(rule["bound"]), rule["op"]
-    return (-math.inf if "<" in op else bound), (math.inf if ">" in op else bound), "=" in op
-
-
-def parse_rule(rule: str,  # `value OP NUMBER` or `value in [a, b]`, then ` with 95% interval`, ` and n >= K`
-               ) -> re.Match:
-    "Read a rule; a rule outside the grammar is an error, so that no claim is judged by words alone."
-    match = _RULE.fullmatch(rule)
-    if not match: raise ParameterError("rule", rule, "`value OP NUMBER` or `value in [a, b]`, then optionally "
-                                                     "` with 95% interval` and ` and n >= K`")
-    return match
-
-# %% ../nbs/00_run.ipynb #c1b4a570
-def verdict(rule: str,                                     # see `parse_rule`
-            value: float,                                  # the measured value; nan is inconclusive
-            interval: tuple[float, float] | None = None,   # 95% interval of the value; None for an exact value
-            n: int = 1,                                    # independent measurements behind the value
-            ) -> str:                                      # holds, fails or inconclusive
-    "Apply a rule to a measurement."
-    match = parse_rule(rule)
-    low, high = (value, value) if interval is None else interval
-    if not (match["interval"]): low = high = value
-    elif interval is None: raise ParameterError("interval", None, "a pair of numbers, because the rule asks for one")
-    if any(x is None or math.isnan(x) for x in (value, low, high)) or n < int(match["n"] or 0): return "inconclusive"
-    a, b, closed = _accepted(match)
-    inside = (a <= low and high <= b) if closed else (a < low and high < b)
-    outside = (high < a or low > b) if closed else (high <= a or low >= b)
-    return "holds" if inside else "fails" if outside else "inconclusive"
-
-# %% ../nbs/00_run.ipynb #d578df8b
-@dataclass(frozen=True)
-class Claim:
-    "What a paper says, where it says it, and the rule that decides it."
-    id: str                                       # stable identifier, `paper.place.name`
-    paper: str                                    # key of the paper, such as zhang2024
-    where: str                                    # section, equation or figure
-    statement: str                                # the claim in one sentence
-    rule: str                                     # see `parse_rule`; `value` is named in `measure`
-    paper_value: float | str | None = None        # the paper's own number, if it gives one
-    measure: str = ""                             # what `value` is
-
-    def __post_init__(self): parse_rule(self.rule)
-
-# %% ../nbs/00_run.ipynb #4b83c533
-def paired(a: Iterable[float],         # one number a seed, first arm
-           b: Iterable[float],         # same seeds, second arm
-           confidence: float = 0.95,   # coverage of the interval
-           ) -> dict:                  # value, interval, n, effect_size, p
-    "Mean of a - b over seeds with Student's interval, effect size and two-sided p value."
-    from scipy import stats
-    difference = np.asarray(a, float) - np.asarray(b, float)
-    n, mean = difference.size, float(np.mean(difference))
-    if n < 2: return dict(value=mean, interval=(math.nan, math.nan), n=n, effect_size=math.nan, p=math.nan)
-    spread = float(np.std(difference, ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n)
-    p = float(2 * stats.t.sf(abs(mean) / (spread / math.sqrt(n)), n - 1)) if spread else float(mean == 0)
-    effect = mean / spread if spread else math.nan
-    return dict(value=mean, interval=(mean - half, mean + half), n=n, effect_size=effect, p=p)
-
-# %% ../nbs/00_run.ipynb #5acf8331
-def over_seeds(values: Iterable[float],    # one number a seed; nan and infinity, a run that diverged, are left out
-               confidence: float = 0.95,   # coverage of the interval
-               ) -> dict:                  # value, interval, n
-    "Mean over seeds with Student's interval; `n` counts the seeds that are left."
-    values = np.asarray(values, float)
-    finite = values[np.isfinite(values)]
-    if not finite.size: return dict(value=math.nan, interval=(math.nan, math.nan), n=0)
-    found = paired(finite, np.zeros(finite.size), confidence)
-    return {k: found[k] for k in ("value", "interval", "n")}
-
-# %% ../nbs/00_run.ipynb #f35c0858
-def code_fingerprint(function: Callable,  # a function of a module or of a notebook
-                     ) -> str:            # 16 hexadecimal digits
-    "Digest of a function's code and of the code and constants that it reaches; RunError names what cannot be told."
-    try: return fingerprint.code_fingerprint(function)
-    except Unhashable as error: raise RunError(f"results of this function cannot be stored: {error}") from None
-
-# %% ../nbs/00_run.ipynb #b0182bef
-@dataclass(frozen=True)
-class Handle:
-    "Stands for a large input of a unit: known by its content, and kept in the folder of the run."
-    digest: str                                           # of the content
-    path: Path = field(compare=False)                     # file in the run's folder
-    value: Any = field(default=None, compare=False, repr=False)  # the content, in the process that held it
-
-    def __reduce__(self): return Handle, (self.digest, self.path)
-
-    def load(self) -> Any:
-        "A copy of the array, or of the dict of arrays, that is held; RunError if its file is gone or damaged."
-        if self.value is not None: return copy.deepcopy(self.value)
-        try: found, notes = unpack(self.path)
-        except (OSError, ValueError) as error: raise RunError(f"held input {self.path}: {error}; run again") from None
-        if notes.get("held") != self.digest: raise RunError(f"held input {self.path} is another one; run again")
-        return found if notes["mapping"] else found["array"]
-
-
-def _holds(path: Path, digest: str) -> bool:
-    "Whether a file is there, undamaged, with the content that its name says."
-    try: return unpack(path)[1].get("held") == digest
-    except (OSError, ValueError): return False
-
-
-def _argument(value: Any) -> Any:
-    "An argument as JSON; an array inside another value is not the same in another number format."
-    return [value.dtype.str, value.tolist()] if isinstance(value, np.ndarray) else _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    "What json cannot store by itself, as plain Python."
-    if isinstance(value, Handle): return dict(held=value.digest)
-    if isinstance(value, np.ndarray): return value.tolist()
-    if isinstance(value, np.generic): return value.item()
-    if isinstance(value, Path): return str(value)
-    raise TypeError(f"{type(value).__name__} is not a plain parameter")
-
-
-def unit_key(function: Callable,         # what computes the unit
-             arguments: Mapping,         # its keyword arguments: JSON-able, or handles
-             code: str | None = None,    # its `code_fingerprint`, where the caller has it already
-             ) -> str:                   # file-name-safe key
-    "Name under which a unit is stored: function, then a digest of arguments and code."
-    parts = [function.__name__, arguments, code or code_fingerprint(function)]
-    text = json.dumps(parts, sort_keys=True, default=_argument)
-    return f"{function.__name__}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
-
-# %% ../nbs/00_run.ipynb #9c44aa10
-IDENTITIES: dict[str, Callable[[str], str]] = {}  # kind of input -> function that gives the digest of a name now
-_inputs: contextvars.ContextVar[dict | None] = contextvars.ContextVar("inputs", default=None)
-
-
-def note_input(kind: str,      # a key of IDENTITIES
-               name: str,      # what was read
-               digest: str,    # of its content
-               ) -> None:
-    "Say that the unit that runs now has read something; without a unit nothing happens."
-    found = _inputs.get()
-    if found is not None: found[f"{kind}:{name}"] = digest
-
-
-def _unchanged(inputs: Mapping[str, str]) -> bool:
-    "Whether everything that a unit has read is still the same."
-    for name, digest in inputs.items():
-        kind, _, rest = name.partition(":")
-        try: now = IDENTITIES[kind](rest)
-        except (KeyError, RunError): return False
-        if now != digest: return False
-    return True
-
-
-def _compute(function: Callable, arguments: Mapping) -> tuple[Mapping, dict[str, str], float]:
-    "Result of a unit, what it has read, and its seconds; runs in any thread or process."
-    token, clock = _inputs.set({}), time.perf_counter()
-    try: result = function(**{k: v.load() if isinstance(v, Handle) else v for k, v in arguments.items()})
-    finally: inputs = _inputs.get(); _inputs.reset(token)
-    return result, inputs, time.perf_counter() - clock
+__all__ = ['COLORS', 'style', 'is_running', 'Run']
 
 # %% ../nbs/00_run.ipynb #50746fc4
 COLORS = dict(raw="#0072B2", expanded="#D55E00", reference="#000000", exact="#000000", green="#009E73",
@@ -229,110 +55,24 @@ def style() -> None:
     cycle = [COLORS[k] for k in ("raw", "expanded", "green", "purple", "orange", "sky", "grey")]
     plt.rcParams.update(_STYLE | {"axes.prop_cycle": plt.cycler(color=cycle)})
 
-# %% ../nbs/00_run.ipynb #4e6509eb
-_NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_libraries = Memo()  # torch drops a registration when its library object is collected
-
-
-def import_torchvision(purpose: str = "this",   # what cannot go on without it
-                       ) -> types.ModuleType:
-    "Return the torchvision package, registering the two missing operators first where torch is CPU-only."
-    try: return need("torchvision", "data", purpose)
-    except RuntimeError as error:
-        if "torchvision::" not in str(error): raise
-    import torch
-    for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]: del sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator): library.define(operator + _NMS)
-    _libraries["torchvision"] = library
-    return importlib.import_module("torchvision")
-
-# %% ../nbs/00_run.ipynb #e19632fc
-_COMPUTING = ("torch", "numpy", "scipy", "numba", "scikit-learn", "umap-learn", "pot")  # their versions are compared
-_PACKAGES = ("symbreak-nb", "torchvision", "matplotlib", *_COMPUTING)
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
-    for name in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError): found[name] = metadata.version(name)
+# %% ../nbs/00_run.ipynb #8a8c6c98
+def _drawn(fig: Any, stamp: str) -> dict[str, bytes]:
+    "A figure as PNG and SVG, with a stamp in its corner, closed in pyplot."
+    import matplotlib.pyplot as plt
+    layout = fig.get_layout_engine()
+    if stamp:
+        if layout is not None: layout.set(rect=(0, .03, 1, .97))
+        fig.text(.995, .006, stamp, ha="right", va="bottom", fontsize=7, color=COLORS["grey"])
+    if layout is not None:  # lay out once, not anew for every format
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")
+    found = {}
+    for ending, extra in (("png", {}), ("svg", {"metadata": {"Date": None}})):
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format=ending, **extra)
+        found[ending] = buffer.getvalue()
+    plt.close(fig)
     return found
-
-
-def versions() -> dict[str, str]:  # package -> version, and python's own
-    "Versions of Python and of the packages that a number may depend on."
-    return dict(_versions())
-
-
-def environment(device: str = "cpu",  # cpu or cuda
-                ) -> dict:            # versions; device, with the name of a GPU; processor, what torch uses of it
-    "What a unit is computed with."
-    import torch
-    kind = f"cuda {torch.cuda.get_device_name()}" if device == "cuda" else "cpu"
-    return dict(versions=versions(), device=kind, processor=torch.backends.cpu.get_cpu_capability())
-
-
-def _compared(made: Mapping) -> tuple:
-    "The part of an environment that two units must share to stand for each other."
-    return made.get("device"), *((made.get("versions") or {}).get(name) for name in _COMPUTING)
-
-
-def commit() -> str:
-    "Commit of the checkout that this package lies in, `-dirty` if it has changes, or nothing."
-    root = Path(__file__).resolve().parent.parent if "__file__" in globals() else Path.cwd()
-    if not (root/".git").exists(): return ""
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
-    try: return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "symbreak_nb") else "")
-    except (OSError, subprocess.SubprocessError): return ""
-
-# %% ../nbs/00_run.ipynb #2c9448a3
-def injected_names() -> set[str]:
-    "Names that papermill set in this kernel, read from its injected cell."
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    cells = [c for c in (shell.user_ns.get("In", []) if shell else []) if c.startswith("# Parameters\n")]
-    targets = [t for c in cells for s in ast.parse(c).body if isinstance(s, ast.Assign) for t in s.targets]
-    return {t.id for t in targets if isinstance(t, ast.Name)}
-
-# %% ../nbs/00_run.ipynb #04486519
-def _resolve_device(device: str) -> str:
-    one_of("auto", "cpu", "cuda")("device", device)
-    import torch
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("device", device, "'auto' or 'cpu' on this machine: torch sees no CUDA device")
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def seed_everything(seed: int,  # 0 to 2**32 - 1
-                    ) -> None:
-    "Seed Python, NumPy and Torch (CPU and CUDA), and ask cuDNN for repeatable kernels."
-    import torch
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the legacy generator
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-
-
-class Parameters(types.SimpleNamespace):
-    "The parameters of a run as attributes."
-
-    def __getitem__(self, name: str) -> Any: return vars(self)[name]
-
-    def as_dict(self) -> dict[str, Any]: return dict(vars(self))
-
-
-def resolve_parameters(profile: str,                   # smoke, quick or paper
-                       profiles: Mapping,              # profile -> parameter -> value
-                       params: Mapping,                # the parameters cell's own; None takes the profile's
-                       allowed: Mapping[str, Check],   # parameter -> check
-                       ) -> dict[str, Any]:
-    "The parameters of a run, each checked: the profile's values, and what the cell or the user set instead."
-    chosen = dict(profiles.get(profile, {})) | {k: v for k, v in params.items() if v is not None}
-    for name, check in allowed.items(): check(name, chosen.get(name))
-    return {k: chosen.get(k) for k in (*params, *chosen)}
 
 # %% ../nbs/00_run.ipynb #e7392db5
 class _Progress:
@@ -340,308 +80,21 @@ class _Progress:
 
     def __init__(self, total: int, label: str):
         self.total, self.label, self.started, self.handle, self.bar = total, label, time.perf_counter(), None, None
-        self.shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        if not getattr(self.shell, "kernel", None):
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        if not getattr(shell, "kernel", None):
             from tqdm import tqdm
             self.bar = tqdm(total=total, desc=label, leave=False, disable=None)
 
-    def update(self, done: int, reused: int, last: bool = False) -> None:
-        if self.bar is not None: return self.bar.close() if last else self.bar.update()
+    def __call__(self, done: int, reused: int) -> None:
+        if self.bar is not None: return self.bar.update(done - self.bar.n)
         from IPython.display import display
         seconds = time.perf_counter() - self.started
         line = {"text/plain": f"{self.label}: {done} of {self.total}, {reused} reused, {seconds:.0f} s"}
         if self.handle is None: self.handle = display(line, raw=True, display_id=True)
         else: self.handle.update(line, raw=True)
 
-# %% ../nbs/00_run.ipynb #757716e8
-PROFILE_NAMES = ("smoke", "quick", "paper")
-_COMMON = {"profile", "seed", "device", "out_dir"}
-
-
-def _ledger_row(claim: Claim, value: float, interval: tuple[float, float] | None, n: int, profile: str) -> dict:
-    low, high = (value, value) if interval is None else interval
-    row = asdict(claim) | dict(value=_finite(value), interval=[_finite(low), _finite(high)], n=int(n), profile=profile)
-    bounds = None if interval is None else (float(low), float(high))
-    return row | dict(verdict=verdict(claim.rule, float(value), bounds, n))
-
-
-def _finite(value: Any) -> Any:
-    "A number that JSON can hold: nan and infinities become null."
-    if isinstance(value, (bool, np.bool_, int, np.integer)): return int(value)
-    return float(value) if math.isfinite(value) else None
-
-
-class Ledger(list):
-    "Rows of decided claims that print as a table."
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{r['verdict']:12} {r['id']:40} {_show(r)}   rule: {r['rule']}" for r in self) or "no claims"
-
-    def _repr_markdown_(self) -> str:
-        rows = [f"| {r['id']} | {r['statement']} | {_show(r)} | {r['n']} | {r['rule']} | **{r['verdict']}** |"
-                for r in self]
-        return "\n".join(["| claim | statement | measured | n | rule | verdict |", "|---|---|---|---|---|---|", *rows])
-
-
-def _show(row: Mapping) -> str:
-    "A measured value with its interval, short."
-    if row["value"] is None: return "not measured"
-    low, high = row["interval"]
-    return f"{row['value']:.4g}" + ("" if low in (None, row["value"]) else f" [{low:.3g}, {high:.3g}]")
-
-# %% ../nbs/00_run.ipynb #5096875e
-class UnitStore:
-    "Units of work in `out_dir/units`, each computed once and verified whenever it is reused."
-    out_dir: Path
-    device: str
-    reuse: str                # same, or any
-    counts: dict[str, int]
-    made_with: Counter        # environment as JSON -> units of it in this run
-
-    def hold(self,
-             value: np.ndarray | Mapping[str, np.ndarray],  # a large input of units
-             ) -> Handle:                                   # to be passed to `unit` as an argument
-        "Keep an input in the run's folder; a unit that gets the handle as an argument sees what is held."
-        values = dict(value) if isinstance(value, Mapping) else dict(array=value)
-        values = {k: np.array(_as_array(k, v)) for k, v in values.items()}  # copies: the caller may change his own
-        notes = dict(mapping=isinstance(value, Mapping))
-        notes["held"] = digest = _digest(values, json.dumps(notes))[:20]
-        path = self.out_dir/"held"/f"{digest}.npz"
-        if not _holds(path, digest): self._write(path, pack(values, notes))
-        return Handle(digest, path, values if notes["mapping"] else values["array"])
-
-    def unit(self,
-             function: Callable[..., Mapping],  # module-level function of keyword arguments
-             **arguments: Any,                  # JSON-able values, handles and arrays, which are held; seed included
-             ) -> dict[str, Any]:               # what it returned: arrays, numbers, strings
-        "The result of `function(**arguments)`, from the store if it is there and intact."
-        return self._unit(function, code_fingerprint(function), arguments, self._listed())
-
-    def units(self,
-              function: Callable[..., Mapping],  # see `unit`
-              grid: Iterable[Mapping[str, Any]], # one dict of arguments a unit
-              desc: str = "",                    # what is being done, for the progress line
-              at_once: int = 1,                  # units side by side; above 1 each has one thread of torch for itself
-              processes: bool = False,           # side by side in processes of their own instead of threads
-              ) -> list[dict[str, Any]]:         # results in the order of the grid
-        "Results of many units; a run that was killed goes on where it stopped."
-        between(1, None, int)("at_once", at_once)
-        grid, before, results = list(grid), self.counts["reused"], []
-        code, listed = code_fingerprint(function), self._listed()
-        progress = _Progress(len(grid), desc or function.__name__)
-        with _side_by_side(at_once, code if processes else "") as (apply, compute):
-            for found in apply(lambda arguments: self._unit(function, code, arguments, listed, compute), grid):
-                results.append(found)
-                progress.update(len(results), self.counts["reused"] - before)
-        progress.update(len(results), self.counts["reused"] - before, last=True)
-        return results
-
-    def _listed(self) -> dict[str, list[Path]]:
-        "Stored units by their keys; under one key there may be units of other versions, devices or data."
-        found: dict[str, list[Path]] = {}
-        for path in sorted((self.out_dir/"units").glob("*.npz")):
-            found.setdefault(path.name.split(".")[0], []).append(path)
-        return found
-
-    def _unit(self, function: Callable, code: str, arguments: Mapping, listed: Mapping,
-              compute: Callable = _compute) -> dict:
-        arguments = {k: self.hold(v) if _is_large(v) else v for k, v in arguments.items()}
-        key, given = unit_key(function, arguments, code), json.loads(json.dumps(arguments, default=_argument))
-        for path in listed.get(key, []):
-            values, notes = self._stored(path, key, given)
-            if notes: return self._count("reused", notes, values)
-        result, inputs, seconds = compute(function, arguments)
-        notes = dict(key=key, function=function.__qualname__, arguments=given, code=code, inputs=inputs,
-                     seconds=seconds, **environment(self.device))
-        kind = hashlib.sha256(json.dumps([_compared(notes), inputs], sort_keys=True).encode()).hexdigest()[:8]
-        path = self.out_dir/"units"/f"{key}.{kind}.npz"
-        self._write(path, pack(result, notes))
-        return self._count("computed", notes, unpack(path)[0])
-
-    def _stored(self, path: Path, key: str, arguments: Mapping) -> tuple[dict, dict]:
-        "A stored unit and its notes, both empty if it is not what is wanted here."
-        try: values, notes = unpack(path)
-        except FileNotFoundError: return {}, {}
-        except ValueError as error: problem = f"is damaged: {error}"
-        else: problem = "" if _same(notes.get("key"), key, notes.get("arguments"), arguments) else "holds another unit"
-        if problem:
-            print(f"stored unit {path.name} {problem}; it is computed again")
-            return self._count("damaged", None, ({}, {}))
-        here = environment(self.device)
-        alike = self.reuse == "any" or _compared(notes) == _compared(here)
-        if alike and _unchanged(notes["inputs"]): return values, notes
-        self._say_once(f"stored units made with {_difference(notes, here)} stay as they are, and are computed anew")
-        return {}, {}
-
-    def _count(self, what: str, notes: Mapping | None, result: Any) -> Any:
-        made = {k: notes[k] for k in ("device", "processor", "versions")} if notes else None
-        with _LOCK:
-            self.counts[what] += 1
-            if made: self.made_with[json.dumps(made, sort_keys=True)] += 1
-        return result
-
-# %% ../nbs/00_run.ipynb #77c10e3b
-def _is_large(value: Any) -> bool:
-    "An array, or a dict of arrays and numbers of NumPy: what the key of a unit names by its digest."
-    if not isinstance(value, Mapping) or not value: return isinstance(value, np.ndarray)
-    return all(isinstance(v, (np.ndarray, np.generic)) for v in value.values())
-
-
-def _same(key: Any, wanted: str, *arguments: Any) -> bool:
-    "Whether a unit is the wanted one, by its key and by the text of its arguments, in which nan equals nan."
-    one, other = (json.dumps(a, sort_keys=True) for a in arguments)
-    return key == wanted and one == other
-
-
-def _difference(there: Mapping, here: Mapping) -> str:
-    "In what a stored unit differs from one that would be made now."
-    if there.get("device") != here["device"]: return f"device {there.get('device')} (here {here['device']})"
-    pairs = [(k, (there.get("versions") or {}).get(k), here["versions"].get(k)) for k in _COMPUTING]
-    return ", ".join(f"{k} {a} (here {b})" for k, a, b in pairs if a != b) or "other data"
-
-
-@contextlib.contextmanager
-def _side_by_side(at_once: int, code: str = ""):
-    "A `map` of so many calls at once, and what computes a unit: in processes if given its code."
-    if at_once == 1:
-        yield map, _compute
-        return
-    import torch
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,))  # products count by thread
-    torch.set_num_threads(1)
-    try: yield pool.map, functools.partial(_elsewhere, _processes(at_once), code) if code else _compute
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
-
-
-def usable_cores() -> int:
-    "Cores that this run may use: SYMBREAK_CORES where several sections share the machine, or all of this process."
-    given = os.environ.get("SYMBREAK_CORES", "").strip()
-    if re.fullmatch(r"[1-9][0-9]{0,4}", given): return int(given)
-    if given: raise ParameterError("SYMBREAK_CORES", given, "an integer from 1 to 99999, or nothing")
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _processes(count: int) -> Executor:
-    from joblib.externals.loky import get_reusable_executor
-    ours = {k: v for k, v in os.environ.items() if k.startswith("SYMBREAK_")}  # another data folder, other processes
-    return get_reusable_executor(max_workers=count, initializer=_start_worker, timeout=30, env=ours)
-
-
-def _start_worker() -> None:
-    import torch
-    torch.set_num_threads(1)
-    with contextlib.suppress(ImportError): import_torchvision()
-
-
-def _compute_if(code: str, function: Callable, arguments: Mapping) -> tuple | None:
-    "Compute a unit; nothing if this process, which may be older than a change, knows it by other code."
-    return _compute(function, arguments) if code_fingerprint(function) == code else None
-
-
-def _elsewhere(pool: Executor, code: str, function: Callable, arguments: Mapping) -> tuple:
-    "Compute a unit in another process, or here if that process is killed or has other code."
-    try: found = pool.submit(_compute_if, code, function, arguments).result()
-    except BrokenExecutor: found = None
-    return found or _compute(function, arguments)
-
-# %% ../nbs/00_run.ipynb #1484eff2
-def _file_name(name: str) -> str:
-    if re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name): return name
-    raise ParameterError("name", name, "lower-case letters, digits, '_', '-' and '.'")
-
-
-class Artefacts:
-    "Figures and the data behind them, in `out_dir/figures` and `out_dir/data`."
-    out_dir: Path
-    section: str
-    profile: str
-    seed: int
-    figures: list[dict]
-
-    def save(self,
-             name: str,      # file name without its ending
-             **arrays: Any,  # what the figure is drawn from
-             ) -> None:
-        "Store the data behind a figure in data/NAME.npz."
-        notes = dict(data=name, section=self.section, profile=self.profile, seed=self.seed)
-        self._write(self.out_dir/"data"/f"{_file_name(name)}.npz", pack(arrays, notes))
-
-    def load(self,
-             name: str,             # name given to `save`
-             ) -> dict[str, Any]:   # name -> array or scalar
-        "Read the data behind a figure back."
-        path = self.out_dir/"data"/f"{_file_name(name)}.npz"
-        wanted = dict(data=name, section=self.section, profile=self.profile, seed=self.seed)
-        try:
-            values, notes = unpack(path)
-            if notes == wanted: return values
-            problem = f"{path} holds {_shown(notes)}: run the cell that saves {name!r} again"
-        except FileNotFoundError: problem = f"no data {name!r} in {path.parent}: run the cell that saves it first"
-        except ValueError as error: problem = f"{path} is damaged: {error}; run the cell that saves it again"
-        raise RunError(problem)
-
-    def figure(self,
-               fig: Any,              # matplotlib figure
-               name: str,             # figures/NAME.png and .svg, named after the paper
-               caption: str,          # a sentence with a verb
-               exact: bool = False,   # the figure is the same at every profile and seed
-               ) -> Any:              # the figure, closed in pyplot, to be a cell's last line
-        "Save a figure as PNG and SVG with its caption and, unless it is exact, a stamp of profile and seed."
-        import matplotlib.pyplot as plt
-        note = "exact" if exact else f"{self.profile} profile, seed {self.seed}"
-        layout = fig.get_layout_engine()
-        if not exact:
-            if layout is not None: layout.set(rect=(0, .03, 1, .97))
-            fig.text(.995, .006, note, ha="right", va="bottom", fontsize=7, color=COLORS["grey"])
-        if layout is not None:  # lay out once, not anew for every format
-            fig.draw_without_rendering()
-            fig.set_layout_engine("none")
-        for ending, extra in (("png", {}), ("svg", {"metadata": {"Date": None}})):
-            buffer = io.BytesIO()
-            fig.savefig(buffer, format=ending, **extra)
-            self._write(self.out_dir/"figures"/f"{_file_name(name)}.{ending}", buffer.getvalue())
-        entry = dict(name=name, caption=f"{caption} ({note})", exact=exact)
-        self.figures = [f for f in self.figures if f["name"] != name] + [entry]
-        plt.close(fig)
-        return fig
-
-# %% ../nbs/00_run.ipynb #f315266b
-class Findings:
-    "Metrics, decided claims and data sources of a run."
-    profile: str
-    metrics: dict[str, Any]
-    intervals: dict[str, list]
-    claims: Ledger
-    sources: list[str]
-
-    def metric(self,
-               name: str,                                     # dotted name
-               value: float,                                  # the number; nan is stored as null
-               interval: tuple[float, float] | None = None,   # 95% interval
-               ) -> None:
-        "Record a number for metrics.json."
-        self.metrics[name] = _finite(value)
-        if interval is not None: self.intervals[name] = [_finite(x) for x in interval]
-
-    def decide(self,
-               claim: Claim,                                  # with its rule
-               value: float,                                  # the measured value
-               interval: tuple[float, float] | None = None,   # 95% interval; None for an exact value
-               n: int = 1,                                    # independent measurements
-               ) -> dict:                                     # the ledger's row
-        "Apply a claim's rule to its measurement and enter the verdict into the ledger."
-        row = _ledger_row(claim, value, interval, n, self.profile)
-        self.claims[:] = [r for r in self.claims if r["id"] != claim.id] + [row]
-        return row
-
-    def source(self,
-               text: str,  # where a data set came from
-               ) -> None:
-        "Name a data source that the results depend on."
-        if text not in self.sources: self.sources.append(text)
+    def close(self) -> None:
+        if self.bar is not None: self.bar.close()
 
 # %% ../nbs/00_run.ipynb #e2c1d90f
 _folders: dict[Path, list] = Memo()  # folders that this process works in: path -> [descriptor of its lock, token]
@@ -662,7 +115,7 @@ def _unlock(found: int | None) -> None:
     if found is not None and found >= 0: os.close(found)
 
 
-def _claim(path: Path, patience: float = 5.0) -> str:
+def _lock_folder(path: Path, patience: float = 5.0) -> str:
     "Lock a folder for this process, and return the token by which it knows the folder again."
     mine, started = _folders.get(path), time.monotonic()
     held = mine[0] if mine else None
@@ -676,7 +129,7 @@ def _claim(path: Path, patience: float = 5.0) -> str:
     return _folders[path][1]
 
 
-def _release(path: Path) -> None:
+def _free_folder(path: Path) -> None:
     _unlock(_folders[path][0])
     _folders[path][0] = None
 
@@ -700,7 +153,7 @@ _RESULTS = ("metrics.json", "run.json", "figures", "data")
 
 def _identity(record: Mapping) -> dict:
     "What a run was asked for: two runs of one identity give the same results."
-    found = json.loads(json.dumps({k: record.get(k) for k in _IDENTITY}, default=_plain))
+    found = json.loads(json.dumps({k: record.get(k) for k in _IDENTITY}, default=plain))
     if isinstance(found["params"], dict): found["params"].pop("out_dir", None)
     return found
 
@@ -722,63 +175,97 @@ def _keep_earlier(path: Path, identity: Mapping) -> str:
     print(f"{path} held results of {_named(there)} with other parameters: they are in {kept.relative_to(path)} now")
     return str(kept.relative_to(path))
 
-# %% ../nbs/00_run.ipynb #63db8e75
-class Run(UnitStore, Artefacts, Findings):
-    "One execution of a section: parameters in, figures, data, metrics and claims out."
+# %% ../nbs/00_run.ipynb #7f8419a5
+def _refuse_unknown(declared: Declaration) -> None:
+    known = sorted({*_COMMON, *declared.settable()})
+    unknown = sorted(injected_names() - set(known))
+    if unknown: raise RunError(f"unknown parameter {', '.join(unknown)}: declared are {', '.join(known)}")
 
-    def __init__(self,
-                 section: str,                                 # name of the section, as in `default_exp`
-                 profile: str = "quick",                       # smoke, quick or paper
-                 seed: int = 0,                                # 0 to 2**32 - 1
-                 device: str = "auto",                         # auto, cpu or cuda
-                 out_dir: str | Path | None = None,            # default results/SECTION
-                 profiles: Mapping[str, Mapping] | None = None,  # profile -> parameter -> value
-                 params: Mapping[str, Any] | None = None,      # the parameters cell's own; None takes the profile's
-                 allowed: Mapping[str, Check] | None = None,   # parameter -> check
-                 ):
+
+def _folder(out_dir: Any, section: str) -> Path:
+    "The folder of a run, made and tried."
+    if not isinstance(out_dir, (str, Path, type(None))): raise ParameterError("out_dir", out_dir, "a folder name")
+    path = Path(os.environ.get("SYMBREAK_OUT", ""), out_dir or f"results/{section}").expanduser()
+    if path.exists() and not path.is_dir(): raise ParameterError("out_dir", str(out_dir), "a folder, not a file")
+    write_atomic(path/".writable", "")
+    (path/".writable").unlink()
+    return path.resolve()
+
+
+def _file_name(name: str) -> str:
+    if re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name): return name
+    raise ParameterError("name", name, "lower-case letters, digits, '_', '-' and '.'")
+
+
+def _read_data(path: Path, wanted: Mapping) -> dict[str, Any]:
+    "Arrays that a figure is drawn from, if they are those of this run."
+    name = wanted["data"]
+    try:
+        values, notes = unpack(path)
+        if notes == wanted: return values
+        problem = f"{path} holds {_shown(notes)}: run the cell that saves {name!r} again"
+    except FileNotFoundError: problem = f"no data {name!r} in {path.parent}: run the cell that saves it first"
+    except ValueError as error: problem = f"{path} is damaged: {error}; run the cell that saves it again"
+    raise RunError(problem)
+
+# %% ../nbs/00_run.ipynb #63db8e75
+class Run:
+    """One execution of a section: parameters in, figures, data, metrics and claims out.
+
+    Parameters
+    ----------
+    declared : Declaration
+        The section's parameters.
+    values : mapping
+        `profile`, `seed` (0 to 2**32 - 1), `device`, `out_dir` and the declared names; a notebook gives its
+        `globals()`. None, or no value, takes the profile's. Other names are passed over.
+
+    Attributes
+    ----------
+    params : the values of the run, as attributes
+    section, profile, seed, device, out_dir : what the run was asked for
+    metrics, intervals, claims, figures, sources : what it has found so far
+    counts : dict
+        Units that were computed, reused, or found damaged.
+
+    Raises
+    ------
+    RunError
+        If a parameter is unknown or not allowed, or another process works in the folder.
+    """
+    def __init__(self, declared: Declaration, values: Mapping[str, Any] | None = None):
         self.started, self._clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-        params = dict(params or {})
-        self._refuse_unknown(params, profiles or {})
-        self.section = section
-        self.profile = one_of(*PROFILE_NAMES)("profile", os.environ.get("SYMBREAK_PROFILE") or profile)
-        self.reuse = one_of("same", "any")("SYMBREAK_REUSE", os.environ.get("SYMBREAK_REUSE") or "same")
-        self.seed = between(0, 2**32 - 1, int)("seed", seed)
-        self.params = Parameters(**resolve_parameters(self.profile, profiles or {}, params, allowed or {}))
-        self.device = _resolve_device(device)
+        values = values or {}
+        _refuse_unknown(declared)
+        common = {name: values.get(name, default) for name, default in _COMMON.items()}
+        self.section = declared.section
+        self.profile = one_of(*PROFILE_NAMES)("profile", os.environ.get("SYMBREAK_PROFILE") or common["profile"])
+        reuse = one_of("same", "any")("SYMBREAK_REUSE", os.environ.get("SYMBREAK_REUSE") or "same")
+        self.seed = between(0, 2**32 - 1, int)("seed", common["seed"])
+        self.params = _Settings(**declared.resolve(self.profile, values))
+        self.device = resolve_device(common["device"])
         self.metrics, self.intervals, self.claims, self.figures, self.sources = {}, {}, Ledger(), [], []
-        self.counts, self.made_with, self._said = dict(computed=0, reused=0, damaged=0), Counter(), set()
-        self.out_dir = self._open(out_dir)
+        self.out_dir = _folder(common["out_dir"], self.section)
+        self._token = _lock_folder(self.out_dir)
+        self._earlier = _keep_earlier(self.out_dir, _identity(self._asked()))
+        self._announce("running")
+        self.store = UnitStore(self.out_dir, self.device, reuse, self._write)
         seed_everything(self.seed)
         style()
 
-    @staticmethod
-    def _refuse_unknown(params: Mapping, profiles: Mapping) -> None:
-        declared = sorted(_COMMON | set(params))
-        unknown = sorted(injected_names() - set(declared))
-        if unknown: raise RunError(f"unknown parameter {', '.join(unknown)}: declared are {', '.join(declared)}")
-        undeclared = [p for p in profiles if p not in PROFILE_NAMES]
-        if undeclared: raise ParameterError("profiles", undeclared, f"columns {', '.join(PROFILE_NAMES)}")
+    def __repr__(self) -> str: return f"Run({self.section}: {self.profile} profile, seed {self.seed}, {self.device})"
 
-    def _open(self, out_dir: str | Path | None) -> Path:
-        if not isinstance(out_dir, (str, Path, type(None))): raise ParameterError("out_dir", out_dir, "a folder name")
-        path = Path(os.environ.get("SYMBREAK_OUT", ""), out_dir or f"results/{self.section}").expanduser()
-        if path.exists() and not path.is_dir(): raise ParameterError("out_dir", str(out_dir), "a folder, not a file")
-        write_atomic(path/".writable", "")
-        (path/".writable").unlink()
-        path = path.resolve()
-        self._token = _claim(path)
-        self._earlier = _keep_earlier(path, _identity(self._asked()))
-        self._announce(path, "running")
-        return path
+    @property
+    def counts(self) -> dict[str, int]: return self.store.counts
 
     def _asked(self) -> dict:
         return dict(section=self.section, profile=self.profile, seed=self.seed, device=self.device,
                     params=self.params.as_dict())
 
-    def _announce(self, path: Path, status: str) -> None:
+    def _announce(self, status: str) -> None:
         found = self._asked() | dict(status=status, started=self.started, pid=os.getpid(), token=self._token,
                                      earlier=self._earlier)
-        write_atomic(path/"run.json", json.dumps(found, indent=1, default=_plain) + "\n")
+        write_atomic(self.out_dir/"run.json", json.dumps(found, indent=1, default=plain) + "\n")
 
     def _write(self, path: Path, content: bytes | str) -> None:
         "Write into the run's folder, unless it was deleted or taken over meanwhile."
@@ -786,22 +273,112 @@ class Run(UnitStore, Artefacts, Findings):
             raise RunError(f"{self.out_dir} was deleted or replaced during the run: its units are gone, run again")
         write_atomic(path, content)
 
-    def _say_once(self, text: str) -> None:
-        with _LOCK: new = text not in self._said; self._said.add(text)
-        if new: print(text)
+    def _data(self, name: str) -> tuple[Path, dict]:
+        notes = dict(data=name, section=self.section, profile=self.profile, seed=self.seed)
+        return self.out_dir/"data"/f"{_file_name(name)}.npz", notes
 
-    def __repr__(self) -> str: return f"Run({self.section}: {self.profile} profile, seed {self.seed}, {self.device})"
-
-    def rng(self,
-            *key: Any,  # what the stream is for: strings and numbers
-            ) -> np.random.Generator:
-        "An independent generator for a purpose, the same for the same seed and key."
+    def rng(self, *key: Any) -> np.random.Generator:
+        "An independent generator for a purpose, the same for the same seed and key of strings and numbers."
         words = hashlib.sha256(repr(key).encode()).digest()
         return np.random.default_rng([self.seed, *np.frombuffer(words, np.uint32).tolist()])
 
+    def hold(self, value: np.ndarray | Mapping[str, np.ndarray]) -> Handle:
+        "Keep a large input in the run's folder; a unit that gets the handle as an argument sees what is held."
+        return _hold(value, self.out_dir/"held", self._write)
+
+    def unit(self, function: Callable[..., Mapping], **arguments: Any) -> dict[str, Any]:
+        """The result of `function(**arguments)`, from the store if it is there and intact.
+
+        Parameters
+        ----------
+        function : callable
+            Of a module or of a notebook; returns a mapping of arrays, numbers and strings.
+        **arguments : Any
+            JSON-able values, handles and arrays, which are held; the seed is one of them.
+        """
+        return compute_units(self.store, function, [arguments])[0]
+
+    def units(self, function: Callable[..., Mapping], grid: Iterable[Mapping[str, Any]], desc: str = "",
+              ) -> list[dict[str, Any]]:
+        """Results of many units in the order of the grid; a run that was killed goes on where it stopped.
+
+        Parameters
+        ----------
+        function : callable
+            See `unit`.
+        grid : iterable of mappings
+            One dict of arguments a unit.
+        desc : str, default ""
+            What is being done, for the progress line.
+        """
+        grid = list(grid)
+        progress = _Progress(len(grid), desc or function.__name__)
+        try: return compute_units(self.store, function, grid, progress)
+        finally: progress.close()
+
+    def save(self, name: str, **arrays: Any) -> None:
+        "Store the data behind a figure in data/NAME.npz."
+        path, notes = self._data(name)
+        self._write(path, pack(arrays, notes))
+
+    def load(self, name: str) -> dict[str, Any]:
+        "Read the data behind a figure back; RunError if it is missing, damaged, or of another run."
+        return _read_data(*self._data(name))
+
+    def figure(self, fig: Any, name: str, caption: str, exact: bool = False) -> Any:
+        """Save a figure as PNG and SVG with its caption; the figure comes back, to be a cell's last line.
+
+        Parameters
+        ----------
+        fig : matplotlib.figure.Figure
+            Drawn from stored data.
+        name : str
+            figures/NAME.png and .svg, named after the paper.
+        caption : str
+            A sentence with a verb.
+        exact : bool, default False
+            The figure is the same at every profile and seed.
+        """
+        stamp = "exact" if exact else f"{self.profile} profile, seed {self.seed}"
+        for ending, content in _drawn(fig, "" if exact else stamp).items():
+            self._write(self.out_dir/"figures"/f"{_file_name(name)}.{ending}", content)
+        entry = dict(name=name, caption=f"{caption} ({stamp})", exact=exact)
+        self.figures = [f for f in self.figures if f["name"] != name] + [entry]
+        return fig
+
+    def metric(self, name: str, estimate: Estimate | float) -> None:
+        "Record a number, or an estimate with its interval, for metrics.json; nan is stored as null."
+        found = estimate if isinstance(estimate, Estimate) else Estimate(estimate)
+        self.metrics[name] = _finite(found.value)
+        if found.interval is not None: self.intervals[name] = [_finite(x) for x in found.interval]
+
+    def decide(self, claim: Claim, estimate: Estimate | float) -> dict:
+        """Apply a claim's rule to its measurement and enter the verdict into the ledger.
+
+        Parameters
+        ----------
+        claim : Claim
+            With its rule.
+        estimate : Estimate or float
+            The measured value with its interval; a plain number is exact.
+
+        Returns
+        -------
+        dict
+            The ledger's row.
+        """
+        found = estimate if isinstance(estimate, Estimate) else Estimate(float(estimate), method="exact")
+        row = decided(claim, found, self.profile)
+        self.claims[:] = [r for r in self.claims if r["id"] != claim.id] + [row]
+        return row
+
+    def source(self, text: str) -> None:
+        "Name a data source that the results depend on."
+        if text not in self.sources: self.sources.append(text)
+
     def record(self) -> dict:
         "What metrics.json holds."
-        made = [json.loads(text) | dict(units=count) for text, count in sorted(self.made_with.items())]
+        made = [json.loads(text) | dict(units=count) for text, count in sorted(self.store.made_with.items())]
         return self._asked() | dict(versions=versions(), commit=commit(), started=self.started,
                                     wall_s=round(time.perf_counter() - self._clock, 3), metrics=self.metrics,
                                     intervals=self.intervals, claims=list(self.claims), figures=self.figures,
@@ -809,8 +386,8 @@ class Run(UnitStore, Artefacts, Findings):
 
     def finish(self) -> Ledger:
         "Write metrics.json, give the folder free, and return the ledger of claims."
-        text = json.dumps(self.record(), indent=1, default=_plain, allow_nan=False)
+        text = json.dumps(self.record(), indent=1, default=plain, allow_nan=False)
         self._write(self.out_dir/"metrics.json", text + "\n")
-        self._announce(self.out_dir, "done")
-        _release(self.out_dir)
+        self._announce("done")
+        _free_folder(self.out_dir)
         return self.claims

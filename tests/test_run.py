@@ -17,14 +17,37 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from symbreak_nb import run as run_module
-from symbreak_nb.run import Claim, Handle, ParameterError, Run, RunError, between, each, pack, paired, unpack, verdict, write_atomic
+from symbreak_nb import units as units_module
+from symbreak_nb.claims import claim
+from symbreak_nb.run import (
+    Declaration,
+    Estimate,
+    Handle,
+    Parameter,
+    ParameterError,
+    Run,
+    RunError,
+    between,
+    each,
+    pack,
+    paired,
+    unpack,
+    verdict,
+    write_atomic,
+)
 
-TABLE = {"smoke": dict(size=2), "quick": dict(size=3), "paper": dict(size=4)}
+TABLE = Declaration("demo", size=Parameter("sites", between(2, 8, int), 2, 3, 4))
 
 
-def start(folder, **knobs) -> Run:
-    return Run("demo", profile="smoke", seed=3, device="cpu", out_dir=folder, profiles=TABLE, params={"size": None} | knobs,
-               allowed=dict(size=between(2, 8, int)))
+def start(folder, **knobs) -> Run: return Run(TABLE, dict(profile="smoke", seed=3, device="cpu", out_dir=folder) | knobs)
+
+
+@pytest.fixture(params=["serial", "threads", "processes"])
+def kind(request, monkeypatch):
+    "Each kind of executor."
+    monkeypatch.setenv("SYMBREAK_EXECUTOR", request.param)
+    monkeypatch.setenv("SYMBREAK_CORES", "2")
+    return request.param
 
 
 finite = st.floats(-1e6, 1e6)
@@ -50,10 +73,10 @@ def test_paired_is_antisymmetric_and_ignores_a_common_shift():
     rng = np.random.default_rng(1)
     a, b, shift = rng.normal(size=(3, 9))
     forward, back = paired(a, b), paired(b, a)
-    assert forward["value"] == pytest.approx(-back["value"], abs=1e-15)
-    assert forward["interval"] == pytest.approx(tuple(-x for x in back["interval"][::-1]), abs=1e-14)
-    assert paired(a + 100 * shift, b + 100 * shift)["interval"] == pytest.approx(forward["interval"], abs=1e-10)
-    assert np.isnan(paired([1.], [0.])["interval"]).all()
+    assert forward.value == pytest.approx(-back.value, abs=1e-15)
+    assert forward.interval == pytest.approx(tuple(-x for x in back.interval[::-1]), abs=1e-14)
+    assert paired(a + 100 * shift, b + 100 * shift).interval == pytest.approx(forward.interval, abs=1e-10)
+    assert np.isnan(paired([1.], [0.]).interval).all()
 
 
 arrays = st.dictionaries(st.text("abcdef", min_size=1, max_size=4),
@@ -99,26 +122,47 @@ def _fails_at_three(x, seed):
     return _square(x, seed)
 
 
-def test_units_side_by_side_keep_their_order_and_their_neighbours(tmp_path):
+def test_units_side_by_side_keep_their_order_and_their_neighbours(tmp_path, kind):
     run, before, grid = start(tmp_path), torch.get_num_threads(), [dict(x=x, seed=0) for x in range(9)]
-    with pytest.raises(ValueError, match="three"): run.units(_fails_at_three, grid, at_once=2)
+    with pytest.raises(ValueError, match="three"): run.units(_fails_at_three, grid)
     assert torch.get_num_threads() == before
-    assert 3 <= run.counts["computed"] < 8  # what had begun is stored, what had not is dropped
-    found = run.units(_square, grid, at_once=3)
+    assert 3 <= run.counts["computed"] < 8  # what had ended is stored, what had not begun is dropped
+    found = run.units(_square, grid)
     assert [u["y"][0] for u in found] == [x**2 for x in range(9)]
     again = start(tmp_path)
-    again.units(_square, grid, at_once=2)
+    again.units(_square, grid)
     assert again.counts == dict(computed=0, reused=9, damaged=0)
-    with pytest.raises(ParameterError, match="at_once = 0"): run.units(_square, grid, at_once=0)
+
+
+def test_the_executor_is_chosen_by_cores_and_by_the_time_of_a_unit(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMBREAK_CORES", "2")
+    choices = [units_module._choice(device, 10, seconds) for device, seconds in (("cpu", .1), ("cpu", 10), ("cuda", 10))]
+    assert choices == [("serial", 2), ("processes", 2), ("serial", 2)]
+    monkeypatch.setenv("SYMBREAK_CORES", "1")
+    assert units_module._choice("cpu", 10, 100)[0] == "serial"
+    monkeypatch.setenv("SYMBREAK_EXECUTOR", "rockets")
+    with pytest.raises(ParameterError, match="SYMBREAK_EXECUTOR = 'rockets': allowed is one of"):
+        start(tmp_path).units(_square, [dict(x=1, seed=0)])
+
+
+def _sums(x): return dict(y=torch.linspace(0, 1, 10**6).mul(x).sum().item(), threads=torch.get_num_threads())
+
+
+def test_a_unit_has_the_same_bits_wherever_it_is_computed(tmp_path, kind):
+    units = start(tmp_path/kind).units(_sums, [dict(x=x) for x in (1.1, 2.3, 0.7)])
+    monkey = start(tmp_path/"one")
+    alone = [monkey.unit(_sums, x=x) for x in (1.1, 2.3, 0.7)]
+    assert units == alone and {u["threads"] for u in units} == {1}
+
 
 
 LOOP = """
 import sys, time, pathlib
 sys.path.insert(0, {folder!r})
 from worker import slow
-from symbreak_nb.run import Run
-run = Run("demo", profile="smoke", device="cpu", out_dir={folder!r} + "/out", params=dict(size=None), profiles=dict(smoke=dict(size=2)))
-units = run.units(slow, [dict(k=k, log={folder!r} + "/log") for k in range(12)], "units", at_once={at_once})
+from symbreak_nb.run import Declaration, Parameter, Run
+run = Run(Declaration("demo", size=Parameter("sites", None, 2)), dict(profile="smoke", device="cpu", out_dir={folder!r} + "/out"))
+units = run.units(slow, [dict(k=k, log={folder!r} + "/log") for k in range(12)], "units")
 run.metric("total", sum(u["k"] for u in units))
 run.finish()
 """
@@ -131,10 +175,12 @@ def slow(k, log):
 """
 
 
-@pytest.mark.parametrize(("seed", "at_once"), [(0, 1), (1, 1), (2, 2)])
-def test_a_killed_run_goes_on_and_repeats_no_finished_unit(tmp_path, seed, at_once):
+@pytest.mark.parametrize(("seed", "how", "at_once"), [(0, "serial", 1), (1, "serial", 1), (2, "threads", 2), (3, "processes", 2)])
+def test_a_killed_run_goes_on_and_repeats_no_finished_unit(tmp_path, monkeypatch, seed, how, at_once):
+    monkeypatch.setenv("SYMBREAK_EXECUTOR", how)
+    monkeypatch.setenv("SYMBREAK_CORES", str(at_once))
     (tmp_path/"worker.py").write_text(WORKER)
-    script = [sys.executable, "-c", LOOP.format(folder=str(tmp_path), at_once=at_once)]
+    script = [sys.executable, "-c", LOOP.format(folder=str(tmp_path))]
     units, draw = tmp_path/"out"/"units", random.Random(seed)
     goals, kills = sorted(draw.sample(range(1, 11), 2)), 0
     for goal in goals:
@@ -200,8 +246,8 @@ def test_relative_folders_follow_the_environment(tmp_path, monkeypatch):
 
 def test_not_a_number_is_null_and_inconclusive(tmp_path):
     run = start(tmp_path)
-    run.metric("bad", float("nan"), (float("nan"), 1))
-    row = run.decide(Claim("demo.x", "p", "Fig. 1", "It rises.", "value > 0 with 95% interval"), float("nan"), (0, 1), 9)
+    run.metric("bad", Estimate(float("nan"), (float("nan"), 1)))
+    row = run.decide(claim("fok.demo.x", "Fig. 1", "It rises.", "value > 0 with 95% interval"), Estimate(float("nan"), (0, 1), 9))
     run.finish()
     record = json.loads((tmp_path/"metrics.json").read_text(), parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
     assert row["verdict"] == "inconclusive" and record["metrics"]["bad"] is None and record["intervals"]["bad"] == [None, 1.0]
@@ -280,14 +326,15 @@ FACTOR = 2
 def _scaled(x, name="a"): return {"y": x*FACTOR, "seen": os.environ.get("SYMBREAK_DATA", "")}
 
 
-def test_processes_follow_a_changed_constant_and_a_changed_folder_of_data(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["processes"], indirect=True)
+def test_processes_follow_a_changed_constant_and_a_changed_folder_of_data(tmp_path, monkeypatch, kind):
     "A worker that was started before the change must not compute under the new key."
     grid = [dict(x=x) for x in range(3)]
-    def once(folder): return start(tmp_path/folder).units(_scaled, grid, at_once=2, processes=True)
+    def once(folder): return start(tmp_path/folder).units(_scaled, grid)
     assert [u["y"] for u in once("one")] == [0, 2, 4]
-    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 5)
-    assert [u["y"] for u in once("two")] == [0, 5, 10]
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "FACTOR", 5)
+        assert [u["y"] for u in once("two")] == [0, 5, 10]
     monkeypatch.setenv("SYMBREAK_DATA", str(tmp_path))
     assert {u["seen"] for u in once("three")} == {str(tmp_path)}
 
@@ -337,16 +384,16 @@ def test_a_unit_is_computed_again_where_its_data_changed_and_both_are_kept(tmp_p
         counts.append(run.counts["computed"])
     assert counts == [1, 0, 1, 0] and len(list((tmp_path/"units").iterdir())) == 2
     content["a"], run = "three", start(tmp_path)
-    run.units(_reads, [dict(name="a")], at_once=2)
+    run.units(_reads, [dict(name="a")])
     assert run.counts["computed"] == 1
 
 
 @pytest.mark.parametrize("other", [dict(torch="1.0"), dict(numpy="0.9"), dict(scipy="0.1")])
 def test_a_unit_of_other_versions_is_computed_anew_unless_told(tmp_path, monkeypatch, capsys, other):
-    real = run_module.environment
-    monkeypatch.setattr(run_module, "environment", lambda device="cpu": real() | dict(versions=real()["versions"] | other))
+    real = units_module.environment
+    monkeypatch.setattr(units_module, "environment", lambda device="cpu": real() | dict(versions=real()["versions"] | other))
     start(tmp_path).unit(_square, x=3, seed=0)
-    monkeypatch.setattr(run_module, "environment", real)
+    monkeypatch.setattr(units_module, "environment", real)
     monkeypatch.setenv("SYMBREAK_REUSE", "any")
     run = start(tmp_path)
     run.unit(_square, x=3, seed=0)
@@ -365,10 +412,10 @@ def test_a_unit_of_other_versions_is_computed_anew_unless_told(tmp_path, monkeyp
 
 
 def test_a_unit_of_another_device_is_computed_anew(tmp_path, monkeypatch):
-    real = run_module.environment
-    monkeypatch.setattr(run_module, "environment", lambda device="cpu": real() | dict(device="cuda Some GPU"))
+    real = units_module.environment
+    monkeypatch.setattr(units_module, "environment", lambda device="cpu": real() | dict(device="cuda Some GPU"))
     start(tmp_path).unit(_square, x=3, seed=0)
-    monkeypatch.setattr(run_module, "environment", real)
+    monkeypatch.setattr(units_module, "environment", real)
     run = start(tmp_path)
     run.unit(_square, x=3, seed=0)
     assert run.counts["computed"] == 1
@@ -420,8 +467,8 @@ def test_a_header_that_promises_more_than_the_file_has_is_refused(tmp_path):
 
 HOLDER = """
 import sys, time
-from symbreak_nb.run import Run
-run = Run("demo", profile="smoke", device="cpu", seed=7, out_dir=sys.argv[1], params=dict(size=None), profiles=dict(smoke=dict(size=2)))
+from symbreak_nb.run import Declaration, Parameter, Run
+run = Run(Declaration("demo"), dict(profile="smoke", device="cpu", seed=7, out_dir=sys.argv[1]))
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -471,10 +518,10 @@ def test_a_folder_that_is_deleted_during_a_run_ends_it(tmp_path):
 SHARED = """
 import sys
 sys.path.insert(0, {folder!r})
-from symbreak_nb.run import Run
+from symbreak_nb.run import Declaration, Parameter, Run
 from layer import network
 def unit(x): return dict(y=network(x))
-run = Run("demo", profile="smoke", device="cpu", out_dir={folder!r} + "/out", params=dict(size=None), profiles=dict(smoke=dict(size=2)))
+run = Run(Declaration("demo", size=Parameter("sites", None, 2)), dict(profile="smoke", device="cpu", out_dir={folder!r} + "/out"))
 print(run.units(unit, [dict(x=1.0), dict(x=2.0)])[1]["y"], run.counts["computed"])
 """
 
@@ -490,7 +537,7 @@ def test_an_edit_of_a_module_that_a_notebook_imports_counts(tmp_path):
 
 
 def full_run(folder, side):
-    run = Run("demo", "smoke", 0, "cpu", folder, profiles=dict(smoke=dict(side=side)))
+    run = Run(Declaration("demo", side=Parameter("side", None, side)), dict(profile="smoke", device="cpu", out_dir=folder))
     run.save("x", side=side)
     (folder/"demo.ipynb").write_text(str(side))
     run.finish()
@@ -511,7 +558,7 @@ def test_a_kill_while_earlier_results_are_moved_loses_none(tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
         with contextlib.suppress(KeyboardInterrupt): full_run(tmp_path, 4)
-    run_module._release(tmp_path)
+    run_module._free_folder(tmp_path)
     full_run(tmp_path, 4)
     (kept,) = (tmp_path/"earlier").iterdir()
     assert {p.name for p in kept.iterdir()} - {"run.json"} == {"data", "demo.ipynb", "metrics.json"}
@@ -533,7 +580,7 @@ def test_a_record_leads_no_results_out_of_the_folder(tmp_path, word):
 ELSEWHERE = """
 import os, sys
 from dataclasses import dataclass, field
-from symbreak_nb.run import Run
+from symbreak_nb.run import Declaration, Parameter, Run
 
 @dataclass(frozen=True)
 class Arm:
@@ -546,12 +593,13 @@ ARMS = dict(raw=Arm(), expanded=Arm(2.0, ("a",)))
 
 def unit(arm, seed): return dict(pid=os.getpid(), y=ARMS[arm].rate*seed)
 
-run = Run("demo", profile="smoke", device="cpu", out_dir=sys.argv[1], params=dict(size=None), profiles=dict(smoke=dict(size=2)))
-found = run.units(unit, [dict(arm=a, seed=s) for a in ARMS for s in range(3)], at_once=2, processes=True)
+run = Run(Declaration("demo"), dict(profile="smoke", device="cpu", out_dir=sys.argv[1]))
+found = run.units(unit, [dict(arm=a, seed=s) for a in ARMS for s in range(3)])
 print(all(u["pid"] != os.getpid() for u in found), [u["y"] for u in found] == [0, .5, 1, 0, 2, 4])
 """
 
 
 def test_units_of_a_notebook_are_computed_in_other_processes(tmp_path):
-    done = subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], capture_output=True, text=True,
+                          env=os.environ | dict(SYMBREAK_EXECUTOR="processes", SYMBREAK_CORES="2"))
     assert done.stdout.split()[-2:] == ["True", "True"], done.stderr[-2000:]
