@@ -28,7 +28,7 @@ from .report import find_reference, write_report
 from .run import PROFILE_NAMES, RunError, is_running, need, write_atomic
 from symbreak_nb.sections import (
     Notebook, _close, _one_line, _own_parameters, check_section, choose_sections, chosen_profile, find_sections,
-    read_parameters,
+    parameter_rows, read_parameters,
 )
 
 # %% auto #0
@@ -136,14 +136,21 @@ def _report(folder: Path, reference: Path | None) -> None:
 
 
 @command.command("list")
+@_SECTIONS
 @_NOTEBOOKS
-def _list(notebooks: Path | None) -> None:
-    "Show the sections, their figures, papers and parameters."
+def _list(names: tuple, notebooks: Path | None) -> None:
+    "Show the sections, their figures, papers and parameters; of a named SECTION, what each parameter may be."
     from rich.table import Table
-    table = Table("section", "what it shows", "figures", "papers", "parameters", show_lines=True)
-    for s in find_sections(notebooks).values():
-        table.add_row(s.name, s.title, "\n".join(s.figures), "\n".join(s.papers), ", ".join(_own_parameters(s)))
-    _console().print(table)
+    sections = find_sections(notebooks)
+    if not names:
+        table = Table("section", "what it shows", "figures", "papers", "parameters", show_lines=True)
+        for s in sections.values():
+            table.add_row(s.name, s.title, "\n".join(s.figures), "\n".join(s.papers), ", ".join(_own_parameters(s)))
+        return _console().print(table)
+    for section in choose_sections(names, sections):
+        table = Table("parameter", *PROFILE_NAMES, "allowed", "meaning", title=f"{section.name}: {section.title}")
+        for row in parameter_rows(section): table.add_row(*row)
+        _console().print(table)
 
 # %% ../nbs/91_cli.ipynb #0210b52c
 @command.command("plan")
@@ -153,7 +160,7 @@ def _list(notebooks: Path | None) -> None:
 @_DEVICE
 @_PARAMETERS
 @click.option("--check", is_flag=True,
-              help="Take one real step of each distinct unit, for up to a minute a section; the estimate for this "
+              help="Time a real step of each distinct unit, for up to a minute a section; the estimate for this "
                    "device is then the measured time.")
 @_NOTEBOOKS
 def _plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: bool, notebooks: Path | None) -> int:
@@ -168,7 +175,7 @@ def _plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: b
     _console().print(plan_table(plans | listed, speed))
     click.echo(f"{profile} profile. here: {device}, {_amount(speed, 'FLOP/s')} measured in float32. "
                f"H200: {_amount(_H200_PEAK, 'FLOP/s')} in bf16, {_H200_UTILISATION:.0%} of it used (assumed).")
-    return int(any(unit.get("outcome", "").startswith("failed") for units in listed.values() for unit in units))
+    return int(any(unit.outcome.startswith("failed") for units in listed.values() for unit in units))
 
 
 def _teller(section: str) -> Callable[[str], None]:

@@ -9,14 +9,16 @@ import importlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from .checks import MissingPackage, RunError
 from .report import format_duration, format_number
-from .run import MissingPackage, RunError
-from .sections import Notebook, _module, _one_line, section_parameters
+from .sections import Notebook, _declared, _module, _one_line, section_parameters
+from .units import WorkUnit
 
 # %% auto #0
-__all__ = ['throughput', 'planned_units', 'check_units', 'estimated_seconds', 'plan_table']
+__all__ = ['throughput', 'PlannedUnit', 'planned_units', 'check_units', 'estimated_seconds', 'plan_table']
 
 # %% ../nbs/94_planning.ipynb #bdf3851f
 _H200_PEAK = 790e12        # FLOP/s, bf16 matrix products of a size that fills the device
@@ -50,93 +52,159 @@ def _timed(work: Callable, device: str) -> float:
     return time.perf_counter() - clock
 
 # %% ../nbs/94_planning.ipynb #9f1ca8a5
-def planned_units(section: Notebook,    # whose module is asked
-                  profile: str,         # smoke, quick or paper
-                  overrides: Mapping,   # from the command line
-                  device: str,          # cpu or cuda
-                  ) -> list[dict] | str:  # units, or why there are none
-    "The work of a section at a profile, as its module lists it."
+@dataclass(frozen=True)
+class PlannedUnit:
+    """A unit of work, and what came of trying a step of it.
+
+    Attributes
+    ----------
+    work : WorkUnit
+        As the section lists it.
+    outcome : str, default ""
+        ok, not tried, or why the step failed; empty before it is tried.
+    seconds : float | None, default None
+        Of one step, where it was timed.
+    """
+    work: WorkUnit
+    outcome: str = ""
+    seconds: float | None = None
+
+
+def planned_units(section: Notebook, profile: str, overrides: Mapping, device: str) -> list[PlannedUnit] | str:
+    """The work of a section at a profile, as its module lists it.
+
+    Parameters
+    ----------
+    section : Notebook
+        Whose module is asked.
+    profile : str
+        smoke, quick or paper.
+    overrides : Mapping
+        From the command line.
+    device : str
+        cpu or cuda.
+
+    Returns
+    -------
+    list[PlannedUnit] | str
+        The units, or why there are none.
+
+    Raises
+    ------
+    RunError
+        If a parameter is not allowed, or the section's list fails.
+    """
     try: module = _module(section.name)
     except MissingPackage as error: return str(error)
     if module is None: return f"has no module symbreak_nb.{section.name}"
     if not hasattr(module, "plan_units"): return "does not list its work (no plan_units)"
-    parameters = section_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
-    unknown = dict(count=1, flops=math.nan, memory_bytes=math.nan, step=None)
-    try: return [unknown | dict(unit) for unit in module.plan_units(parameters, device)]
+    parameters = section_parameters(section, _declared(section, module), profile, overrides)
+    try: return [PlannedUnit(work) for work in module.plan_units(parameters, device)]
     except MissingPackage as error: return str(error)
     except RunError: raise
     except Exception as error: wrong = f"{type(error).__name__}: {error}"
     raise RunError(f"section {section.name} cannot be planned: {wrong}")
 
 # %% ../nbs/94_planning.ipynb #d1edd37c
-def _check_unit(unit: Mapping,  # with a `step`
-                device: str,    # cpu or cuda
-                ) -> dict:      # unit with `seconds` of one step, and `outcome`
-    "Take one real step of a unit; a step that returns seconds has timed itself, without what comes before."
-    if unit["step"] is None: return dict(unit) | dict(outcome="no step to try")
-    measured = []
-    try: whole = _timed(lambda: measured.append(unit["step"]()), device)
+def _check_unit(unit: PlannedUnit, device: str) -> PlannedUnit:
+    "Take a step twice, and time the second."
+    work = unit.work
+    if work.step is None: return replace(unit, outcome="no step to try")
+    try: _, seconds = _timed(work.step, device), _timed(work.step, device)
     except Exception as error:
-        return dict(unit) | dict(outcome=f"failed: {type(error).__name__}: {_one_line(error)[:120]}")
-    return dict(unit) | dict(seconds=measured[0] if isinstance(measured[0], float) else whole, outcome="ok")
+        return replace(unit, outcome=f"failed: {type(error).__name__}: {_one_line(error)[:120]}")
+    return replace(unit, outcome="ok", seconds=seconds/work.repeats)
 
 
-def check_units(units: Iterable[Mapping],    # of one section
-                device: str,                 # cpu or cuda
-                say: Callable[[str], None],  # told each step before it is taken
-                seconds: float = 60.0,       # after so long no further step is begun
-                ) -> list[dict]:             # each with an `outcome`, see `_check_unit`
-    "Take one step of each distinct unit while there is time."
+def check_units(units: Iterable[PlannedUnit], device: str, say: Callable[[str], None],
+                seconds: float = 60.0) -> list[PlannedUnit]:
+    """Take a step of each distinct unit while there is time.
+
+    Parameters
+    ----------
+    units : Iterable[PlannedUnit]
+        Of one section.
+    device : str
+        cpu or cuda.
+    say : Callable[[str], None]
+        Told each step before it is taken.
+    seconds : float, default 60.0
+        After so long no further step is begun.
+
+    Returns
+    -------
+    list[PlannedUnit]
+        Each with an outcome.
+    """
     units, end, tried = list(units), time.monotonic() + seconds, {}
-    keys = [tuple(str(unit.get(k)) for k in ("name", "flops", "memory_bytes")) for unit in units]
+    keys = [(unit.work.name, str(unit.work.flops), str(unit.work.memory_bytes)) for unit in units]
     for i, (key, unit) in enumerate(zip(keys, units, strict=True)):
         if key in tried: continue
         late = time.monotonic() > end
-        if unit["step"] and not late: say(f"one step of {unit.get('name', 'a unit')} ({i + 1} of {len(units)})")
-        found = dict(outcome="not tried: time is up") if late else _check_unit(unit, device)
-        tried[key] = {k: found[k] for k in ("outcome", "seconds") if k in found}
-    return [dict(unit) | tried[key] for key, unit in zip(keys, units, strict=True)]
+        if unit.work.step and not late: say(f"one step of {unit.work.name} ({i + 1} of {len(units)})")
+        tried[key] = replace(unit, outcome="not tried: time is up") if late else _check_unit(unit, device)
+    return [replace(tried[key], work=unit.work) for key, unit in zip(keys, units, strict=True)]
 
 # %% ../nbs/94_planning.ipynb #15b36dd1
-def estimated_seconds(unit: Mapping,   # count, flops of one, seconds of one if it was checked
-                      speed: float,    # FLOP/s of this device
-                      ) -> tuple[float, float]:  # seconds here, seconds on an H200
-    "Time of all of a unit's repetitions."
-    here = unit["seconds"] if "seconds" in unit else unit["flops"]/speed
-    return unit["count"]*here, unit["count"]*unit["flops"]/(_H200_PEAK*_H200_UTILISATION)
+def estimated_seconds(unit: PlannedUnit, speed: float) -> tuple[float, float]:
+    """Time of all of a unit's repetitions.
+
+    Parameters
+    ----------
+    unit : PlannedUnit
+        Its measured step counts, where there is one.
+    speed : float
+        Of this device, in FLOP/s.
+
+    Returns
+    -------
+    tuple[float, float]
+        Seconds here, and seconds on an H200; nan where the operations are not known.
+    """
+    work = unit.work
+    here = work.flops/speed if unit.seconds is None else unit.seconds
+    return work.count*here, work.count*work.flops/(_H200_PEAK*_H200_UTILISATION)
 
 
-def _amount(value: float,        # a number
-            symbol: str = "",    # of the unit
-            base: float = 1000,  # 1000, or 1024 for memory
-            ) -> str:
-    "A large number with a prefix."
+def _amount(value: float, symbol: str = "", base: int = 1000) -> str:
+    "A large number with a prefix; base 1024 for memory."
     if not math.isfinite(value): return "–"
     power = min(int(math.log(abs(value), base)) if abs(value) >= 1 else 0, 6)
     return f"{value/base**power:.3g} {' kMGTPE'[power].strip()}{'i' if power and base == 1024 else ''}{symbol}"
 
 # %% ../nbs/94_planning.ipynb #d4f0037b
-def plan_table(plans: Mapping[str, list[dict] | str],  # section -> units or the reason for none
-               speed: float,                           # FLOP/s of this device
-               ) -> Any:                               # rich table
-    "The cost of each unit and of each section."
+def plan_table(plans: Mapping[str, list[PlannedUnit] | str], speed: float) -> Any:
+    """The cost of each unit and of each section.
+
+    Parameters
+    ----------
+    plans : Mapping[str, list[PlannedUnit] | str]
+        Section -> units, or the reason for none.
+    speed : float
+        Of this device, in FLOP/s.
+
+    Returns
+    -------
+    Any
+        A table of `rich`.
+    """
     from rich.table import Table
     table = Table("section", "unit", "count", "operations", "memory", "here", "H200", "one step")
     for column in table.columns[2:7]: column.justify = "right"
     for name, units in plans.items():
         if isinstance(units, str): table.add_row(name, units); continue
-        for unit in units: table.add_row(name, str(unit.get("name", "")), *_plan_cells(unit, speed))
+        for unit in units: table.add_row(name, unit.work.name, *_plan_cells(unit, speed))
         if units: table.add_row(name, "all", "", "", "", *_total(units, speed), "", end_section=True)
     return table
 
 
-def _total(units: Iterable[Mapping], speed: float) -> list[str]:
-    "Time of all units, here and on an H200, of those that say what they cost."
+def _total(units: Iterable[PlannedUnit], speed: float) -> list[str]:
+    "Time of all units that say what they cost, here and on an H200."
     columns = zip(*(estimated_seconds(unit, speed) for unit in units), strict=True)
     return [format_duration(sum(t for t in column if math.isfinite(t))) for column in columns]
 
 
-def _plan_cells(unit: Mapping, speed: float) -> list[str]:
-    step = f"{unit['outcome']}, {unit['seconds']:.3g} s" if "seconds" in unit else unit.get("outcome", "")
-    size = [_amount(unit["count"]*unit["flops"]), _amount(unit["memory_bytes"], "B", 1024)]
-    return [format_number(unit["count"]), *size, *map(format_duration, estimated_seconds(unit, speed)), step]
+def _plan_cells(unit: PlannedUnit, speed: float) -> list[str]:
+    work, step = unit.work, unit.outcome if unit.seconds is None else f"{unit.outcome}, {unit.seconds:.3g} s"
+    size = [_amount(work.count*work.flops), _amount(work.memory_bytes, "B", 1024)]
+    return [format_number(work.count), *size, *map(format_duration, estimated_seconds(unit, speed)), step]

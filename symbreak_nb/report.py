@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from .checks import RunError
+from .claims import VERDICTS, _parsed
 from .files import clean_text, read_json, write_atomic
-from .run import VERDICTS, RunError, parse_rule
 
 # %% auto #0
-__all__ = ['PAPERS', 'ReportError', 'read_metrics', 'Section', 'read_results', 'format_number', 'format_interval',
+__all__ = ['PAPER_TITLES', 'ReportError', 'read_metrics', 'Section', 'read_results', 'format_number', 'format_interval',
            'format_duration', 'ledger', 'compare', 'find_reference', 'checksum_line', 'read_variants', 'narrow_claims',
            'report_page', 'write_report']
 
@@ -240,7 +241,7 @@ def _cards(section: Section,  # whose figures
     return [_card(section, figure, root) for figure in listed]
 
 # %% ../nbs/90_report.ipynb #ab1485c9
-PAPERS = {"zhang2024": "Zhang et al. 2024, input dimension expansion",
+PAPER_TITLES = {"zhang2024": "Zhang et al. 2024, input dimension expansion",
           "iqbal2025": "Iqbal and Welling 2025, topological defects",
           "ziyin2025": "Ziyin et al. 2025, parameter symmetry",
           "fok2017": "Fok, An and Wang 2017, spontaneous symmetry breaking"}
@@ -254,7 +255,7 @@ def _ledger_row(section: Section,  # where the claim was decided
     text = {k: format_number(claim[k]) if claim.get(k) is not None else "" for k in _TEXTS}
     value, paper_value = claim.get("value"), claim.get("paper_value")
     return text | dict(
-        paper_name=PAPERS.get(text["paper"], text["paper"]), section=section.name, verdict=_verdict(claim),
+        paper_name=PAPER_TITLES.get(text["paper"], text["paper"]), section=section.name, verdict=_verdict(claim),
         value=format_number(value), value_exact=str(value), value_sort=value if _is_number(value) else "",
         interval=format_interval(claim.get("interval")), alone=_value_alone(text["rule"]),
         profile=str(claim.get("profile") or section.record.get("profile") or ""),
@@ -263,7 +264,7 @@ def _ledger_row(section: Section,  # where the claim was decided
 
 def _value_alone(rule: str) -> str:
     "A note for a verdict that no interval has decided."
-    try: return "" if parse_rule(rule)["interval"] else "decided by the value alone"
+    try: return "" if _parsed(rule)["interval"] else "decided by the value alone"
     except RunError: return ""
 
 

@@ -18,25 +18,29 @@ from typing import Any
 
 import click
 
-from .files import read_json
-from .report import PAPERS
-from .run import PROFILE_NAMES, MissingPackage, RunError, one_of, write_atomic
+from .checks import MissingPackage, RunError, _shown, one_of
+from .claims import PAPERS
+from .files import read_json, write_atomic
+from .parameters import PROFILE_NAMES, Declaration
 
 # %% auto #0
 __all__ = ['Notebook', 'read_notebook', 'find_sections', 'choose_sections', 'read_parameters', 'section_parameters',
-           'check_section', 'chosen_profile']
+           'check_section', 'chosen_profile', 'parameter_rows']
 
 # %% ../nbs/92_sections.ipynb #2fbdf798
-def _example_section(folder: Path) -> Path:
-    "A whole section as small as it can be: a parameters cell, a `Run`, a claim with its rule, a metric, `finish`."
-    knobs = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/wells"\nL = None  # lattice side, 2 to 8'
-    work = '''from symbreak_nb.run import Run, Claim, between
-run = Run("wells", profile, seed, device, out_dir, profiles=dict(smoke=dict(L=3)),
-          params=dict(L=L), allowed=dict(L=between(2, 8, int)))
-run.decide(Claim("fok.two", "fok2017", "Sec. 2.5", "Two minima.", "value == 2"), 2)
+_KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/wells"\nL = None  # lattice side'
+_WORK = '''from symbreak_nb.claims import claim
+from symbreak_nb.run import Declaration, Parameter, Run, between
+PARAMETERS = Declaration("wells", L=Parameter("lattice side", between(2, 8, int), 3, 5, 8))
+run = Run(PARAMETERS, globals())
+run.decide(claim("fok.two", "Sec. 2.5", "Two minima.", "value == 2"), 2)
 run.metric("side", run.params.L)
 run.finish()'''
-    texts = ["#| default_exp wells", knobs, work, 'if False: run.figure(None, "fok_fig01_wells", "c")']
+
+
+def _example_section(folder: Path) -> Path:
+    "A whole section as small as it can be: parameters cell, declaration, claim with its rule, metric, `finish`."
+    texts = ["#| default_exp wells", _KNOBS, _WORK, 'if False: run.figure(None, "fok_fig01_wells", "c")']
     cells = [dict(cell_type="code", id=f"c{i}", metadata={}, source=text, outputs=[], execution_count=None)
              for i, text in enumerate(texts)]
     cells[1]["metadata"]["tags"] = ["parameters"]
@@ -126,7 +130,8 @@ def read_notebook(path: Path,        # an .ipynb file
     if not tagged: return None
     sources, prose = [_source(c) for c in cells], [_source(c) for c in cells if c.get("cell_type") == "markdown"]
     name = _first(r"^#\|\s*default_exp\s+(\w+)", sources) or re.sub(r"^\d+_", "", path.stem)
-    papers = [p for p in PAPERS if any(p in s for s in sources)]
+    said = "\n".join(sources)
+    papers = [paper for word, paper in PAPERS.items() if paper in said or re.search(rf"[\"']{word}\.", said)]
     return Notebook(path, name, _first(r"^# (.+)", prose) or name, _assigned(tagged[0], path), _figure_names(sources),
                     papers, len(cells))
 
@@ -232,42 +237,82 @@ def _own_parameters(section: Notebook) -> dict[str, Any]:
     return {name: default for name, default in section.parameters.items() if name not in _OPTIONS}
 
 # %% ../nbs/92_sections.ipynb #feb74e59
-def section_parameters(section: Notebook,       # whose parameters cell
-                       profiles: Mapping,       # profile -> parameter -> value, the module's PROFILES
-                       profile: str,            # smoke, quick or paper
-                       overrides: Mapping,      # from the command line
-                       ) -> dict[str, Any]:
-    "The parameters that a run would have: the profile's, then what the notebook and the user set."
-    own = _own_parameters(section) | dict(overrides)
-    return dict(profiles.get(profile, {})) | {k: v for k, v in own.items() if v is not None}
+def _declared(section: Notebook, module: Any) -> Declaration:
+    "What a section's module declares; of a notebook without a module, nothing."
+    return getattr(module, "PARAMETERS", None) or Declaration(section.name)
+
+
+def section_parameters(section: Notebook, declared: Declaration, profile: str, overrides: Mapping) -> dict[str, Any]:
+    """The parameters that a run would have: the profile's, then what the notebook and the user set.
+
+    Parameters
+    ----------
+    section : Notebook
+        Whose parameters cell.
+    declared : Declaration
+        Of the section's module.
+    profile : str
+        smoke, quick or paper.
+    overrides : Mapping
+        From the command line.
+
+    Returns
+    -------
+    dict[str, Any]
+        Name -> value.
+
+    Raises
+    ------
+    ParameterError
+        If a value is not allowed.
+    """
+    return declared.resolve(profile, _own_parameters(section) | dict(overrides))
 
 # %% ../nbs/92_sections.ipynb #34ec6e6f
-def check_section(section: Notebook,    # see `find_sections`
-                  profile: str | None,  # see `chosen_profile`
-                  overrides: Mapping,   # see `read_parameters`
-                  ) -> None:
-    "Refuse here, in one line, what the section's own `Run` would refuse."
+def check_section(section: Notebook, profile: str | None, overrides: Mapping) -> None:
+    """Refuse here, in one line, what the section's own `Run` would refuse.
+
+    Parameters
+    ----------
+    section : Notebook
+        See `find_sections`.
+    profile : str | None
+        See `chosen_profile`.
+    overrides : Mapping
+        See `read_parameters`.
+
+    Raises
+    ------
+    RunError
+        Names the section, the parameter, its value and what is allowed.
+    """
     profile = chosen_profile(section, profile)
     try: module = _module(section.name)
     except MissingPackage: return  # which the section itself will say
-    parameters = section_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
-    try: _apply_checks(module, parameters)
+    try:
+        parameters = section_parameters(section, _declared(section, module), profile, overrides)
+        getattr(module, "check_parameters", dict)(parameters)
     except RunError as error: raise RunError(f"section {section.name}: {error}") from None
     except Exception as error: wrong = f"{type(error).__name__}: {error}"
     else: return
     raise RunError(f"section {section.name}: its parameters cannot be checked: {wrong}")
 
 
-def _apply_checks(module: Any, parameters: Mapping) -> None:
-    for name, check in getattr(module, "allowed", dict)().items():
-        if name in parameters: check(name, parameters[name])
-    getattr(module, "check_parameters", dict)(dict(parameters))
+def chosen_profile(section: Notebook, profile: str | None = None) -> str:
+    """The profile that a run would have.
 
+    Parameters
+    ----------
+    section : Notebook
+        Whose parameters cell stands last.
+    profile : str | None, default None
+        From the command line; it stands before the environment variable SYMBREAK_PROFILE.
 
-def chosen_profile(section: Notebook,          # whose default stands last
-                   profile: str | None = None, # from the command line
-                   ) -> str:                   # smoke, quick or paper
-    "The profile that a run would have."
+    Returns
+    -------
+    str
+        smoke, quick or paper.
+    """
     named = profile or os.environ.get("SYMBREAK_PROFILE") or section.parameters.get("profile") or "quick"
     return one_of(*PROFILE_NAMES)("profile", named)
 
@@ -281,3 +326,28 @@ def _module(name: str) -> Any:
         wrong: Exception = error
     except Exception as error: wrong = error
     raise RunError(f"symbreak_nb.{name} cannot be imported: {type(wrong).__name__}: {wrong}")
+
+# %% ../nbs/92_sections.ipynb #02d85f62
+def parameter_rows(section: Notebook) -> list[list[str]]:
+    """What a user may set in a section, as texts.
+
+    Parameters
+    ----------
+    section : Notebook
+        See `find_sections`.
+
+    Returns
+    -------
+    list[list[str]]
+        A row a parameter: name, smoke, quick, paper, what is allowed, meaning.
+    """
+    own, declared = _own_parameters(section), _declared(section, _module(section.name))
+    rows = [[name, *map(_shown, one.values.values()), one.check.text if one.check else "", _meaning(one, own.get(name))]
+            for name, one in declared.settable().items()]
+    known = {row[0] for row in rows}
+    return rows + [[name, *[_shown(value)]*3, "", "of the parameters cell"] for name, value in own.items()
+                   if name not in known]
+
+
+def _meaning(parameter: Any, cell: Any) -> str:
+    return parameter.meaning + ("" if cell is None else f"; the notebook's cell says {_shown(cell)}")
