@@ -21,17 +21,19 @@ from hypothesis import strategies as st
 from symbreak_nb import cli, jobs, planning, sections
 from symbreak_nb.cli import _guarded
 from symbreak_nb.jobs import kernel_environment, sections_at_once
-from symbreak_nb.run import ParameterError, Run, between, need
+from symbreak_nb.run import Declaration, Parameter, ParameterError, Run, between, need
 from symbreak_nb.sections import _read_value, find_sections
+from symbreak_nb.units import WorkUnit
 
 KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/x"\nL = None  # 2 to 8\nnames = None'
-RUN = """from symbreak_nb.run import Run, Claim, between
-run = Run({name!r}, profile, seed, device, out_dir, profiles=dict(smoke=dict(L=3), quick=dict(L=5)),
-          params=dict(L=L, names=names), allowed=dict(L=between(2, 8, int)))"""
+RUN = """from symbreak_nb.claims import claim
+from symbreak_nb.run import Declaration, Parameter, Run, between
+PARAMETERS = Declaration({name!r}, L=Parameter("side", between(2, 8, int), 3, 5, 8), names=Parameter("names", None, None))
+run = Run(PARAMETERS, globals())"""
 PLOT = """import matplotlib.pyplot as plt
 fig, ax = plt.subplots(layout="constrained"); ax.plot([run.params.L, 1])
 run.figure(fig, "fok_fig01", "A line falls.")"""
-END = """run.decide(Claim("fok.two", "fok2017", "Sec. 2.5", "Two minima.", "value == 2"), 2)
+END = """run.decide(claim("fok.two", "Sec. 2.5", "Two minima.", "value == 2"), 2)
 run.metric("side", run.params.L)
 run.finish()"""
 TOLD = """import os
@@ -184,6 +186,7 @@ WRONG = [
     (["plan", "--device", "p"*150_000], r"--device"),
     (["figures", "--notebooks", "/no/such/folder"], r"does not exist"),
     (["plan", "well"], r"did you mean wells"),
+    (["list", "well"], r"did you mean wells"),
     (["plan", "wells", "-p", "l", "3"], r"no parameter 'l'"),
     (["report", "/no/such/folder"], r"is not a folder: run `symbreak figures` first"),
     (["fly"], r"fly"),
@@ -208,9 +211,10 @@ def test_any_value_is_plain_or_one_line(text):
     else: assert json.loads(json.dumps(value, ensure_ascii=False).encode()) == value or value != value or "nan" in repr(value)
 
 
-def checked(name, **more):
-    "A section module as the package's own are: profiles and checks."
-    return types.SimpleNamespace(PROFILES=dict(smoke=dict(L=3), paper=dict(L=5)), allowed=lambda: dict(L=between(2, 8, int)), **more)
+def declared(name, **more):
+    "A section module as the package's own are: it declares its parameters."
+    side = Parameter("lattice side", between(2, 8, int), 3, 4, 5)
+    return types.SimpleNamespace(PARAMETERS=Declaration(name, L=side, names=Parameter("names", None, None)), **more)
 
 
 def both_small(p):
@@ -223,7 +227,7 @@ def both_small(p):
     (["-p", "L", "[2, 3]"], "section wells: L = [2, 3]: allowed is an integer from 2 to 8"),
     (["-p", "L", "6", "-p", "names", "[a]"], "section wells: names = ['a']: allowed is none at all where L is above 5")])
 def test_a_refused_value_starts_no_kernel(notebooks, tmp_path, monkeypatch, capsys, start, given, message):
-    module = checked("wells", check_parameters=both_small, plan_units=lambda p, device: pytest.fail("planned"))
+    module = declared("wells", check_parameters=both_small, plan_units=lambda p, device: pytest.fail("planned"))
     monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
     monkeypatch.setattr(cli, "kernel_class", lambda *a: pytest.fail("a kernel was made"))
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
@@ -236,7 +240,7 @@ def test_modules_are_asked_only_where_a_parameter_is_set(notebooks, tmp_path, mo
     "Importing a section costs seconds; a check that itself fails is one line too."
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     asked, execute = [], lambda job, *rest: setattr(job, "status", "done")
-    monkeypatch.setattr(sections, "_module", lambda name: asked.append(name) or checked(name, check_parameters=lambda p: 1/0))
+    monkeypatch.setattr(sections, "_module", lambda name: asked.append(name) or declared(name, check_parameters=lambda p: 1/0))
     monkeypatch.setattr(jobs, "run_job", execute)
     monkeypatch.setattr(cli, "write_report", lambda *a: "none")
     assert _guarded(["figures", "wells", "--out", str(tmp_path)]) == 0 and asked == []
@@ -284,7 +288,7 @@ def test_results_moved_aside_are_said_once(tmp_path):
 def test_a_folder_that_another_run_works_in_stays_its_own(notebooks, tmp_path):
     "Also where both commands started before the first had locked it."
     folder = tmp_path/"wells"
-    first = Run("wells", "smoke", 1, "cpu", folder)
+    first = Run(Declaration("wells"), dict(profile="smoke", seed=1, device="cpu", out_dir=folder))
     job = jobs.Job(find_sections(notebooks)["wells"], folder)
     jobs.run_job(job, dict(seed=2), jobs.kernel_class(kernel_environment(), []))
     assert job.status == "failed" and job.note == "" and "is in use by process" in job.message and "seed 1" in job.message
@@ -487,8 +491,26 @@ def test_help_imports_nothing_heavy(notebooks):
 def test_list_and_plan_say_what_there_is(notebooks):
     status, out, err = symbreak(notebooks, "list")
     assert status == 0 and all(word in out for word in ("wells", "The wells of it", "fok_fig01", "fok2017", "L, names"))
+    status, out, err = symbreak(notebooks, "list", "wells")
+    assert status == 0 and "wells: The wells of it" in out and re.search(r"│ L +│ None +│", out) and "told" not in out
     status, out, err = symbreak(notebooks, "plan", "wells", "--check", "--device", "cpu")
     assert status == 0 and "has no module" in out and "790 TFLOP/s" in out
+
+
+def test_list_of_a_section_prints_its_declaration(notebooks, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "symbreak_nb.wells", declared("wells"))
+    monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
+    assert _guarded(["list", "wells"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "lattice side" in line)
+    assert [cell.strip() for cell in line.split("│")[1:-1]] == ["L", "3", "4", "5", "an integer from 2 to 8", "lattice side"]
+    assert _guarded(["list", "well"]) == 2 and "did you mean wells?" in capsys.readouterr().err
+
+
+def test_a_step_is_timed_after_a_warm_up_and_divided_by_its_repeats():
+    naps = iter([0.2, 0.05])
+    work = WorkUnit("nap", step=lambda: time.sleep(next(naps)), repeats=5)
+    (found,) = planning.check_units([planning.PlannedUnit(work)], "cpu", lambda text: None)
+    assert 0.01 <= found.seconds < 0.03 and found.outcome == "ok" and found.work is work
 
 
 def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, capsys):
@@ -496,17 +518,16 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
 
     def plan_units(params, device):
         seen.append((params, device))
-        sweep = dict(name="sweep", count=200, flops=3e9, memory_bytes=2**30, step=lambda: steps.append(1))
-        return [sweep, dict(name="rest")]
+        return [WorkUnit("sweep", 200, 3e9, 2**30, lambda: steps.append(1)), WorkUnit("rest")]
 
-    module = types.SimpleNamespace(PROFILES=dict(paper=dict(L=5)), plan_units=plan_units)
+    module = declared("wells", plan_units=plan_units)
     monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     assert _guarded(["plan", "wells", "--device", "cpu", "-p", "names", "[a]", "--check"]) == 0
     out = capsys.readouterr().out
-    assert seen == [(dict(L=5, names=["a"]), "cpu")] and steps == [1]
+    assert seen == [(dict(L=5, names=["a"]), "cpu")] and steps == [1, 1], "one call warms up, one is timed"
     assert all(text in out for text in ("sweep", "600 G", "1 GiB", "ok", "no step to try"))
-    sweep = lambda params, device: [dict(name=n, step=lambda: time.sleep(.02) or 1.5) for n in ("fast", "fast", "slow")]
+    sweep = lambda params, device: [WorkUnit(name, step=lambda: time.sleep(.02)) for name in ("fast", "fast", "slow")]
     module.plan_units = sweep
     assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 0
     assert capsys.readouterr().err == "wells: one step of fast (1 of 3)\nwells: one step of slow (3 of 3)\n"
@@ -516,7 +537,7 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
     assert out.replace("\n", " ").count("not tried") == 3 and err == ""
 
     def interrupted(): raise KeyboardInterrupt
-    module.plan_units = lambda params, device: [dict(name="fast", step=interrupted)]
+    module.plan_units = lambda params, device: [WorkUnit("fast", step=interrupted)]
     monkeypatch.setattr(planning.check_units, "__defaults__", (60.0,))
     assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "symbreak: interrupted; a plan keeps nothing, the same command starts anew"
@@ -528,7 +549,7 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
 def test_plan_names_the_extra_that_a_section_lacks_and_goes_on(notebooks, monkeypatch, capsys):
     def plan_units(params, device): need("no_such_package", "data", "this section")
 
-    module = types.SimpleNamespace(PROFILES={}, plan_units=plan_units)
+    module = declared("wells", plan_units=plan_units)
     monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     assert _guarded(["plan", "wells", "--device", "cpu"]) == 0
