@@ -1,13 +1,19 @@
 "A fingerprint changes with any constant or code that a function reaches, by whatever route, and with nothing else."
+import ast
 import importlib
+import json
+import re
 import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 from symbreak_nb.fingerprint import Memo, Unhashable, code_fingerprint
+
+from test_repository import NOTEBOOKS, is_section
 
 MADE = []
 
@@ -287,18 +293,30 @@ def test_loops_of_references_end():
     assert code_fingerprint(loop.unit) == code_fingerprint(loop.unit)
 
 
-UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance kicked grouped", qcd="fit",
-             capacity="train_width train_factors train_students train_attention train_six train_layers",
-             expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
-             kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
-             landscape="count_levels symmetry_defect walk_landscape", symmetries="prove reduced_training lazy_solution factorise",
-             rd_metric="train_replicas accuracy_curve embedded_distances aligned_distances function_test")
-ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
+def units(notebook: Path) -> list[tuple[str, str]]:
+    "Module and name of every function that a section's notebook gives to `run.unit` or `run.units`."
+    sources = ["".join(c["source"]) for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
+    trees, home = [ast.parse(re.sub("^%.*", "", text, flags=re.MULTILINE)) for text in sources], notebook.stem.split("_", 1)[1]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    places = {a.asname or a.name: (node.module.split(".")[1], a.name) for node in nodes if isinstance(node, ast.ImportFrom)
+              for a in node.names if (node.module or "").startswith("symbreak_nb.")}
+    calls = [n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "attr", "") in ("unit", "units") and n.args]
+    names = dict.fromkeys(n.args[0].id for n in calls if isinstance(n.args[0], ast.Name))
+    found = [places.get(name, (home, name)) for name in names]
+    return [(module, name) for module, name in found if hasattr(importlib.import_module(f"symbreak_nb.{module}"), name)]
+
+
+ALL = sorted({found for notebook in NOTEBOOKS if is_section(notebook) for found in units(notebook)})
 SHOW = """
 import importlib
 from symbreak_nb.fingerprint import code_fingerprint
 for section, name in {all}: print(section, name, code_fingerprint(getattr(importlib.import_module("symbreak_nb." + section), name)))
 """
+
+
+def test_every_section_has_units():
+    used = [notebook.stem for notebook in NOTEBOOKS if is_section(notebook) and not units(notebook)]
+    assert used == [] and len(ALL) > 30
 
 
 def test_every_unit_of_every_section_has_one_that_no_process_changes():
@@ -311,7 +329,8 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
     ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "replicas", "OPTIMIZERS"),
     ("rd_metric", "train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
-    function, home = (getattr(importlib.import_module(f"symbreak_nb.{section}"), name), importlib.import_module(f"symbreak_nb.{module}"))
+    home = importlib.import_module(f"symbreak_nb.{module}")
+    function = getattr(importlib.import_module(f"symbreak_nb.{section}"), name)
     before, value = code_fingerprint(function), getattr(home, constant)
     changed = type(value)((*value, 0)) if isinstance(value, (list, tuple)) else {**value, "new": 1} if isinstance(value, dict) else value*2
     monkeypatch.setattr(home, constant, changed)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from symbreak_nb import files, report
+from symbreak_nb.claims import claim
 from symbreak_nb.files import read_json
 from symbreak_nb.report import (
     ReportError,
@@ -22,17 +23,22 @@ from symbreak_nb.report import (
     read_results,
     write_report,
 )
-from symbreak_nb.run import Claim, Run, RunError, verdict
+from symbreak_nb.run import Declaration, Estimate, Parameter, Run, RunError, verdict
 
 PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489000000"
                       "0d49444154789c636460f8cf500003c0018601a0558d47f50000000049454e44ae426082")
 
 
+def opened(folder, name="wells", profile="smoke"):
+    "A run that has begun."
+    return Run(Declaration(name, L=Parameter("side", None, 3)), dict(profile=profile, device="cpu", out_dir=folder))
+
+
 def section(root, name="wells", profile="smoke", value=2.0, **changes):
     "A finished section, written by the run library itself."
-    run = Run(name, profile, 0, "cpu", root/name, profiles={profile: dict(L=3)})
-    run.metric("value", value, (value - 0.1, value + 0.1))
-    run.decide(Claim(f"fok.{name}", "fok2017", "Sec. 2.5", "The value is two.", "value in [1, 3]", 2), value)
+    run = opened(root/name, name, profile)
+    run.metric("value", Estimate(value, (value - 0.1, value + 0.1)))
+    run.decide(claim(f"fok.{name}", "Sec. 2.5", "The value is two.", "value in [1, 3]", paper_value=2), value)
     run.figures.append(dict(name="fok_fig01", caption="The value stays where it was put.", exact=True))
     run.finish()
     (root/name/"figures").mkdir(exist_ok=True)
@@ -318,9 +324,9 @@ def test_results_of_earlier_parameters_are_no_sections(tmp_path):
 
 
 def test_a_row_says_whether_the_interval_decided(tmp_path):
-    run = Run("wells", "smoke", 0, "cpu", tmp_path/"wells", profiles=dict(smoke=dict(L=3)))
+    run = opened(tmp_path/"wells")
     for name, rule in (("alone", "value == 0"), ("whole", "value < 1 with 95% interval")):
-        run.decide(Claim(f"fok.{name}", "fok2017", "Sec. 2", name, rule), 0.3, (-0.05, 0.64))
+        run.decide(claim(f"fok.{name}", "Sec. 2", name, rule), Estimate(0.3, (-0.05, 0.64)))
     run.finish()
     text = html(tmp_path)
     rows = dict(re.findall(r'<tr [^>]*id="claim-fok.(\w+)">(.*?)</tr>', text, re.DOTALL))

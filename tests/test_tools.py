@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from symbreak_nb.claims import claim
 from symbreak_nb.report import narrow_claims, read_metrics, read_variants
-from symbreak_nb.run import Claim, Run
+from symbreak_nb.run import Declaration, Estimate, Parameter, Run
 
 TOOLS = Path(__file__).resolve().parent.parent/"tools"
 
@@ -23,9 +24,10 @@ def tool(name):
 
 def results(folder, value, section="wells", seed=0):
     "A finished run whose one claim is decided by the value, and another that always holds."
-    run = Run(section, "smoke", seed, "cpu", folder, profiles=dict(smoke=dict(L=3)))
-    run.decide(Claim("fok.near", "fok2017", "Sec. 2", "Positive.", "value > 0 with 95% interval"), value, (value - 1, value + 1), 5)
-    run.decide(Claim("fok.far", "fok2017", "Sec. 2", "Two.", "value == 2"), 2)
+    declared = Declaration(section, L=Parameter("side", None, 3))
+    run = Run(declared, dict(profile="smoke", seed=seed, device="cpu", out_dir=folder))
+    run.decide(claim("fok.near", "Sec. 2", "Positive.", "value > 0 with 95% interval"), Estimate(value, (value - 1, value + 1), 5))
+    run.decide(claim("fok.far", "Sec. 2", "Two.", "value == 2"), 2)
     run.finish()
 
 
