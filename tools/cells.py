@@ -1,10 +1,11 @@
-"""Write the two cells of each section's notebook that follow from elsewhere: its parameters, and its first screen.
+"""Write what follows from elsewhere: of each section's notebook the parameters and the first screen, and the list of all notebooks.
 
     python tools/cells.py [SECTION ...]    # default: every section
     python tools/cells.py --check          # exit status 1, and the names, if a cell would change
 
 The parameters cell comes from the declaration `PARAMETERS` of the section's module. The first screen, a cell with the id `opening`
-after the title, comes from `reference/SECTION/quick`: the picture that the declaration names, and the claims with their verdicts.
+after the title, comes from `reference/SECTION/quick`: the picture that the declaration names, and the claims with their verdicts. The
+list of all notebooks, with the sentence under each title, stands at the end of CONTRIBUTING.md.
 """
 import csv
 import importlib
@@ -21,7 +22,7 @@ from symbreak_nb.run import write_atomic
 from symbreak_nb.sections import find_sections
 
 ROOT = Path(__file__).resolve().parent.parent
-NBS, REFERENCE, LISTED = ROOT/"nbs", ROOT/"reference", ROOT/"docs"/"claims.csv"
+NBS, REFERENCE, LISTED, GUIDE = ROOT/"nbs", ROOT/"reference", ROOT/"docs"/"claims.csv", ROOT/"CONTRIBUTING.md"
 
 
 def papers_claims() -> set[str]:
@@ -83,18 +84,26 @@ def page(path: Path, module: object) -> str:
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
+def guide() -> str:
+    "CONTRIBUTING.md with its list of notebooks as they are."
+    rows = ["| notebook | in one sentence |", "|---|---|"]
+    for path in sorted(NBS.glob("[0-9]*.ipynb")):
+        title = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        sentence = next((line[1:].strip() for line in title.splitlines() if line.startswith(">")), "")
+        rows.append(f"| [`{path.stem}`](nbs/{path.name}) | {sentence} |")
+    marks = r"(<!-- rooms: [^\n]* -->\n).*(<!-- end of the rooms -->)"
+    return re.sub(marks, lambda m: m[1] + "\n".join(rows) + "\n" + m[2], GUIDE.read_text(), flags=re.DOTALL)
+
+
 def main(arguments: list[str]) -> int:
     check, names = "--check" in arguments, {a for a in arguments if a != "--check"}
     sections = find_sections(NBS)
     if unknown := names - set(sections): sys.exit(f"cells: there is no section {', '.join(sorted(unknown))}")
-    changed = []
-    for name, section in sections.items():
-        if names and name not in names: continue
-        text = page(section.path, importlib.import_module(f"symbreak_nb.{name}"))
-        if text == section.path.read_text(): continue
-        changed.append(section.path.name)
-        if not check: write_atomic(section.path, text)
-    if changed: print(f"{'not as their sources say' if check else 'written'}: {', '.join(changed)}")
+    chosen = [section for name, section in sections.items() if not names or name in names]
+    found = {s.path: page(s.path, importlib.import_module(f"symbreak_nb.{s.name}")) for s in chosen} | {GUIDE: guide()}
+    changed = {path: text for path, text in found.items() if text != path.read_text()}
+    for path, text in changed.items() if not check else (): write_atomic(path, text)
+    if changed: print(f"{'not as their sources say' if check else 'written'}: {', '.join(p.name for p in changed)}")
     return int(check and bool(changed))
 
 
