@@ -33,24 +33,50 @@ __all__ = ['DATA_SETS', 'SHA256', 'SHIPPED', 'DataError', 'ImageData', 'DataSet'
 class DataError(RunError):
     "Data that cannot be had or cannot be trusted, with what to do about it."
 
-
+# %% ../nbs/01_data.ipynb #614b9ac9
 @dataclass(frozen=True)
 class ImageData:
-    "Labelled images."
-    x: np.ndarray          # pixels, uint8 (N, H, W, C) with C 1 or 3
-    y: np.ndarray          # class of each image, int64 (N,)
-    classes: tuple         # name of each class
-    name: str = ""         # data set
-    split: str = "train"   # train or test
-    source: str = ""       # where the images came from
+    """Labelled images.
+
+    Attributes
+    ----------
+    x : np.ndarray
+        pixels, uint8 (N, H, W, C) with C 1 or 3
+    y : np.ndarray
+        class of each image, int64 (N,)
+    classes : tuple
+        name of each class
+    name : str, default ""
+        data set
+    split : str, default "train"
+        train or test
+    source : str, default ""
+        where the images came from
+    """
+    x: np.ndarray
+    y: np.ndarray
+    classes: tuple
+    name: str = ""
+    split: str = "train"
+    source: str = ""
 
     def __len__(self) -> int: return len(self.y)
 
-    def first(self,
-              n: int,                    # images wanted
-              seed: int | None = None,   # None takes the first in order, a number draws them
-              ) -> ImageData:            # as many of each class as possible
-        "A class-balanced part of the images, in their order."
+    def first(self, n: int, seed: int | None = None) -> ImageData:
+        """A class-balanced part of the images, in their order.
+
+        Parameters
+        ----------
+        n : int
+            images wanted
+        seed : int | None, default None
+            None takes the first in order, a number draws them
+
+        Returns
+        -------
+        ImageData
+            as many of each class as possible
+        """
         if not 0 < n <= len(self):
             raise DataError(f"{self.name}: {n} {self.split} images asked for, {len(self)} are in {self.source}")
         keep = _balanced(self.y, n, seed)
@@ -88,21 +114,47 @@ _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 _KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 _BY_FLAG = dict(train=[dict(train=True)], test=[dict(train=False)])
 
-
+# %% ../nbs/01_data.ipynb #be59aace
 @dataclass(frozen=True)
 class DataSet:
-    "Where a data set can be found, and what it should hold."
-    name: str                                   # as users write it
-    about: str                                  # one line for people
-    classes: tuple | int                        # names of the classes, or how many there are
-    shape: tuple                                # height, width, channels as loaded
-    train: int                                  # images of the complete training set
-    test: int                                   # images of the complete test set
-    file: str = ""                              # its file in $SYMBREAK_DATA
-    torchvision: str = ""                       # its class in torchvision.datasets
-    options: dict = field(default_factory=dict) # split -> arguments of that class, one dict a part
-    archive: tuple = ()                         # URL and md5, where torchvision does not check one
-    folder: bool = False                        # a folder of its name with one folder a class
+    """Where a data set can be found, and what it should hold.
+
+    Attributes
+    ----------
+    name : str
+        as users write it
+    about : str
+        one line for people
+    classes : tuple | int
+        names of the classes, or how many there are
+    shape : tuple
+        height, width, channels as loaded
+    train : int
+        images of the complete training set
+    test : int
+        images of the complete test set
+    file : str, default ""
+        its file in $SYMBREAK_DATA
+    torchvision : str, default ""
+        its class in torchvision.datasets
+    options : dict, default dict()
+        split -> arguments of that class, one dict a part
+    archive : tuple, default ()
+        URL and md5, where torchvision does not check one
+    folder : bool, default False
+        a folder of its name with one folder a class
+    """
+    name: str
+    about: str
+    classes: tuple | int
+    shape: tuple
+    train: int
+    test: int
+    file: str = ""
+    torchvision: str = ""
+    options: dict = field(default_factory=dict)
+    archive: tuple = ()
+    folder: bool = False
 
 # %% ../nbs/01_data.ipynb #dfea92df
 _FGVC_ARCHIVE = ("https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",
@@ -134,10 +186,20 @@ DATA_SETS = {row.name: row for row in (
     DataSet("photographs", "which photograph is this patch from?", 6, (32, 32, 3), 1052, 326),
 )}
 
+# %% ../nbs/01_data.ipynb #047fc8d4
+def data_set(name: str) -> DataSet:
+    """Look a data set up; a DataError lists names that are close to a typo.
 
-def data_set(name: str,     # a data set
-             ) -> DataSet:  # its row
-    "Look a data set up; a DataError lists names that are close to a typo."
+    Parameters
+    ----------
+    name : str
+        a data set
+
+    Returns
+    -------
+    DataSet
+        its row
+    """
     if name in DATA_SETS: return DATA_SETS[name]
     close = difflib.get_close_matches(str(name), DATA_SETS, 3, 0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(DATA_SETS)}"
@@ -167,9 +229,19 @@ def _data_dir() -> Path | None:  # None if it is not set
     return path
 
 
-def local_file(name: str,       # a file of the table SHA256
-               ) -> Path | None:  # its path, or None if $SYMBREAK_DATA does not hold it
-    "A verified file of $SYMBREAK_DATA; DataError if it is not what it should be."
+def local_file(name: str) -> Path | None:
+    """A verified file of $SYMBREAK_DATA; DataError if it is not what it should be.
+
+    Parameters
+    ----------
+    name : str
+        a file of the table SHA256
+
+    Returns
+    -------
+    Path | None
+        its path, or None if $SYMBREAK_DATA does not hold it
+    """
     found = _own_file(name)
     note_input("file", name, SHA256[name] if found else "")
     return found
@@ -183,12 +255,24 @@ def _own_file(name: str) -> Path | None:
 
 IDENTITIES["file"] = lambda name: SHA256[name] if _own_file(name) else ""
 
+# %% ../nbs/01_data.ipynb #b8d6a1f3
+def verified(path: Path, sha256: str, advice: str) -> Path:
+    """Return the path of a file whose SHA-256 is right; DataError names one whose is not.
 
-def verified(path: Path,   # file to check
-             sha256: str,  # its digest, or at least the first 8 of its 64 digits
-             advice: str,  # what to do if it differs
-             ) -> Path:    # the path
-    "Return the path of a file whose SHA-256 is right; DataError names one whose is not."
+    Parameters
+    ----------
+    path : Path
+        file to check
+    sha256 : str
+        its digest, or at least the first 8 of its 64 digits
+    advice : str
+        what to do if it differs
+
+    Returns
+    -------
+    Path
+        the path
+    """
     file_hash = need("pooch", "data", "checking a file").file_hash
     if not re.fullmatch("[0-9a-f]{8,64}", sha256): raise DataError(f"{path} has no SHA-256 to compare with: {advice}")
     try: found = file_hash(str(path))
@@ -503,13 +587,28 @@ def _nowhere(which: DataSet) -> DataError:
     return DataError(f"no images of {which.name}: looked in {', '.join(places)}; {_advice(which)}")
 
 # %% ../nbs/01_data.ipynb #ee492c11
-def load(name: str,                # a data set of the table DATA_SETS
-         split: str = "train",     # train or test
-         n: int | None = None,     # images wanted, classes balanced; None for all that the source has
-         seed: int | None = None,  # None takes the first n in official order, a number draws them
-         download: bool = False,   # whether the network may be used
-         ) -> ImageData:           # real images, with their source
-    "Load a data set from the first place that has it; DataError says in one line what is wrong and what to do."
+def load(name: str, split: str = "train", n: int | None = None, seed: int | None = None,
+         download: bool = False) -> ImageData:
+    """Load a data set from the first place that has it; DataError says in one line what is wrong and what to do.
+
+    Parameters
+    ----------
+    name : str
+        a data set of the table DATA_SETS
+    split : str, default "train"
+        train or test
+    n : int | None, default None
+        images wanted, classes balanced; None for all that the source has
+    seed : int | None, default None
+        None takes the first n in official order, a number draws them
+    download : bool, default False
+        whether the network may be used
+
+    Returns
+    -------
+    ImageData
+        real images, with their source
+    """
     data_set(name)
     if split not in ("train", "test"): raise DataError(f"split = {split!r}: allowed is 'train' or 'test'")
     found = _load(name, split, download, os.environ.get("SYMBREAK_DATA"), str(_cache_dir()))
@@ -531,12 +630,24 @@ def _load(name: str, split: str, download: bool, folder: str | None, cache: str)
     x.setflags(write=False)
     return ImageData(x, y, names, name, split, source)
 
+# %% ../nbs/01_data.ipynb #529aa653
+def identity(name: str, split: str = "train", download: bool = False) -> str:
+    """SHA-256 of the pixels, classes and names that `load` returns now: what a result was computed from.
 
-def identity(name: str,               # a data set of the table DATA_SETS
-             split: str = "train",    # train or test
-             download: bool = False,  # as for `load`
-             ) -> str:                # 64 hexadecimal digits
-    "SHA-256 of the pixels, classes and names that `load` returns now: what a result was computed from."
+    Parameters
+    ----------
+    name : str
+        a data set of the table DATA_SETS
+    split : str, default "train"
+        train or test
+    download : bool, default False
+        as for `load`
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits
+    """
     return _identity(data_set(name).name, split, download, os.environ.get("SYMBREAK_DATA"), str(_cache_dir()))
 
 
@@ -551,9 +662,19 @@ def _identity(*key) -> str:
     return h.hexdigest()
 
 # %% ../nbs/01_data.ipynb #8cf19d4f
-def available(name: str,  # a data set
-              ) -> str:   # the source that `load` would use without the network, or nothing
-    "Where a data set would come from; DataError if that is a file of $SYMBREAK_DATA that is not what it should be."
+def available(name: str) -> str:
+    """Where a data set would come from; DataError if that is a file of $SYMBREAK_DATA that is not what it should be.
+
+    Parameters
+    ----------
+    name : str
+        a data set
+
+    Returns
+    -------
+    str
+        the source that `load` would use without the network, or nothing
+    """
     which, own = data_set(name), _data_dir()
     if own and which.folder and (own/name).is_dir(): return f"folder {name} in $SYMBREAK_DATA"
     if _own_file(which.file): return f"{which.file} in $SYMBREAK_DATA"
@@ -562,9 +683,19 @@ def available(name: str,  # a data set
     return SHIPPED[name].__doc__.split("\n")[0].rstrip(".") if name in SHIPPED else ""
 
 
-def sources(names: Iterable[str] = tuple(DATA_SETS),  # data sets
-            ) -> dict[str, dict]:                     # name -> about, source, classes, complete sizes, advice
-    "One row a data set: what it is and where it would come from, or else what to do."
+def sources(names: Iterable[str] = tuple(DATA_SETS)) -> dict[str, dict]:
+    """One row a data set: what it is and where it would come from, or else what to do.
+
+    Parameters
+    ----------
+    names : Iterable[str], default tuple(DATA_SETS)
+        data sets
+
+    Returns
+    -------
+    dict[str, dict]
+        name -> about, source, classes, complete sizes, advice
+    """
     _data_dir()
     count = lambda classes: classes if isinstance(classes, int) else len(classes)
     rows = {name: (data_set(name), *_source_or_advice(name)) for name in names}
@@ -578,9 +709,19 @@ def _source_or_advice(name: str) -> tuple[str, str]:
     return found, "" if found else _advice(data_set(name))
 
 # %% ../nbs/01_data.ipynb #762db0ed
-def verify(names: Iterable[str] | None = None,  # data sets; None for all files, the texts and tables included
-           ) -> list[dict]:                     # file, and problem: one line, or nothing for a right one
-    "Compare the files of $SYMBREAK_DATA and the packs of the cache with their checksums."
+def verify(names: Iterable[str] | None = None) -> list[dict]:
+    """Compare the files of $SYMBREAK_DATA and the packs of the cache with their checksums.
+
+    Parameters
+    ----------
+    names : Iterable[str] | None, default None
+        data sets; None for all files, the texts and tables included
+
+    Returns
+    -------
+    list[dict]
+        file, and problem: one line, or nothing for a right one
+    """
     wanted, own = None if names is None else [data_set(name) for name in names], _data_dir()
     files = SHA256 if wanted is None else [which.file for which in wanted if which.file]
     checks = [(own/name, functools.partial(local_file, name)) for name in files if own and (own/name).exists()]

@@ -36,11 +36,22 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 _PATIENT = dict(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")  # the standard, GNU, LLVM and Intel
 
 
-def kernel_environment(jobs: int = 1,                # sections that run at once
-                       profile: str | None = None,   # chosen on the command line, where it wins over SYMBREAK_PROFILE
-                       reuse: str = "same",          # stored units that may be reused, see `symbreak figures --reuse`
-                       ) -> dict[str, str]:
-    "Environment variables that a section's kernel gets beyond the present ones."
+def kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "same") -> dict[str, str]:
+    """Environment variables that a section's kernel gets beyond the present ones.
+
+    Parameters
+    ----------
+    jobs : int, default 1
+        sections that run at once
+    profile : str | None, default None
+        chosen on the command line, where it wins over SYMBREAK_PROFILE
+    reuse : str, default "same"
+        stored units that may be reused, see `symbreak figures --reuse`
+
+    Returns
+    -------
+    dict[str, str]
+    """
     home = Path(__file__).resolve().parent.parent if "__file__" in globals() else Path.cwd().parent
     found = dict(MPLBACKEND="module://matplotlib_inline.backend_inline", SYMBREAK_REUSE=reuse)
     if str(home) not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
@@ -51,15 +62,26 @@ def kernel_environment(jobs: int = 1,                # sections that run at once
     return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
 
 
-def sections_at_once(jobs: int | None,          # the user's number; None for as many as there are cores
-                     count: int,                # sections chosen
-                     device: str | None = None, # cpu, cuda, auto or None
-                     ) -> int:
-    "How many sections run at once. A GPU is not shared unless the user says so: its memory is one section's."
+def sections_at_once(jobs: int | None, count: int, device: str | None = None) -> int:
+    """How many sections run at once. A GPU is not shared unless the user says so: its memory is one section's.
+
+    Parameters
+    ----------
+    jobs : int | None
+        the user's number; None for as many as there are cores
+    count : int
+        sections chosen
+    device : str | None, default None
+        cpu, cuda, auto or None
+
+    Returns
+    -------
+    int
+    """
     if jobs is None: jobs = 1 if device != "cpu" and _has_gpu() else _cores()
     return max(1, min(jobs, count))
 
-
+# %% ../nbs/93_jobs.ipynb #18a6a1ed
 def _has_gpu() -> bool:
     "Whether there is an NVIDIA driver and a device to see, without importing torch."
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in ("", "-1") and Path("/dev/nvidiactl").exists()
@@ -68,10 +90,20 @@ def _has_gpu() -> bool:
 def _cores() -> int: return usable_cores()
 
 # %% ../nbs/93_jobs.ipynb #a0118d5e
-def kernel_class(environment: Mapping[str, str],  # see `kernel_environment`
-                 started: list,                   # every kernel manager that is made is appended
-                 ) -> type:
-    "A kernel manager for this interpreter, whatever kernels are registered."
+def kernel_class(environment: Mapping[str, str], started: list) -> type:
+    """A kernel manager for this interpreter, whatever kernels are registered.
+
+    Parameters
+    ----------
+    environment : Mapping[str, str]
+        see `kernel_environment`
+    started : list
+        every kernel manager that is made is appended
+
+    Returns
+    -------
+    type
+    """
     get_kernel_dict = need("ipykernel.kernelspec", "notebooks", "figures").get_kernel_dict
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
@@ -94,27 +126,64 @@ def kernel_class(environment: Mapping[str, str],  # see `kernel_environment`
 # %% ../nbs/93_jobs.ipynb #26542abe
 @dataclass
 class Job:
-    "One section on its way."
+    """One section on its way.
+
+    Attributes
+    ----------
+    section : Notebook
+    folder : Path
+        where its results go
+    status : str, default "waiting"
+        waiting, running, done, failed, interrupted
+    seconds : float, default 0.0
+        wall time
+    message : str, default ""
+        why it failed, one line
+    note : str, default ""
+        where results of other parameters are now, one line
+    cell : int, default 0
+        index of the cell that runs
+    source : Mapping, default dict()
+        that cell, whose outputs grow
+    stopped : bool, default False
+        whether the user asked for an end
+    """
     section: Notebook
-    folder: Path                                  # where its results go
-    status: str = "waiting"                       # waiting, running, done, failed, interrupted
-    seconds: float = 0.0                          # wall time
-    message: str = ""                             # why it failed, one line
-    note: str = ""                                # where results of other parameters are now, one line
-    cell: int = 0                                 # index of the cell that runs
-    source: Mapping = field(default_factory=dict) # that cell, whose outputs grow
-    stopped: bool = False                         # whether the user asked for an end
+    folder: Path
+    status: str = "waiting"
+    seconds: float = 0.0
+    message: str = ""
+    note: str = ""
+    cell: int = 0
+    source: Mapping = field(default_factory=dict)
+    stopped: bool = False
 
     def enter(self, cell: Mapping, cell_index: int) -> None:
-        "Called by papermill before each cell."
+        """Called by papermill before each cell.
+
+        Parameters
+        ----------
+        cell : Mapping
+        cell_index : int
+        """
         self.cell, self.source = cell_index, cell
 
     def ended(self) -> bool:
-        "Whether nothing more will happen."
+        """Whether nothing more will happen.
+
+        Returns
+        -------
+        bool
+        """
         return self.status in ("done", "failed", "interrupted")
 
     def doing(self) -> str:
-        "The last line that the running cell shows, if it is short and counts something."
+        """The last line that the running cell shows, if it is short and counts something.
+
+        Returns
+        -------
+        str
+        """
         texts = [str(o.get("data", {}).get("text/plain", "")) for o in list(self.source.get("outputs", []))]
         return next((t for t in reversed(texts) if re.fullmatch(r"[^\n]{1,60}: \d+ of \d+[^\n]{0,40}", t)), "")
 
@@ -206,11 +275,22 @@ def _moved_aside(folder: Path,  # of a section
     return f"results of other parameters are kept in {folder/str(found['earlier'])}"
 
 # %% ../nbs/93_jobs.ipynb #75e4c54e
-def run_job(job: Job,              # section and folder; its fields are filled in
-            parameters: Mapping,   # what papermill injects
-            manager: type,         # see `kernel_class`
-            ) -> Job:
-    "Execute one section's notebook with papermill; whatever happens in it ends here."
+def run_job(job: Job, parameters: Mapping, manager: type) -> Job:
+    """Execute one section's notebook with papermill; whatever happens in it ends here.
+
+    Parameters
+    ----------
+    job : Job
+        section and folder; its fields are filled in
+    parameters : Mapping
+        what papermill injects
+    manager : type
+        see `kernel_class`
+
+    Returns
+    -------
+    Job
+    """
     papermill = need("papermill", "notebooks", "figures")
     papermill.log.logger.setLevel("CRITICAL")
     clock, name, before = time.perf_counter(), job.folder.name, _opened(job.folder)
@@ -253,14 +333,25 @@ def _stop(kernels: list, futures: Iterable[Future], patience: float = 5.0) -> No
         if not wait(futures, timeout=patience).not_done: return
 
 # %% ../nbs/93_jobs.ipynb #ff09484e
-def run_jobs(jobs: list[Job],             # what to run, in this order
-             parameters: Mapping,         # see `run_job`
-             manager: type,               # see `kernel_class`
-             kernels: list,               # the list that `manager` appends to
-             width: int,                  # sections at once
-             show: Callable[[], None],    # called a few times a second
-             ) -> None:
-    "Run sections, `width` at once."
+def run_jobs(jobs: list[Job], parameters: Mapping, manager: type, kernels: list, width: int,
+             show: Callable[[], None]) -> None:
+    """Run sections, `width` at once.
+
+    Parameters
+    ----------
+    jobs : list[Job]
+        what to run, in this order
+    parameters : Mapping
+        see `run_job`
+    manager : type
+        see `kernel_class`
+    kernels : list
+        the list that `manager` appends to
+    width : int
+        sections at once
+    show : Callable[[], None]
+        called a few times a second
+    """
     with ThreadPoolExecutor(width) as pool:
         futures = [pool.submit(run_job, job, parameters, manager) for job in jobs]
         try:
@@ -277,11 +368,23 @@ def _pause(futures: list[Future], show: Callable[[], None]) -> None:
     if any(f.done() for f in futures): time.sleep(0.1)
 
 # %% ../nbs/93_jobs.ipynb #2d1af8a3
-def longest_first(jobs: Iterable[Job],     # what to run
-                  profile: str | None,     # see `chosen_profile`
-                  reference: Path | None,  # see `find_reference`
-                  ) -> list[Job]:          # the same jobs
-    "The order in which sections start when several run at once: unknown cost first, then by the reference's time."
+def longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | None) -> list[Job]:
+    """The order in which sections start when several run at once: unknown cost first, then by the reference's time.
+
+    Parameters
+    ----------
+    jobs : Iterable[Job]
+        what to run
+    profile : str | None
+        see `chosen_profile`
+    reference : Path | None
+        see `find_reference`
+
+    Returns
+    -------
+    list[Job]
+        the same jobs
+    """
     def cost(job: Job) -> float:
         if reference is None: return math.inf
         places = [reference/job.section.name/p for p in (chosen_profile(job.section, profile), "quick")]
@@ -336,11 +439,20 @@ class _Bars:
             line = f"{job.section.name}: {text}"
             self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-
+# %% ../nbs/93_jobs.ipynb #fed56d91
 @contextmanager
-def show_progress(jobs: list[Job],  # what will run
-                  ) -> Iterable[Callable[[], None]]:
-    "Something to call while the jobs run: bars on a terminal, lines elsewhere."
+def show_progress(jobs: list[Job]) -> Iterable[Callable[[], None]]:
+    """Something to call while the jobs run: bars on a terminal, lines elsewhere.
+
+    Parameters
+    ----------
+    jobs : list[Job]
+        what will run
+
+    Yields
+    ------
+    Iterable[Callable[[], None]]
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     console = Console(stderr=True, force_jupyter=False)
@@ -350,9 +462,19 @@ def show_progress(jobs: list[Job],  # what will run
     with Progress(*columns, console=console) as bars: yield _Bars(jobs, bars)
 
 # %% ../nbs/93_jobs.ipynb #33832eeb
-def summary_table(jobs: Iterable[Job],  # after `run_jobs`
-                  ) -> Any:             # rich table
-    "What came of each section."
+def summary_table(jobs: Iterable[Job]) -> Any:
+    """What came of each section.
+
+    Parameters
+    ----------
+    jobs : Iterable[Job]
+        after `run_jobs`
+
+    Returns
+    -------
+    Any
+        rich table
+    """
     from rich.table import Table
     table = Table("section", "status", "time", "figures", *VERDICTS, "units reused")
     for column in table.columns[2:]: column.justify = "right"

@@ -25,10 +25,21 @@ _H200_PEAK = 790e12        # FLOP/s, bf16 matrix products of a size that fills t
 _H200_UTILISATION = 0.35   # share of the peak that small networks keep busy; an assumption, not a measurement
 
 
-def throughput(device: str = "cpu",    # cpu or cuda
-               seconds: float = 0.15,  # spent on each of the two measurements
-               ) -> float:             # FLOP/s
-    "Harmonic mean of what this device reaches in a matrix product and in a convolution, in single precision."
+def throughput(device: str = "cpu", seconds: float = 0.15) -> float:
+    """Harmonic mean of what this device reaches in a matrix product and in a convolution, in single precision.
+
+    Parameters
+    ----------
+    device : str, default "cpu"
+        cpu or cuda
+    seconds : float, default 0.15
+        spent on each of the two measurements
+
+    Returns
+    -------
+    float
+        FLOP/s
+    """
     import torch
     a, image = torch.randn(1024, 1024, device=device), torch.randn(16, 32, 32, 32, device=device)
     kernel = torch.randn(32, 32, 3, 3, device=device)
@@ -69,7 +80,7 @@ class PlannedUnit:
     outcome: str = ""
     seconds: float | None = None
 
-
+# %% ../nbs/94_planning.ipynb #3186354f
 def planned_units(section: Notebook, profile: str, overrides: Mapping, device: str) -> list[PlannedUnit] | str:
     """The work of a section at a profile, as its module lists it.
 

@@ -35,9 +35,19 @@ _KINDS = dict(metrics=dict, intervals=dict, params=dict, versions=dict, units=di
               claims=list, figures=list, sources=list)
 
 
-def read_metrics(path: Path,  # a metrics.json
-                 ) -> dict:   # its content with every expected container present; key `error` if it could not be read
-    "Read one run's record, tolerant of what is missing, strict about what is wrong."
+def read_metrics(path: Path) -> dict:
+    """Read one run's record, tolerant of what is missing, strict about what is wrong.
+
+    Parameters
+    ----------
+    path : Path
+        a metrics.json
+
+    Returns
+    -------
+    dict
+        its content with every expected container present; key `error` if it could not be read
+    """
     try: found = read_json(path, cut=True)
     except FileNotFoundError: return _empty()
     except (OSError, ValueError) as error: return _empty(f"{path} could not be read: {error}")
@@ -108,13 +118,29 @@ def _alive(pid: Any) -> bool:
 # %% ../nbs/90_report.ipynb #2dfe39bd
 @dataclass
 class Section:
-    "What one section left on disk."
-    name: str                                          # folder name
-    folder: Path                                       # where it lies
-    record: dict = field(default_factory=_empty)       # see `read_metrics`
-    title: str = ""                                    # first heading of the executed notebook
-    failure: str = ""                                  # error of the last run, one line
-    progress: str = ""                                 # of a run that has not ended, one line
+    """What one section left on disk.
+
+    Attributes
+    ----------
+    name : str
+        folder name
+    folder : Path
+        where it lies
+    record : dict, default _empty()
+        see `read_metrics`
+    title : str, default ""
+        first heading of the executed notebook
+    failure : str, default ""
+        error of the last run, one line
+    progress : str, default ""
+        of a run that has not ended, one line
+    """
+    name: str
+    folder: Path
+    record: dict = field(default_factory=_empty)
+    title: str = ""
+    failure: str = ""
+    progress: str = ""
 
 
 def _read_section_folder(folder: Path,  # holds metrics.json, SECTION.ipynb, run.json, or several of them
@@ -140,9 +166,18 @@ def _read_section(folder: Path) -> Section:
 _ADVICE = "run `symbreak figures` first, or name the folder that it wrote"
 
 
-def read_results(folder: Path,  # a folder of section folders, or one section's own folder
-                 ) -> list[Section]:
-    "Every section below a folder, in the order of their names."
+def read_results(folder: Path) -> list[Section]:
+    """Every section below a folder, in the order of their names.
+
+    Parameters
+    ----------
+    folder : Path
+        a folder of section folders, or one section's own folder
+
+    Returns
+    -------
+    list[Section]
+    """
     patterns = [depth + kind for depth in ("", "*/", "*/*/") for kind in ("metrics.json", "run.json", "*.ipynb")]
     files = [p for pattern in patterns for p in folder.glob(pattern)]
     folders = {p.parent for p in files if p.suffix == ".json" or p.stem.removesuffix(".failed") == p.parent.name}
@@ -154,19 +189,39 @@ def read_results(folder: Path,  # a folder of section folders, or one section's 
 def _aside(name: str) -> bool: return name.startswith(".") or name == "earlier"  # results kept of earlier parameters
 
 # %% ../nbs/90_report.ipynb #f4832aad
-def format_number(value: Any,       # number, text, list or nothing
-                  digits: int = 4,  # significant digits of a float
-                  ) -> str:
-    "A value as a person would write it."
+def format_number(value: Any, digits: int = 4) -> str:
+    """A value as a person would write it.
+
+    Parameters
+    ----------
+    value : Any
+        number, text, list or nothing
+    digits : int, default 4
+        significant digits of a float
+
+    Returns
+    -------
+    str
+    """
     if value is None: return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)): return str(value)
     whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e15)
     return (f"{int(value):,}" if whole else f"{value:.{digits}g}").replace("-", "−")
 
 
-def format_interval(interval: Any,  # [low, high], or nothing
-                    ) -> str:       # empty where the interval is missing, or a point
-    "A 95% interval in brackets."
+def format_interval(interval: Any) -> str:
+    """A 95% interval in brackets.
+
+    Parameters
+    ----------
+    interval : Any
+        [low, high], or nothing
+
+    Returns
+    -------
+    str
+        empty where the interval is missing, or a point
+    """
     if not _is_pair(interval) or interval[0] == interval[1]: return ""
     return f"[{format_number(interval[0])}, {format_number(interval[1])}]"
 
@@ -180,9 +235,18 @@ def _is_pair(interval: Any) -> bool:
     return isinstance(interval, (list, tuple)) and len(interval) == 2 and all(map(_is_number, interval))
 
 # %% ../nbs/90_report.ipynb #cd502e32
-def format_duration(seconds: float | None,  # wall time
-                    ) -> str:
-    "Seconds as a person would say them."
+def format_duration(seconds: float | None) -> str:
+    """Seconds as a person would say them.
+
+    Parameters
+    ----------
+    seconds : float | None
+        wall time
+
+    Returns
+    -------
+    str
+    """
     if not _is_number(seconds): return "–"
     if seconds < 60: return f"{seconds:.1f} s"
     minutes = round(seconds/60)
@@ -271,9 +335,18 @@ def _value_alone(rule: str) -> str:
 def _verdict(claim: Mapping) -> str: return claim["verdict"] if claim.get("verdict") in VERDICTS else "inconclusive"
 
 
-def ledger(sections: list[Section],  # see `read_results`
-           ) -> list[dict[str, str]]:
-    "Every decided claim, by paper and identifier."
+def ledger(sections: list[Section]) -> list[dict[str, str]]:
+    """Every decided claim, by paper and identifier.
+
+    Parameters
+    ----------
+    sections : list[Section]
+        see `read_results`
+
+    Returns
+    -------
+    list[dict[str, str]]
+    """
     rows = [_ledger_row(s, claim) for s in sections for claim in s.record["claims"]]
     return sorted(rows, key=_order)
 
@@ -308,10 +381,21 @@ def _measured(record: Mapping) -> dict[tuple[str, str], tuple[Any, Any]]:
     return metrics | claims | {("verdict", str(c.get("id"))): (_verdict(c), None) for c in record["claims"]}
 
 
-def compare(here: Mapping,        # record of this run
-            there: Mapping,       # record of the reference
-            ) -> list[dict]:      # kind, name, here, here_interval, there, there_interval, status
-    "Each metric, measured claim and verdict beside the reference, the different ones first."
+def compare(here: Mapping, there: Mapping) -> list[dict]:
+    """Each metric, measured claim and verdict beside the reference, the different ones first.
+
+    Parameters
+    ----------
+    here : Mapping
+        record of this run
+    there : Mapping
+        record of the reference
+
+    Returns
+    -------
+    list[dict]
+        kind, name, here, here_interval, there, there_interval, status
+    """
     ours, theirs, rows = _measured(here), _measured(there), []
     for key in sorted(ours | theirs):
         (a, a_span), (b, b_span) = ours.get(key, (None, None)), theirs.get(key, (None, None))
@@ -324,9 +408,19 @@ def compare(here: Mapping,        # record of this run
     return sorted(rows, key=lambda row: order.index(row["status"]))
 
 # %% ../nbs/90_report.ipynb #33a6ec4d
-def find_reference(named: Path | None = None,  # the user's choice
-                   ) -> Path | None:           # None where there is none
-    "The folder of reference results: the named one, or the one of the checkout or the package."
+def find_reference(named: Path | None = None) -> Path | None:
+    """The folder of reference results: the named one, or the one of the checkout or the package.
+
+    Parameters
+    ----------
+    named : Path | None, default None
+        the user's choice
+
+    Returns
+    -------
+    Path | None
+        None where there is none
+    """
     if named is not None and not Path(named).is_dir(): raise ReportError(f"reference {named} is not a folder")
     here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
     places = [Path(named)] if named is not None else [here.parent/"reference", here/"reference"]
@@ -351,10 +445,20 @@ def _reference_place(section: Section, folder: Path | None) -> Path | None:
     if folder is None or any(not n or n in (".", "..") or re.search(r"[/\\\0]", n) for n in names): return None
     return folder.joinpath(*names)
 
+# %% ../nbs/90_report.ipynb #87ae6185
+def checksum_line(path: Path) -> str:
+    """Digest and name of a file.
 
-def checksum_line(path: Path,  # a file
-                  ) -> str:    # as `sha256sum` writes and checks it
-    "Digest and name of a file."
+    Parameters
+    ----------
+    path : Path
+        a file
+
+    Returns
+    -------
+    str
+        as `sha256sum` writes and checks it
+    """
     return f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
 
 
@@ -375,19 +479,40 @@ def _unlike(here: Mapping,     # record of this run
     return ", ".join(f"{name} ({a}, reference {b})" for name, (a, b) in pairs.items() if a != b)
 
 # %% ../nbs/90_report.ipynb #6648535a
-def read_variants(path: Path,  # a variants.json
-                  ) -> dict[str, dict]:  # setting -> capability, threads, cpu, verdicts, measured
-    "Verdicts of the same run on other settings; none where the file is missing or is something else."
+def read_variants(path: Path) -> dict[str, dict]:
+    """Verdicts of the same run on other settings; none where the file is missing or is something else.
+
+    Parameters
+    ----------
+    path : Path
+        a variants.json
+
+    Returns
+    -------
+    dict[str, dict]
+        setting -> capability, threads, cpu, verdicts, measured
+    """
     try: settings = read_json(path, cut=True)["settings"]
     except (OSError, ValueError, LookupError, TypeError): return {}
     if not isinstance(settings, dict): return {}
     return {k: v for k, v in settings.items() if isinstance(v, dict) and isinstance(v.get("verdicts"), dict)}
 
 
-def narrow_claims(reference: Mapping,  # record of the reference
-                  variants: Mapping,   # see `read_variants`
-                  ) -> set[str]:       # identifiers of claims
-    "Claims that not every setting decides as the reference does."
+def narrow_claims(reference: Mapping, variants: Mapping) -> set[str]:
+    """Claims that not every setting decides as the reference does.
+
+    Parameters
+    ----------
+    reference : Mapping
+        record of the reference
+    variants : Mapping
+        see `read_variants`
+
+    Returns
+    -------
+    set[str]
+        identifiers of claims
+    """
     tables = [{str(c.get("id")): _verdict(c) for c in reference["claims"]}, *(v["verdicts"] for v in variants.values())]
     return {id for table in tables for id in table if len({str(t[id]) for t in tables if id in t}) > 1}
 
@@ -449,11 +574,23 @@ _MARKS = dict(zip(VERDICTS, "✓✕~", strict=True))
 _WORDS = dict(holds="claims hold", fails="claims fail", inconclusive="inconclusive")
 
 
-def report_page(sections: list[Section],          # see `read_results`
-                root: Path,                       # where the page will lie
-                reference: Path | None = None,    # see `find_reference`
-                ) -> str:                         # the whole HTML file
-    "The report as one self-contained page; the same results give the same bytes."
+def report_page(sections: list[Section], root: Path, reference: Path | None = None) -> str:
+    """The report as one self-contained page; the same results give the same bytes.
+
+    Parameters
+    ----------
+    sections : list[Section]
+        see `read_results`
+    root : Path
+        where the page will lie
+    reference : Path | None, default None
+        see `find_reference`
+
+    Returns
+    -------
+    str
+        the whole HTML file
+    """
     built = [_guarded_view(s, root, reference) for s in sections]
     views, rows = [v for v, _ in built], sorted((r for _, rows in built for r in rows), key=_order)
     statuses = Counter(row["status"] for v in views for row in v["comparison"])
@@ -479,10 +616,21 @@ def _no_reference(folder: Path | None) -> str:
     return f"{folder.name}/ holds nothing of these sections at this profile."
 
 # %% ../nbs/90_report.ipynb #65993143
-def write_report(folder: str | Path,                    # results of `symbreak figures`
-                 reference: str | Path | None = None,   # folder of reference results; None looks beside the package
-                 ) -> Path:                             # index.html
-    "Write the report of a results folder, whole or not at all."
+def write_report(folder: str | Path, reference: str | Path | None = None) -> Path:
+    """Write the report of a results folder, whole or not at all.
+
+    Parameters
+    ----------
+    folder : str | Path
+        results of `symbreak figures`
+    reference : str | Path | None, default None
+        folder of reference results; None looks beside the package
+
+    Returns
+    -------
+    Path
+        index.html
+    """
     folder = Path(folder).expanduser().resolve()
     if not folder.is_dir(): raise ReportError(f"{folder} is not a folder: {_ADVICE}")
     text = report_page(read_results(folder), folder, find_reference(reference))

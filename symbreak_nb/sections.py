@@ -107,24 +107,52 @@ def _tree(source: str) -> ast.AST:
 # %% ../nbs/92_sections.ipynb #377b389a
 @dataclass(frozen=True)
 class Notebook:
-    "A section's notebook, as much of it as the command line needs."
-    path: Path            # the notebook
-    name: str             # its `default_exp`, the name of the module and of the results folder
-    title: str            # first heading
-    parameters: dict      # declared name -> default
-    figures: list[str]    # names of the figures that it stores
-    papers: list[str]     # papers that it names
-    cells: int            # how many
+    """A section's notebook, as much of it as the command line needs.
+
+    Attributes
+    ----------
+    path : Path
+        the notebook
+    name : str
+        its `default_exp`, the name of the module and of the results folder
+    title : str
+        first heading
+    parameters : dict
+        declared name -> default
+    figures : list[str]
+        names of the figures that it stores
+    papers : list[str]
+        papers that it names
+    cells : int
+        how many
+    """
+    path: Path
+    name: str
+    title: str
+    parameters: dict
+    figures: list[str]
+    papers: list[str]
+    cells: int
 
 
 def _tags(cell: Mapping) -> list:
     tags = cell.get("metadata", {}).get("tags")
     return tags if isinstance(tags, list) else []
 
+# %% ../nbs/92_sections.ipynb #9e8e598f
+def read_notebook(path: Path) -> Notebook | None:
+    """Read a section from its notebook; RunError if the file is not a notebook.
 
-def read_notebook(path: Path,        # an .ipynb file
-                  ) -> Notebook | None:  # None if it has no cell tagged `parameters`
-    "Read a section from its notebook; RunError if the file is not a notebook."
+    Parameters
+    ----------
+    path : Path
+        an .ipynb file
+
+    Returns
+    -------
+    Notebook | None
+        None if it has no cell tagged `parameters`
+    """
     cells = _cells(path)
     tagged = [_source(c) for c in cells if "parameters" in _tags(c)]
     if not tagged: return None
@@ -145,9 +173,19 @@ def _notebook_folder() -> Path:
     raise RunError(f"no section notebooks in {places[0]} or {places[1]}: name their folder with --notebooks")
 
 
-def find_sections(folder: Path | None = None,  # None: see `_notebook_folder`
-                  ) -> dict[str, Notebook]:    # name -> notebook, in reading order
-    "Every section in a folder."
+def find_sections(folder: Path | None = None) -> dict[str, Notebook]:
+    """Every section in a folder.
+
+    Parameters
+    ----------
+    folder : Path | None, default None
+        None: see `_notebook_folder`
+
+    Returns
+    -------
+    dict[str, Notebook]
+        name -> notebook, in reading order
+    """
     paths = sorted(p for p in (folder or _notebook_folder()).glob("*.ipynb") if not p.name.startswith((".", "_")))
     return {n.name: n for n in map(read_notebook, paths) if n is not None}
 
@@ -157,10 +195,21 @@ def _close(name: str, known: Iterable[str]) -> str:
     return f": did you mean {' or '.join(near)}?" if near else f": there are {', '.join(known)}" if known else ""
 
 
-def choose_sections(names: Iterable[str],              # as the user wrote them; none means all
-                    sections: Mapping[str, Notebook],  # see `find_sections`
-                    ) -> list[Notebook]:               # each once, in reading order
-    "The named sections."
+def choose_sections(names: Iterable[str], sections: Mapping[str, Notebook]) -> list[Notebook]:
+    """The named sections.
+
+    Parameters
+    ----------
+    names : Iterable[str]
+        as the user wrote them; none means all
+    sections : Mapping[str, Notebook]
+        see `find_sections`
+
+    Returns
+    -------
+    list[Notebook]
+        each once, in reading order
+    """
     if not sections: raise RunError("there is no section notebook here")
     for name in names:
         if name not in sections: raise click.UsageError(f"unknown section {name!r}{_close(name, sections)}")
@@ -220,10 +269,20 @@ def _has_text_keys(value: Any) -> bool:
 _OPTIONS = dict(profile="--profile", seed="--seed", device="--device", out_dir="--out")
 
 
-def read_parameters(pairs: Iterable[tuple[str, str]],  # (name, YAML) from the command line
-                    chosen: Iterable[Notebook],        # sections that will run
-                    ) -> dict[str, Any]:
-    "The user's parameters, each declared by every chosen section."
+def read_parameters(pairs: Iterable[tuple[str, str]], chosen: Iterable[Notebook]) -> dict[str, Any]:
+    """The user's parameters, each declared by every chosen section.
+
+    Parameters
+    ----------
+    pairs : Iterable[tuple[str, str]]
+        (name, YAML) from the command line
+    chosen : Iterable[Notebook]
+        sections that will run
+
+    Returns
+    -------
+    dict[str, Any]
+    """
     for name, _ in pairs:
         if name in _OPTIONS: raise click.UsageError(f"-p {name}: use {_OPTIONS[name]}")
         for section in chosen:
@@ -316,7 +375,7 @@ def chosen_profile(section: Notebook, profile: str | None = None) -> str:
     named = profile or os.environ.get("SYMBREAK_PROFILE") or section.parameters.get("profile") or "quick"
     return one_of(*PROFILE_NAMES)("profile", named)
 
-
+# %% ../nbs/92_sections.ipynb #2a72a407
 def _module(name: str) -> Any:
     "A section's module; None where there is none."
     try: return importlib.import_module(f"symbreak_nb.{name}")
