@@ -123,11 +123,12 @@ def test_a_stored_picture_is_small_and_has_a_checksum(tmp_path):
 def small_section(tmp_path, monkeypatch):
     "A section with a reference, and the tool that writes its cells."
     cells = tool("cells")
-    places = dict(NBS="nbs", REFERENCE="reference", LISTED="claims.csv", GUIDE="guide.md")
+    places = dict(NBS="nbs", REFERENCE="reference", LISTED="claims.csv", GUIDE="guide.md", README="readme.md")
     for name, value in {name: tmp_path/place for name, place in places.items()}.items():
         monkeypatch.setattr(cells, name, value)
     cells.LISTED.write_text("paper,id\nfok2017,fok.near\n")
     cells.GUIDE.write_text("<!-- rooms: x -->\n<!-- end of the rooms -->\n")
+    cells.README.write_text("<!-- sections: x -->\n<!-- end of the sections -->\n")
     results(tmp_path/"reference"/"wells"/"quick", 1.5)
     title = dict(cell_type="markdown", id="title", metadata={}, source=["# Two wells\n", "> The seed decides."])
     knobs = dict(cell_type="code", id="knobs", metadata=dict(tags=["parameters"]), outputs=[], execution_count=None, source=["L = None"])
@@ -141,7 +142,7 @@ def small_section(tmp_path, monkeypatch):
 
 def test_the_parameters_and_the_first_screen_are_written_from_their_sources(tmp_path, monkeypatch, capsys):
     cells = small_section(tmp_path, monkeypatch)
-    assert cells.main(["--check"]) == 1 and capsys.readouterr().out == "not as their sources say: 10_wells.ipynb, guide.md\n"
+    assert cells.main(["--check"]) == 1 and capsys.readouterr().out == "not as their sources say: 10_wells.ipynb, guide.md, readme.md\n"
     assert cells.main(["wells"]) == 0 and cells.main(["--check"]) == 0
     title, screen, knobs = json.loads((cells.NBS/"10_wells.ipynb").read_text())["cells"]
     assert (title["id"], screen["id"], knobs["metadata"]) == ("title", "opening", dict(tags=["parameters"]))
@@ -150,6 +151,7 @@ def test_the_parameters_and_the_first_screen_are_written_from_their_sources(tmp_
     assert "| Positive. | 1.5 [0.5, 2.5] | **holds** |" in text and text.index("Positive") < text.index("<details>") < text.index("Two.")
     assert "![" not in text, "there is no picture yet"
     assert "| [`10_wells`](nbs/10_wells.ipynb) | The seed decides. |" in cells.GUIDE.read_text()
+    assert "| Two wells | [`10_wells`](nbs/10_wells.ipynb) |  |  |" in cells.README.read_text()
     (tmp_path/"reference"/"wells"/"quick"/"wells_ends.png").write_bytes(b"x")
     assert cells.main(["--check"]) == 1 and cells.main([]) == 0
     assert "![wells_ends](../reference/wells/quick/wells_ends.png)" in (cells.NBS/"10_wells.ipynb").read_text()
@@ -162,9 +164,10 @@ def test_the_cells_of_a_section_are_those_of_its_declaration_and_its_reference(n
     assert cells.page(path, importlib.import_module(f"symbreak_nb.{name}")) == path.read_text(), "run `python tools/cells.py`"
 
 
-def test_the_list_of_notebooks_is_complete():
+def test_the_lists_of_notebooks_are_complete():
     cells = tool("cells")
-    assert cells.guide() == cells.GUIDE.read_text(), "run `python tools/cells.py`"
+    for path, text in ((cells.GUIDE, cells.guide()), (cells.README, cells.overview())):
+        assert text == path.read_text(), "run `python tools/cells.py`"
 
 
 def test_the_page_of_claims_is_that_of_the_references():

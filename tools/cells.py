@@ -5,7 +5,7 @@
 
 The parameters cell comes from the declaration `PARAMETERS` of the section's module. The first screen, a cell with the id `opening`
 after the title, comes from `reference/SECTION/quick`: the picture that the declaration names, and the claims with their verdicts. The
-list of all notebooks, with the sentence under each title, stands at the end of CONTRIBUTING.md.
+list of all notebooks, with the sentence under each title, stands at the end of CONTRIBUTING.md, and a table of the sections in README.md.
 """
 import csv
 import importlib
@@ -17,12 +17,13 @@ from pathlib import Path
 
 from symbreak_nb.claims import Claim
 from symbreak_nb.parameters import Declaration, cell_source
-from symbreak_nb.report import format_interval, format_number, narrow_claims, read_metrics, read_variants
+from symbreak_nb.report import PAPER_TITLES, format_interval, format_number, narrow_claims, read_metrics, read_variants
 from symbreak_nb.run import write_atomic
-from symbreak_nb.sections import find_sections
+from symbreak_nb.sections import Notebook, find_sections
 
 ROOT = Path(__file__).resolve().parent.parent
-NBS, REFERENCE, LISTED, GUIDE = ROOT/"nbs", ROOT/"reference", ROOT/"docs"/"claims.csv", ROOT/"CONTRIBUTING.md"
+NBS, REFERENCE, LISTED = ROOT/"nbs", ROOT/"reference", ROOT/"docs"/"claims.csv"
+GUIDE, README = ROOT/"CONTRIBUTING.md", ROOT/"README.md"
 
 
 def papers_claims() -> set[str]:
@@ -84,6 +85,12 @@ def page(path: Path, module: object) -> str:
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
+def filled(path: Path, what: str, rows: list[str]) -> str:
+    "A page with the rows between its two marks."
+    marks = rf"(<!-- {what}: [^\n]* -->\n).*(<!-- end of the {what} -->)"
+    return re.sub(marks, lambda m: m[1] + "\n".join(rows) + "\n" + m[2], path.read_text(), flags=re.DOTALL)
+
+
 def guide() -> str:
     "CONTRIBUTING.md with its list of notebooks as they are."
     rows = ["| notebook | in one sentence |", "|---|---|"]
@@ -91,8 +98,23 @@ def guide() -> str:
         title = "".join(json.loads(path.read_text())["cells"][0]["source"])
         sentence = next((line[1:].strip() for line in title.splitlines() if line.startswith(">")), "")
         rows.append(f"| [`{path.stem}`](nbs/{path.name}) | {sentence} |")
-    marks = r"(<!-- rooms: [^\n]* -->\n).*(<!-- end of the rooms -->)"
-    return re.sub(marks, lambda m: m[1] + "\n".join(rows) + "\n" + m[2], GUIDE.read_text(), flags=re.DOTALL)
+    return filled(GUIDE, "rooms", rows)
+
+
+def figures(section: Notebook) -> str:
+    "Numbers of the papers' figures that a section draws."
+    named = [re.match(r"([a-z]+)_fig0*(\d+)", name) for name in section.figures]
+    found = sorted({(m[1], int(m[2])) for m in named if m})
+    return "; ".join(f"{word} {', '.join(str(n) for w, n in found if w == word)}" for word in dict.fromkeys(w for w, _ in found))
+
+
+def overview() -> str:
+    "README.md with its table of sections as they are."
+    rows = ["| section | notebook | paper | figures |", "|---|---|---|---|"]
+    for section in find_sections(NBS).values():
+        papers = "; ".join(PAPER_TITLES[paper].rsplit(", ", 1)[0] for paper in section.papers)
+        rows.append(f"| {section.title} | [`{section.path.stem}`](nbs/{section.path.name}) | {papers} | {figures(section)} |")
+    return filled(README, "sections", rows)
 
 
 def main(arguments: list[str]) -> int:
@@ -100,7 +122,7 @@ def main(arguments: list[str]) -> int:
     sections = find_sections(NBS)
     if unknown := names - set(sections): sys.exit(f"cells: there is no section {', '.join(sorted(unknown))}")
     chosen = [section for name, section in sections.items() if not names or name in names]
-    found = {s.path: page(s.path, importlib.import_module(f"symbreak_nb.{s.name}")) for s in chosen} | {GUIDE: guide()}
+    found = {s.path: page(s.path, importlib.import_module(f"symbreak_nb.{s.name}")) for s in chosen} | {GUIDE: guide(), README: overview()}
     changed = {path: text for path, text in found.items() if text != path.read_text()}
     for path, text in changed.items() if not check else (): write_atomic(path, text)
     if changed: print(f"{'not as their sources say' if check else 'written'}: {', '.join(p.name for p in changed)}")
