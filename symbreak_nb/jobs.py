@@ -131,6 +131,7 @@ class Job:
     Attributes
     ----------
     section : Notebook
+        which notebook it runs
     folder : Path
         where its results go
     status : str, default "waiting"
@@ -164,7 +165,9 @@ class Job:
         Parameters
         ----------
         cell : Mapping
+            the cell that begins
         cell_index : int
+            its number in the notebook
         """
         self.cell, self.source = cell_index, cell
 
