@@ -4,7 +4,7 @@ import time
 import torch
 from torch import nn
 
-from symbreak_nb.symmetries import SymmetryMonitor
+from symbreak_nb.distances import SymmetryMonitor
 
 
 def network(width: int) -> nn.Module:

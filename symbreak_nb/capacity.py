@@ -18,7 +18,7 @@ from torch import nn
 from . import data
 from .replicas import OPTIMIZERS, Replicas
 from .run import Check, Claim, ParameterError, between, each, one_of, over_seeds
-from .symmetries import degree_of_symmetry, delta
+from .distances import degree_of_symmetry, delta
 
 # %% auto #0
 __all__ = ['PROFILES', 'CLAIMS', 'ARMS', 'LOOKS', 'allowed', 'increasing', 'check_parameters', 'numerical_rank', 'effective_rank',

@@ -82,7 +82,7 @@ def verdict(rule: str, value: float, interval: tuple[float, float] | None = None
 # %% ../nbs/00_claims.ipynb #a0bbb96e
 PAPERS = dict(zhang="zhang2024", iqbal="iqbal2025", ziyin="ziyin2025", fok="fok2017")  # first word of an id -> paper
 
-
+# %% ../nbs/00_claims.ipynb #869e9dfd
 @dataclass(frozen=True)
 class Claim:
     """What a paper says, where it says it, and the rule that decides it; `claim` builds one.
@@ -114,7 +114,7 @@ class Claim:
 
     def __post_init__(self): _parsed(self.rule)
 
-
+# %% ../nbs/00_claims.ipynb #37f5bd8c
 def claim(id: str, where: str, statement: str, rule: str, measure: str = "",
           paper_value: float | str | None = None) -> Claim:
     """A claim of one of the four papers, or a control of ours beside it.

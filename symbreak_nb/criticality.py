@@ -19,25 +19,58 @@ __all__ = ['binder_cumulant', 'sample_cumulant', 'curie_weiss_binder_cumulant', 
            'bootstrap_collapse']
 
 # %% ../nbs/05_criticality.ipynb #6c5f290d
-def binder_cumulant(m2: np.ndarray,    # second moment of the order parameter, any shape
-                    m4: np.ndarray,    # fourth moment, same shape
-                    ) -> np.ndarray:   # 0 for a Gaussian, 2/3 for two sharp peaks
-    "Binder's fourth-order cumulant from the moments of an order parameter."
+def binder_cumulant(m2: np.ndarray, m4: np.ndarray) -> np.ndarray:
+    """Binder's fourth-order cumulant from the moments of an order parameter.
+
+    Parameters
+    ----------
+    m2 : np.ndarray
+        second moment of the order parameter, any shape
+    m4 : np.ndarray
+        fourth moment, same shape
+
+    Returns
+    -------
+    np.ndarray
+        0 for a Gaussian, 2/3 for two sharp peaks
+    """
     return 1 - np.asarray(m4)/(3*np.asarray(m2)**2)
 
 
-def sample_cumulant(m: np.ndarray,    # samples of the order parameter, signed or not
-                    axis: int = -1,   # axis of the samples
-                    ) -> np.ndarray:  # cumulant, without that axis
-    "Binder's cumulant of samples of an order parameter that is symmetric about zero."
+def sample_cumulant(m: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Binder's cumulant of samples of an order parameter that is symmetric about zero.
+
+    Parameters
+    ----------
+    m : np.ndarray
+        samples of the order parameter, signed or not
+    axis : int, default -1
+        axis of the samples
+
+    Returns
+    -------
+    np.ndarray
+        cumulant, without that axis
+    """
     squared = np.asarray(m, float)**2
     return binder_cumulant(squared.mean(axis), (squared**2).mean(axis))
 
 # %% ../nbs/05_criticality.ipynb #cf1a0b72
-def curie_weiss_binder_cumulant(spins: int,                # number of spins N
-                                temperature: np.ndarray,   # temperatures in units of the coupling, (...,)
-                                ) -> np.ndarray:           # exact cumulant, same shape
-    "Exact Binder cumulant of the Curie-Weiss model, whose transition is at T = 1 with N^(1/2)."
+def curie_weiss_binder_cumulant(spins: int, temperature: np.ndarray) -> np.ndarray:
+    """Exact Binder cumulant of the Curie-Weiss model, whose transition is at T = 1 with N^(1/2).
+
+    Parameters
+    ----------
+    spins : int
+        number of spins N
+    temperature : np.ndarray
+        temperatures in units of the coupling, (...,)
+
+    Returns
+    -------
+    np.ndarray
+        exact cumulant, same shape
+    """
     from scipy.special import gammaln
     up = np.arange(spins + 1)
     m = (2*up - spins)/spins
@@ -48,11 +81,23 @@ def curie_weiss_binder_cumulant(spins: int,                # number of spins N
     return binder_cumulant((p*m**2).sum(-1), (p*m**4).sum(-1))
 
 # %% ../nbs/05_criticality.ipynb #8befb8b1
-def crossing(x: np.ndarray,       # control parameter, increasing, (points,)
-             first: np.ndarray,   # curve of one size, (points,)
-             second: np.ndarray,  # curve of another size, (points,)
-             ) -> float:          # where they cross; nan if they do not
-    "Crossing of two curves by linear interpolation, the steepest one if there are several."
+def crossing(x: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """Crossing of two curves by linear interpolation, the steepest one if there are several.
+
+    Parameters
+    ----------
+    x : np.ndarray
+        control parameter, increasing, (points,)
+    first : np.ndarray
+        curve of one size, (points,)
+    second : np.ndarray
+        curve of another size, (points,)
+
+    Returns
+    -------
+    float
+        where they cross; nan if they do not
+    """
     x, gap = np.asarray(x, float), np.asarray(first, float) - np.asarray(second, float)
     step = np.diff(gap)
     change = np.flatnonzero((gap[:-1]*gap[1:] <= 0) & (step != 0))
@@ -61,21 +106,48 @@ def crossing(x: np.ndarray,       # control parameter, increasing, (points,)
     return float(x[i] - gap[i]*(x[i + 1] - x[i])/step[i])
 
 
-def crossings(x: np.ndarray,      # control parameter, increasing, (points,)
-              y: np.ndarray,      # one curve a size, (sizes, points)
-              ) -> np.ndarray:    # crossing of each size with the next, (sizes - 1,)
-    "Crossings of the curves of successive sizes; nan where two do not cross."
+def crossings(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Crossings of the curves of successive sizes; nan where two do not cross.
+
+    Parameters
+    ----------
+    x : np.ndarray
+        control parameter, increasing, (points,)
+    y : np.ndarray
+        one curve a size, (sizes, points)
+
+    Returns
+    -------
+    np.ndarray
+        crossing of each size with the next, (sizes - 1,)
+    """
     return np.array([crossing(x, a, b) for a, b in zip(y[:-1], y[1:], strict=True)])
 
 # %% ../nbs/05_criticality.ipynb #57e33dca
-def rescale(x: np.ndarray,            # control parameter, (points,) or (sizes, points)
-            y: np.ndarray,            # one curve a size, (sizes, points)
-            L: np.ndarray,            # sizes, (sizes,)
-            critical: float,          # critical value of x
-            exponent: float,          # alpha = 1/nu
-            scaling: float = 0.0,     # kappa, the exponent that makes y dimensionless
-            ) -> tuple[np.ndarray, np.ndarray]:  # both (sizes, points)
-    "Axes of a data collapse: L^alpha (x - critical) and y L^kappa."
+def rescale(x: np.ndarray, y: np.ndarray, L: np.ndarray, critical: float, exponent: float,
+            scaling: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Axes of a data collapse: L^alpha (x - critical) and y L^kappa.
+
+    Parameters
+    ----------
+    x : np.ndarray
+        control parameter, (points,) or (sizes, points)
+    y : np.ndarray
+        one curve a size, (sizes, points)
+    L : np.ndarray
+        sizes, (sizes,)
+    critical : float
+        critical value of x
+    exponent : float
+        alpha = 1/nu
+    scaling : float, default 0.0
+        kappa, the exponent that makes y dimensionless
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray]
+        both (sizes, points)
+    """
     L = np.asarray(L, float)[:, None]
     return L**exponent*(np.asarray(x, float) - critical), np.asarray(y, float)*L**scaling
 
@@ -100,16 +172,34 @@ def _master_line(x: np.ndarray, y: np.ndarray, error: np.ndarray) -> tuple[np.nd
         return (Kxx*Ky - Kx*Kxy)/(K*Kxx - Kx**2), Kxx/(K*Kxx - Kx**2)
 
 # %% ../nbs/05_criticality.ipynb #611a6432
-def collapse_quality(x: np.ndarray,            # control parameter, increasing, (points,) or (sizes, points)
-                     y: np.ndarray,            # one curve a size, (sizes, points)
-                     L: np.ndarray,            # sizes, (sizes,)
-                     error: np.ndarray,        # standard errors of y, broadcastable to it
-                     critical: float,          # critical value of x
-                     exponent: float,          # alpha = 1/nu
-                     scaling: float = 0.0,     # exponent that makes y dimensionless
-                     window: float | None = None,  # compare only where |L^alpha (x - critical)| is below this
-                     ) -> float:               # about 1 for a collapse within errors
-    "Quality S of a data collapse, a chi-squared per compared point (Houdayer and Hartmann 2004)."
+def collapse_quality(x: np.ndarray, y: np.ndarray, L: np.ndarray, error: np.ndarray, critical: float, exponent: float,
+                     scaling: float = 0.0, window: float | None = None) -> float:
+    """Quality S of a data collapse, a chi-squared per compared point (Houdayer and Hartmann 2004).
+
+    Parameters
+    ----------
+    x : np.ndarray
+        control parameter, increasing, (points,) or (sizes, points)
+    y : np.ndarray
+        one curve a size, (sizes, points)
+    L : np.ndarray
+        sizes, (sizes,)
+    error : np.ndarray
+        standard errors of y, broadcastable to it
+    critical : float
+        critical value of x
+    exponent : float
+        alpha = 1/nu
+    scaling : float, default 0.0
+        exponent that makes y dimensionless
+    window : float | None, default None
+        compare only where |L^alpha (x - critical)| is below this
+
+    Returns
+    -------
+    float
+        about 1 for a collapse within errors
+    """
     a, b = rescale(x, y, L, critical, exponent, scaling)
     e = np.broadcast_to(error, b.shape)*np.asarray(L, float)[:, None]**scaling
     line, variance = _master_line(a, b, e)
@@ -119,15 +209,32 @@ def collapse_quality(x: np.ndarray,            # control parameter, increasing, 
     return float(np.mean(((b - line)**2/(e**2 + variance))[good]))
 
 # %% ../nbs/05_criticality.ipynb #39aadc22
-def synthetic_curves(x: np.ndarray,              # control parameter, (points,)
-                     L: Sequence[int],           # sizes
-                     critical: float,            # critical value of x
-                     exponent: float,            # alpha
-                     error: float,               # standard deviation of the noise
-                     seed: int = 0,              # of the noise
-                     scaling: float = 0.0,       # the curves are L^-scaling f
-                     ) -> np.ndarray:            # (sizes, points)
-    "Curves that collapse on a smooth step by construction, with noise: a test of any collapse."
+def synthetic_curves(x: np.ndarray, L: Sequence[int], critical: float, exponent: float, error: float, seed: int = 0,
+                     scaling: float = 0.0) -> np.ndarray:
+    """Curves that collapse on a smooth step by construction, with noise: a test of any collapse.
+
+    Parameters
+    ----------
+    x : np.ndarray
+        control parameter, (points,)
+    L : Sequence[int]
+        sizes
+    critical : float
+        critical value of x
+    exponent : float
+        alpha
+    error : float
+        standard deviation of the noise
+    seed : int, default 0
+        of the noise
+    scaling : float, default 0.0
+        the curves are L^-scaling f
+
+    Returns
+    -------
+    np.ndarray
+        (sizes, points)
+    """
     argument, _ = rescale(x, np.zeros((len(L), 1)), L, critical, exponent)
     curve = 1/(1 + np.exp(argument))
     return (curve + error*np.random.default_rng(seed).normal(size=curve.shape))*np.asarray(L, float)[:, None]**-scaling
@@ -135,11 +242,23 @@ def synthetic_curves(x: np.ndarray,              # control parameter, (points,)
 # %% ../nbs/05_criticality.ipynb #e674e65e
 @dataclass(frozen=True)
 class Collapse:
-    "The best data collapse of a set of curves."
-    critical: float       # critical value of the control parameter
-    exponent: float       # alpha = 1/nu
-    scaling: float        # exponent that makes y dimensionless
-    quality: float        # S, about 1 when the curves agree within their errors
+    """The best data collapse of a set of curves.
+
+    Attributes
+    ----------
+    critical : float
+        critical value of the control parameter
+    exponent : float
+        alpha = 1/nu
+    scaling : float
+        exponent that makes y dimensionless
+    quality : float
+        S, about 1 when the curves agree within their errors
+    """
+    critical: float
+    exponent: float
+    scaling: float
+    quality: float
 
     @property
     def nu(self) -> float:
@@ -147,13 +266,23 @@ class Collapse:
         return 1/self.exponent
 
 # %% ../nbs/05_criticality.ipynb #d73e09df
-def check_curves(x: np.ndarray,          # control parameter, (points,) or (sizes, points)
-                 y: np.ndarray,          # one curve a size, (sizes, points)
-                 L: Sequence[int],       # sizes, (sizes,)
-                 error: np.ndarray,      # standard errors of y, broadcastable to it
-                 names: Sequence[str] = ("x", "y", "L", "error"),  # what the caller calls them
-                 ) -> None:
-    "Curves that a collapse can be searched for, or one line that names the argument that is none."
+def check_curves(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.ndarray,
+                 names: Sequence[str] = ("x", "y", "L", "error")) -> None:
+    """Curves that a collapse can be searched for, or one line that names the argument that is none.
+
+    Parameters
+    ----------
+    x : np.ndarray
+        control parameter, (points,) or (sizes, points)
+    y : np.ndarray
+        one curve a size, (sizes, points)
+    L : Sequence[int]
+        sizes, (sizes,)
+    error : np.ndarray
+        standard errors of y, broadcastable to it
+    names : Sequence[str], default ("x", "y", "L", "error")
+        what the caller calls them
+    """
     shape = np.shape(y)
 
     def refuse(which, allowed):
@@ -173,19 +302,40 @@ def check_curves(x: np.ndarray,          # control parameter, (points,) or (size
         refuse(3, f"finite errors above 0, in the shape of {names[1]}")
 
 # %% ../nbs/05_criticality.ipynb #0d51d1bf
-def data_collapse(x: np.ndarray,            # control parameter, increasing, (points,) or (sizes, points)
-                  y: np.ndarray,            # one curve a size, (sizes, points)
-                  L: Sequence[int],         # sizes, (sizes,)
-                  error: np.ndarray,        # standard errors of y, broadcastable to it
-                  critical: float,          # first guess of the critical value, within the data
-                  exponent: float = 1.0,    # first guess of alpha = 1/nu
-                  scaling: float | None = None,  # first guess of the exponent of y; None keeps it at zero
-                  window: float | None = None,   # see `collapse_quality`
-                  starts: int = 5,          # searches from around the guess
-                  worst: float = 100.0,     # largest S of a collapse: curves ten standard errors apart on average
-                  strict: bool = True,      # refuse what is no collapse; if not, the best S is there to be judged
-                  ) -> Collapse:
-    "Critical point and exponent that make the curves collapse best (iqbal2025 Eq. 11); ValueError if none do."
+def data_collapse(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.ndarray, critical: float,
+                  exponent: float = 1.0, scaling: float | None = None, window: float | None = None, starts: int = 5,
+                  worst: float = 100.0, strict: bool = True) -> Collapse:
+    """Critical point and exponent that make the curves collapse best (iqbal2025 Eq. 11); ValueError if none do.
+
+    Parameters
+    ----------
+    x : np.ndarray
+        control parameter, increasing, (points,) or (sizes, points)
+    y : np.ndarray
+        one curve a size, (sizes, points)
+    L : Sequence[int]
+        sizes, (sizes,)
+    error : np.ndarray
+        standard errors of y, broadcastable to it
+    critical : float
+        first guess of the critical value, within the data
+    exponent : float, default 1.0
+        first guess of alpha = 1/nu
+    scaling : float | None, default None
+        first guess of the exponent of y; None keeps it at zero
+    window : float | None, default None
+        see `collapse_quality`
+    starts : int, default 5
+        searches from around the guess
+    worst : float, default 100.0
+        largest S of a collapse: curves ten standard errors apart on average
+    strict : bool, default True
+        refuse what is no collapse; if not, the best S is there to be judged
+
+    Returns
+    -------
+    Collapse
+    """
     check_curves(x, y, L, error)
     low, high = float(np.min(x)), float(np.max(x))
     between(low, high)("critical", critical)
@@ -222,31 +372,67 @@ def _best_collapse(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.nda
     return Collapse(*map(float, best.x), *([0.0] if scaling is None else []), quality=float(best.fun))
 
 # %% ../nbs/05_criticality.ipynb #3584402c
-def curve_errors(curve: Callable[[np.ndarray], np.ndarray],  # mean of the replicas -> curves (sizes, points)
-                 replicas: np.ndarray,     # (replicas, ...)
-                 resamples: int = 200,     # draws
-                 seed: int = 0,            # of the draws
-                 share: int = 5,           # neighbouring points whose variances are averaged
-                 ) -> np.ndarray:          # standard errors, (sizes, points)
-    "Bootstrap errors of curves, smoothed along each curve."
+def curve_errors(curve: Callable[[np.ndarray], np.ndarray], replicas: np.ndarray, resamples: int = 200, seed: int = 0,
+                 share: int = 5) -> np.ndarray:
+    """Bootstrap errors of curves, smoothed along each curve.
+
+    Parameters
+    ----------
+    curve : Callable[[np.ndarray], np.ndarray]
+        mean of the replicas -> curves (sizes, points)
+    replicas : np.ndarray
+        (replicas, ...)
+    resamples : int, default 200
+        draws
+    seed : int, default 0
+        of the draws
+    share : int, default 5
+        neighbouring points whose variances are averaged
+
+    Returns
+    -------
+    np.ndarray
+        standard errors, (sizes, points)
+    """
     from scipy.ndimage import uniform_filter1d
     draws = bootstrap(lambda drawn: curve(drawn.mean(0)).ravel(), replicas, resamples, seed)
     variance = draws.var(0).reshape(curve(replicas.mean(0)).shape)*len(replicas)/(len(replicas) - 1)
     return np.sqrt(np.maximum(uniform_filter1d(variance, share, mode="nearest"), 1e-24))
 
 # %% ../nbs/05_criticality.ipynb #7d18f1c3
-def bootstrap_collapse(x: np.ndarray,              # control parameter, (points,) or (sizes, points)
-                       replicas: np.ndarray,       # (replicas, ..., sizes, points), averaged over the first axis
-                       L: Sequence[int],           # sizes
-                       critical: float,            # first guess
-                       exponent: float = 1.0,      # first guess
-                       curve: Callable[[np.ndarray], np.ndarray] | None = None,  # mean -> curves (sizes, points)
-                       resamples: int = 100,       # draws of replicas
-                       seed: int = 0,              # of the draws
-                       window: float | None = None,  # see `collapse_quality`
-                       strict: bool = True,        # see `data_collapse`
-                       ) -> tuple[Collapse, np.ndarray]:  # best collapse, and (resamples, 2) of critical and exponent
-    "Best collapse of the mean curves, and the scatter of its critical value and exponent under resampling."
+def bootstrap_collapse(x: np.ndarray, replicas: np.ndarray, L: Sequence[int], critical: float, exponent: float = 1.0,
+                       curve: Callable[[np.ndarray], np.ndarray] | None = None, resamples: int = 100, seed: int = 0,
+                       window: float | None = None, strict: bool = True) -> tuple[Collapse, np.ndarray]:
+    """Best collapse of the mean curves, and the scatter of its critical value and exponent under resampling.
+
+    Parameters
+    ----------
+    x : np.ndarray
+        control parameter, (points,) or (sizes, points)
+    replicas : np.ndarray
+        (replicas, ..., sizes, points), averaged over the first axis
+    L : Sequence[int]
+        sizes
+    critical : float
+        first guess
+    exponent : float, default 1.0
+        first guess
+    curve : Callable[[np.ndarray], np.ndarray] | None, default None
+        mean -> curves (sizes, points)
+    resamples : int, default 100
+        draws of replicas
+    seed : int, default 0
+        of the draws
+    window : float | None, default None
+        see `collapse_quality`
+    strict : bool, default True
+        see `data_collapse`
+
+    Returns
+    -------
+    tuple[Collapse, np.ndarray]
+        best collapse, and (resamples, 2) of critical and exponent
+    """
     curve = curve or (lambda mean: mean)
     average = lambda drawn: curve(drawn.mean(0))
     error = curve_errors(curve, replicas, seed=seed)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .run import Claim, between, one_of, over_seeds
-from .symmetries import delta
+from .distances import delta
 
 # %% auto #0
 __all__ = ['MODEL', 'PROFILES', 'INPUTS', 'GAIN', 'THRESHOLDS', 'CLAIMS', 'ACTIVATIONS', 'KINDS', 'LAYERS', 'PACE', 'MARGINS',

@@ -32,9 +32,13 @@ _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _libraries = Memo()  # torch drops a registration when its library object is collected
 
 
-def import_torchvision(purpose: str = "this",   # what cannot go on without it
-                       ) -> types.ModuleType:
-    "Return the torchvision package, registering the two missing operators first where torch is CPU-only."
+def import_torchvision(purpose: str = "this") -> types.ModuleType:
+    """Return the torchvision package, registering the two missing operators first where torch is CPU-only.
+
+    Parameters
+    ----------
+    purpose : str, default "this"
+        what cannot go on without it"""
     try: return need("torchvision", "data", purpose)
     except RuntimeError as error:
         if "torchvision::" not in str(error): raise
@@ -59,14 +63,30 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def versions() -> dict[str, str]:  # package -> version, and python's own
-    "Versions of Python and of the packages that a number may depend on."
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a number may depend on.
+
+    Returns
+    -------
+    dict[str, str]
+        package -> version, and python's own
+    """
     return dict(_versions())
 
 
-def environment(device: str = "cpu",  # cpu or cuda
-                ) -> dict:            # versions; device, with the name of a GPU; processor, what torch uses of it
-    "What a unit is computed with."
+def environment(device: str = "cpu") -> dict:
+    """What a unit is computed with.
+
+    Parameters
+    ----------
+    device : str, default "cpu"
+        cpu or cuda
+
+    Returns
+    -------
+    dict
+        versions; device, with the name of a GPU; processor, what torch uses of it
+    """
     import torch
     kind = f"cuda {torch.cuda.get_device_name()}" if device == "cuda" else "cpu"
     return dict(versions=versions(), device=kind, processor=torch.backends.cpu.get_cpu_capability())
@@ -96,9 +116,14 @@ def resolve_device(device: str) -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def seed_everything(seed: int,  # 0 to 2**32 - 1
-                    ) -> None:
-    "Seed Python, NumPy and Torch (CPU and CUDA), and ask cuDNN for repeatable kernels."
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and Torch (CPU and CUDA), and ask cuDNN for repeatable kernels.
+
+    Parameters
+    ----------
+    seed : int
+        0 to 2**32 - 1
+    """
     import torch
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries draw from the legacy generator

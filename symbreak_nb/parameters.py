@@ -124,7 +124,7 @@ def injected_names() -> set[str]:
     targets = [t for c in cells for s in ast.parse(c).body if isinstance(s, ast.Assign) for t in s.targets]
     return {t.id for t in targets if isinstance(t, ast.Name)}
 
-
+# %% ../nbs/00_parameters.ipynb #0f67f253
 class _Settings(types.SimpleNamespace):
     "The values of a run as attributes, and by name."
 

@@ -35,7 +35,7 @@ from symbreak_nb.parameters import (  # noqa: F401
 )
 from .statistics import Estimate, over_seeds, paired, percentile  # noqa: F401
 from symbreak_nb.units import (  # noqa: F401
-    IDENTITIES, Handle, UnitStore, WorkUnit, _hold, code_fingerprint, compute_units, note_input, plain,
+    IDENTITIES, Handle, UnitStore, WorkUnit, _hold, code_fingerprint, compute_units, note_input, _plain,
 )
 
 # %% auto #0
@@ -134,9 +134,18 @@ def _free_folder(path: Path) -> None:
     _folders[path][0] = None
 
 
-def is_running(path: Path,  # folder of a section's results
-               ) -> bool:
-    "Whether a run works in a folder now, in this process or another one."
+def is_running(path: Path) -> bool:
+    """Whether a run works in a folder now, in this process or another one.
+
+    Parameters
+    ----------
+    path : Path
+        folder of a section's results
+
+    Returns
+    -------
+    bool
+    """
     path = path.resolve()
     if not path.is_dir() or (path in _folders and _folders[path][0] is not None): return path.is_dir()
     _unlock(found := _locked(path))
@@ -153,7 +162,7 @@ _RESULTS = ("metrics.json", "run.json", "figures", "data")
 
 def _identity(record: Mapping) -> dict:
     "What a run was asked for: two runs of one identity give the same results."
-    found = json.loads(json.dumps({k: record.get(k) for k in _IDENTITY}, default=plain))
+    found = json.loads(json.dumps({k: record.get(k) for k in _IDENTITY}, default=_plain))
     if isinstance(found["params"], dict): found["params"].pop("out_dir", None)
     return found
 
@@ -265,7 +274,7 @@ class Run:
     def _announce(self, status: str) -> None:
         found = self._asked() | dict(status=status, started=self.started, pid=os.getpid(), token=self._token,
                                      earlier=self._earlier)
-        write_atomic(self.out_dir/"run.json", json.dumps(found, indent=1, default=plain) + "\n")
+        write_atomic(self.out_dir/"run.json", json.dumps(found, indent=1, default=_plain) + "\n")
 
     def _write(self, path: Path, content: bytes | str) -> None:
         "Write into the run's folder, unless it was deleted or taken over meanwhile."
@@ -278,12 +287,29 @@ class Run:
         return self.out_dir/"data"/f"{_file_name(name)}.npz", notes
 
     def rng(self, *key: Any) -> np.random.Generator:
-        "An independent generator for a purpose, the same for the same seed and key of strings and numbers."
+        """An independent generator for a purpose, the same for the same seed and key of strings and numbers.
+
+        Parameters
+        ----------
+        *key : Any
+            Strings and numbers that say what the stream is for.
+        """
         words = hashlib.sha256(repr(key).encode()).digest()
         return np.random.default_rng([self.seed, *np.frombuffer(words, np.uint32).tolist()])
 
     def hold(self, value: np.ndarray | Mapping[str, np.ndarray]) -> Handle:
-        "Keep a large input in the run's folder; a unit that gets the handle as an argument sees what is held."
+        """Keep a large input in the run's folder; a unit that gets the handle as an argument sees what is held.
+
+        Parameters
+        ----------
+        value : np.ndarray | Mapping[str, np.ndarray]
+            An array, or a dict of arrays.
+
+        Returns
+        -------
+        Handle
+            To be passed to `unit` as an argument.
+        """
         return _hold(value, self.out_dir/"held", self._write)
 
     def unit(self, function: Callable[..., Mapping], **arguments: Any) -> dict[str, Any]:
@@ -317,12 +343,31 @@ class Run:
         finally: progress.close()
 
     def save(self, name: str, **arrays: Any) -> None:
-        "Store the data behind a figure in data/NAME.npz."
+        """Store the data behind a figure in data/NAME.npz.
+
+        Parameters
+        ----------
+        name : str
+            File name without its ending.
+        **arrays : Any
+            Arrays, numbers and strings that the figure is drawn from.
+        """
         path, notes = self._data(name)
         self._write(path, pack(arrays, notes))
 
     def load(self, name: str) -> dict[str, Any]:
-        "Read the data behind a figure back; RunError if it is missing, damaged, or of another run."
+        """Read the data behind a figure back; RunError if it is missing, damaged, or of another run.
+
+        Parameters
+        ----------
+        name : str
+            The name that was given to `save`.
+
+        Returns
+        -------
+        dict[str, Any]
+            Arrays and scalars by name.
+        """
         return _read_data(*self._data(name))
 
     def figure(self, fig: Any, name: str, caption: str, exact: bool = False) -> Any:
@@ -347,7 +392,15 @@ class Run:
         return fig
 
     def metric(self, name: str, estimate: Estimate | float) -> None:
-        "Record a number, or an estimate with its interval, for metrics.json; nan is stored as null."
+        """Record a number, or an estimate with its interval, for metrics.json; nan is stored as null.
+
+        Parameters
+        ----------
+        name : str
+            Dotted name.
+        estimate : Estimate | float
+            The value with its 95 % interval, or a plain number.
+        """
         found = estimate if isinstance(estimate, Estimate) else Estimate(estimate)
         self.metrics[name] = _finite(found.value)
         if found.interval is not None: self.intervals[name] = [_finite(x) for x in found.interval]
@@ -373,11 +426,18 @@ class Run:
         return row
 
     def source(self, text: str) -> None:
-        "Name a data source that the results depend on."
+        """Name a data source that the results depend on.
+
+        Parameters
+        ----------
+        text : str
+            Where a data set came from.
+        """
         if text not in self.sources: self.sources.append(text)
 
     def record(self) -> dict:
-        "What metrics.json holds."
+        """What metrics.json holds.
+        """
         made = [json.loads(text) | dict(units=count) for text, count in sorted(self.store.made_with.items())]
         return self._asked() | dict(versions=versions(), commit=commit(), started=self.started,
                                     wall_s=round(time.perf_counter() - self._clock, 3), metrics=self.metrics,
@@ -385,8 +445,9 @@ class Run:
                                     units=self.counts, made_with=made, sources=self.sources)
 
     def finish(self) -> Ledger:
-        "Write metrics.json, give the folder free, and return the ledger of claims."
-        text = json.dumps(self.record(), indent=1, default=plain, allow_nan=False)
+        """Write metrics.json, give the folder free, and return the ledger of claims.
+        """
+        text = json.dumps(self.record(), indent=1, default=_plain, allow_nan=False)
         self._write(self.out_dir/"metrics.json", text + "\n")
         self._announce("done")
         _free_folder(self.out_dir)

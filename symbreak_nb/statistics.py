@@ -72,7 +72,7 @@ class Estimate:
         from scipy import stats
         return float(2*stats.t.sf(abs(self.value - bound)/self.error, self.n - 1))
 
-
+# %% ../nbs/04_statistics.ipynb #97e02011
 def exact(value: float, n: int = 1) -> Estimate:
     """An exact number: an enumeration, a closed form, an identity.
 
@@ -123,7 +123,7 @@ def paired(a: Iterable[float], b: Iterable[float] | float, confidence: float = 0
     effect = mean / spread if spread else math.nan
     return Estimate(mean, (mean - half, mean + half), n, p, "Student, paired", effect, spread / math.sqrt(n))
 
-
+# %% ../nbs/04_statistics.ipynb #89431da1
 def over_seeds(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     """Mean over seeds with Student's interval.
 
@@ -176,7 +176,7 @@ def bootstrap(function: Callable[[np.ndarray], Sequence[float]], samples: np.nda
     draws = rng.integers(0, len(samples), (resamples, len(samples)))
     return np.array([np.atleast_1d(function(samples[d])) for d in draws], float)
 
-
+# %% ../nbs/04_statistics.ipynb #24c910e4
 def percentile_interval(draws: np.ndarray, confidence: float = 0.95) -> np.ndarray:
     """Central interval of bootstrap results.
 
@@ -195,7 +195,7 @@ def percentile_interval(draws: np.ndarray, confidence: float = 0.95) -> np.ndarr
     tail = 50*(1 - confidence)
     return np.percentile(draws, [tail, 100 - tail], axis=0)
 
-
+# %% ../nbs/04_statistics.ipynb #dce942d6
 def percentile(draws: np.ndarray, value: float, n: int, confidence: float = 0.95) -> Estimate:
     """A measured value with the central interval of its bootstrap draws.
 

@@ -31,13 +31,23 @@ from .files import _as_array, _digest, pack, unpack, write_atomic
 from .fingerprint import Unhashable
 
 # %% auto #0
-__all__ = ['IDENTITIES', 'code_fingerprint', 'Handle', 'plain', 'unit_key', 'note_input', 'executor', 'UnitStore',
-           'compute_units', 'WorkUnit', 'count_flops']
+__all__ = ['IDENTITIES', 'code_fingerprint', 'Handle', 'unit_key', 'note_input', 'executor', 'UnitStore', 'compute_units',
+           'WorkUnit', 'count_flops']
 
 # %% ../nbs/00_units.ipynb #f8f6025d
-def code_fingerprint(function: Callable,  # a function of a module or of a notebook
-                     ) -> str:            # 16 hexadecimal digits
-    "Digest of a function's code and of the code and constants that it reaches; RunError names what cannot be told."
+def code_fingerprint(function: Callable) -> str:
+    """Digest of a function's code and of the code and constants that it reaches; RunError names what cannot be told.
+
+    Parameters
+    ----------
+    function : Callable
+        a function of a module or of a notebook
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits
+    """
     try: return fingerprint.code_fingerprint(function)
     except Unhashable as error: raise RunError(f"results of this function cannot be stored: {error}") from None
 
@@ -75,7 +85,7 @@ class Handle:
         if notes.get("held") != self.digest: raise RunError(f"held input {self.path} is another one; run again")
         return found if notes["mapping"] else found["array"]
 
-
+# %% ../nbs/00_units.ipynb #b06a00c6
 def _holds(path: Path, digest: str) -> bool:
     "Whether a file is there, undamaged, with the content that its name says."
     try: return unpack(path)[1].get("held") == digest
@@ -95,10 +105,10 @@ def _hold(value: Any, folder: Path, write: Callable[[Path, bytes], Any]) -> Hand
 # %% ../nbs/00_units.ipynb #ebc78a5c
 def _argument(value: Any) -> Any:
     "An argument as JSON; an array inside another value is not the same in another number format."
-    return [value.dtype.str, value.tolist()] if isinstance(value, np.ndarray) else plain(value)
+    return [value.dtype.str, value.tolist()] if isinstance(value, np.ndarray) else _plain(value)
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     "What json cannot store by itself, as plain Python."
     if isinstance(value, Handle): return dict(held=value.digest)
     if isinstance(value, np.ndarray): return value.tolist()
@@ -201,7 +211,7 @@ def _threads(workers: int) -> Iterator[Executor]:
         try: yield pool
         finally: pool.shutdown(cancel_futures=True)
 
-
+# %% ../nbs/00_units.ipynb #56245d96
 def executor(kind: str, workers: int = 1) -> contextlib.AbstractContextManager[Executor]:
     """An executor whose calls compute with one thread of torch each.
 
@@ -333,7 +343,15 @@ class UnitStore:
         self.counts, self.made_with, self.said = dict(computed=0, reused=0, damaged=0), Counter(), set()
 
     def count(self, what: str, notes: Mapping | None = None) -> None:
-        "Count a unit, and the environment that its notes name."
+        """Count a unit, and the environment that its notes name.
+
+        Parameters
+        ----------
+        what : str
+            `computed`, `reused` or `damaged`.
+        notes : mapping, optional
+            Of the stored unit.
+        """
         self.counts[what] += 1
         if notes: self.made_with[json.dumps({k: notes[k] for k in _MADE_WITH}, sort_keys=True)] += 1
 
