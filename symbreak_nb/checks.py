@@ -31,11 +31,11 @@ class ParameterError(RunError, ValueError):
     Parameters
     ----------
     name : str
-        the parameter, as the parameters cell spells it
+        The parameter, as the parameters cell spells it.
     value : Any
-        the value that was given
+        The value that was given.
     allowed : str
-        what would be accepted, in words
+        What would be accepted, in words.
     """
 
     def __init__(self, name: str, value: Any, allowed: str):
@@ -62,16 +62,16 @@ def need(module: str, extra: str, purpose: str = "this") -> types.ModuleType:
     Parameters
     ----------
     module : str
-        as in an import statement, submodules too
+        As in an import statement, submodules too.
     extra : str
-        the extra of this package that brings it
+        The extra of this package that brings it.
     purpose : str, default "this"
-        what cannot go on without it, the first word of the message
+        What cannot go on without it, the first word of the message.
 
     Returns
     -------
     types.ModuleType
-        the module
+        The module.
     """
     top = module.split(".")[0]
     try: return importlib.import_module(module)
@@ -87,9 +87,9 @@ class Check:
     Attributes
     ----------
     ok : Callable[[Any], bool]
-        true for an allowed value
+        True for an allowed value.
     text : str
-        what is allowed, completing 'allowed is ...'
+        What is allowed, completing 'allowed is ...'.
     """
     ok: Callable[[Any], bool]
     text: str
@@ -113,17 +113,26 @@ def between(low: float | None, high: float | None, kind: type = float, open: boo
     Parameters
     ----------
     low : float | None
-        smallest allowed value, None for no bound
+        Smallest allowed value, None for no bound.
     high : float | None
-        largest allowed value, None for no bound
+        Largest allowed value, None for no bound.
     kind : type, default float
-        int or float; an int is a float, a float is never an int
+        int or float; an int is a float, a float is never an int.
     open : bool, default False
-        exclude the bounds themselves
+        Exclude the bounds themselves.
 
     Returns
     -------
     Check
+        It returns an allowed value, and refuses another one.
+
+    Examples
+    --------
+    >>> between(2, 8, int)("L", 5)
+    5
+    >>> between(2, 8, int)("L", 9)
+    Traceback (most recent call last):
+    symbreak_nb.checks.ParameterError: L = 9: allowed is an integer from 2 to 8
     """
     lo, hi = (-math.inf if low is None else low), (math.inf if high is None else high)
     noun = "an integer" if kind is int else "a finite number"
@@ -140,7 +149,7 @@ def one_of(*values: Any) -> Check:
     Parameters
     ----------
     *values : Any
-        the allowed values
+        The allowed values.
 
     Returns
     -------
@@ -155,13 +164,19 @@ def each(check: Check, longest: int = 1000) -> Check:
     Parameters
     ----------
     check : Check
-        what every element has to satisfy
+        What every element has to satisfy.
     longest : int, default 1000
-        most elements
+        Most elements.
 
     Returns
     -------
     Check
+        Of the whole list.
+
+    Examples
+    --------
+    >>> each(between(0, 1))("fills", [0, 0.5])
+    [0, 0.5]
     """
     return Check(lambda v: isinstance(v, (list, tuple)) and 0 < len(v) <= longest and all(map(check.ok, v)),
                  f"a non-empty list, each element {check.text}")

@@ -41,17 +41,17 @@ class ImageData:
     Attributes
     ----------
     x : np.ndarray
-        pixels, uint8 (N, H, W, C) with C 1 or 3
+        Pixels, uint8 (N, H, W, C) with C 1 or 3.
     y : np.ndarray
-        class of each image, int64 (N,)
+        Class of each image, int64 (N,).
     classes : tuple
-        name of each class
+        Name of each class.
     name : str, default ""
-        data set
+        Data set.
     split : str, default "train"
-        train or test
+        Train or test.
     source : str, default ""
-        where the images came from
+        Where the images came from.
     """
     x: np.ndarray
     y: np.ndarray
@@ -68,14 +68,14 @@ class ImageData:
         Parameters
         ----------
         n : int
-            images wanted
+            Images wanted.
         seed : int | None, default None
-            None takes the first in order, a number draws them
+            None takes the first in order, a number draws them.
 
         Returns
         -------
         ImageData
-            as many of each class as possible
+            As many of each class as possible.
         """
         if not 0 < n <= len(self):
             raise DataError(f"{self.name}: {n} {self.split} images asked for, {len(self)} are in {self.source}")
@@ -122,27 +122,27 @@ class DataSet:
     Attributes
     ----------
     name : str
-        as users write it
+        As users write it.
     about : str
-        one line for people
+        One line for people.
     classes : tuple | int
-        names of the classes, or how many there are
+        Names of the classes, or how many there are.
     shape : tuple
-        height, width, channels as loaded
+        Height, width, channels as loaded.
     train : int
-        images of the complete training set
+        Images of the complete training set.
     test : int
-        images of the complete test set
+        Images of the complete test set.
     file : str, default ""
-        its file in $SYMBREAK_DATA
+        Its file in $SYMBREAK_DATA.
     torchvision : str, default ""
-        its class in torchvision.datasets
+        Its class in torchvision.datasets.
     options : dict, default dict()
-        split -> arguments of that class, one dict a part
+        Split -> arguments of that class, one dict a part.
     archive : tuple, default ()
-        URL and md5, where torchvision does not check one
+        URL and md5, where torchvision does not check one.
     folder : bool, default False
-        a folder of its name with one folder a class
+        A folder of its name with one folder a class.
     """
     name: str
     about: str
@@ -193,12 +193,12 @@ def data_set(name: str) -> DataSet:
     Parameters
     ----------
     name : str
-        a data set
+        A data set.
 
     Returns
     -------
     DataSet
-        its row
+        Its row.
     """
     if name in DATA_SETS: return DATA_SETS[name]
     close = difflib.get_close_matches(str(name), DATA_SETS, 3, 0.5)
@@ -235,12 +235,12 @@ def local_file(name: str) -> Path | None:
     Parameters
     ----------
     name : str
-        a file of the table SHA256
+        A file of the table SHA256.
 
     Returns
     -------
     Path | None
-        its path, or None if $SYMBREAK_DATA does not hold it
+        Its path, or None if $SYMBREAK_DATA does not hold it.
     """
     found = _own_file(name)
     note_input("file", name, SHA256[name] if found else "")
@@ -262,16 +262,16 @@ def verified(path: Path, sha256: str, advice: str) -> Path:
     Parameters
     ----------
     path : Path
-        file to check
+        File to check.
     sha256 : str
-        its digest, or at least the first 8 of its 64 digits
+        Its digest, or at least the first 8 of its 64 digits.
     advice : str
-        what to do if it differs
+        What to do if it differs.
 
     Returns
     -------
     Path
-        the path
+        The path.
     """
     file_hash = need("pooch", "data", "checking a file").file_hash
     if not re.fullmatch("[0-9a-f]{8,64}", sha256): raise DataError(f"{path} has no SHA-256 to compare with: {advice}")
@@ -594,20 +594,31 @@ def load(name: str, split: str = "train", n: int | None = None, seed: int | None
     Parameters
     ----------
     name : str
-        a data set of the table DATA_SETS
+        A data set of the table DATA_SETS.
     split : str, default "train"
-        train or test
+        Train or test.
     n : int | None, default None
-        images wanted, classes balanced; None for all that the source has
+        Images wanted, classes balanced; None for all that the source has.
     seed : int | None, default None
-        None takes the first n in official order, a number draws them
+        None takes the first n in official order, a number draws them.
     download : bool, default False
-        whether the network may be used
+        Whether the network may be used.
 
     Returns
     -------
     ImageData
-        real images, with their source
+        Real images, with their source.
+
+    Raises
+    ------
+    DataError
+        If there is no such data set or split, if no place has it, or if a file is damaged.
+
+    Examples
+    --------
+    >>> digits = load("digits", n=20)
+    >>> digits.x.shape, digits.source
+    ((20, 8, 8, 1), '8 x 8 digits shipped with scikit-learn')
     """
     data_set(name)
     if split not in ("train", "test"): raise DataError(f"split = {split!r}: allowed is 'train' or 'test'")
@@ -637,16 +648,16 @@ def identity(name: str, split: str = "train", download: bool = False) -> str:
     Parameters
     ----------
     name : str
-        a data set of the table DATA_SETS
+        A data set of the table DATA_SETS.
     split : str, default "train"
-        train or test
+        Train or test.
     download : bool, default False
-        as for `load`
+        As for `load`
 
     Returns
     -------
     str
-        64 hexadecimal digits
+        64 hexadecimal digits.
     """
     return _identity(data_set(name).name, split, download, os.environ.get("SYMBREAK_DATA"), str(_cache_dir()))
 
@@ -668,12 +679,12 @@ def available(name: str) -> str:
     Parameters
     ----------
     name : str
-        a data set
+        A data set.
 
     Returns
     -------
     str
-        the source that `load` would use without the network, or nothing
+        The source that `load` would use without the network, or nothing.
     """
     which, own = data_set(name), _data_dir()
     if own and which.folder and (own/name).is_dir(): return f"folder {name} in $SYMBREAK_DATA"
@@ -689,12 +700,12 @@ def sources(names: Iterable[str] = tuple(DATA_SETS)) -> dict[str, dict]:
     Parameters
     ----------
     names : Iterable[str], default tuple(DATA_SETS)
-        data sets
+        Data sets.
 
     Returns
     -------
     dict[str, dict]
-        name -> about, source, classes, complete sizes, advice
+        Name -> about, source, classes, complete sizes, advice.
     """
     _data_dir()
     count = lambda classes: classes if isinstance(classes, int) else len(classes)
@@ -715,12 +726,12 @@ def verify(names: Iterable[str] | None = None) -> list[dict]:
     Parameters
     ----------
     names : Iterable[str] | None, default None
-        data sets; None for all files, the texts and tables included
+        Data sets; None for all files, the texts and tables included.
 
     Returns
     -------
     list[dict]
-        file, and problem: one line, or nothing for a right one
+        File, and problem: one line, or nothing for a right one.
     """
     wanted, own = None if names is None else [data_set(name) for name in names], _data_dir()
     files = SHA256 if wanted is None else [which.file for which in wanted if which.file]

@@ -32,14 +32,14 @@ def write_atomic(path: str | Path, content: bytes | str) -> Path:
     Parameters
     ----------
     path : str | Path
-        final name; its folder is created
+        Final name; its folder is created.
     content : bytes | str
-        the whole content
+        The whole content.
 
     Returns
     -------
     Path
-        the path written
+        The path written.
     """
     path, temporary = Path(path), None
     data = content.encode() if isinstance(content, str) else content
@@ -95,14 +95,14 @@ def pack(values: Mapping[str, Any], meta: Mapping | None = None) -> bytes:
     Parameters
     ----------
     values : Mapping[str, Any]
-        name -> array, number or string
+        Name -> array, number or string.
     meta : Mapping | None, default None
-        JSON-able notes kept beside them
+        JSON-able notes kept beside them.
 
     Returns
     -------
     bytes
-        content of an .npz file
+        Content of an .npz file.
     """
     arrays, text = {k: _as_array(k, v) for k, v in values.items()}, json.dumps(meta or {}, sort_keys=True)
     if (total := sum(a.nbytes for a in arrays.values())) > LIMIT:
@@ -125,14 +125,14 @@ def open_npz(file: str | Path | io.BufferedIOBase, limit: int = LIMIT) -> np.lib
     Parameters
     ----------
     file : str | Path | io.BufferedIOBase
-        an .npz file, or a seekable stream of one
+        An .npz file, or a seekable stream of one.
     limit : int, default LIMIT
-        most bytes that its arrays may take together
+        Most bytes that its arrays may take together.
 
     Returns
     -------
     np.lib.npyio.NpzFile
-        reads an array when it is asked for
+        Reads an array when it is asked for.
     """
     path = Path(file) if isinstance(file, (str, Path)) else None
     if path and path.exists() and not path.is_file(): raise ValueError("it is not a plain file")
@@ -166,12 +166,12 @@ def unpack(path: str | Path) -> tuple[dict[str, Any], dict]:
     Parameters
     ----------
     path : str | Path
-        file written from `pack`
+        File written from `pack`
 
     Returns
     -------
     tuple[dict[str, Any], dict]
-        values (0-d arrays as Python scalars) and notes
+        Values (0-d arrays as Python scalars) and notes.
     """
     try:
         with open_npz(path) as file: arrays = {k: file[k] for k in file.files}
@@ -192,14 +192,14 @@ def read_json(path: Path, cut: bool = False) -> Any:
     Parameters
     ----------
     path : Path
-        any file
+        Any file.
     cut : bool, default False
-        shorten long texts; a notebook keeps its pictures
+        Shorten long texts; a notebook keeps its pictures.
 
     Returns
     -------
     Any
-        plain values that any page can show
+        Plain values that any page can show.
     """
     if not path.exists(): raise FileNotFoundError(2, "no such file", str(path))
     if not path.is_file(): raise ValueError("it is not a plain file")
@@ -228,10 +228,12 @@ def clean_text(text: str) -> str:
     Parameters
     ----------
     text : str
+        Any text.
 
     Returns
     -------
     str
+        What a page can show.
     """
     return re.sub("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\ufffd", text)
 
@@ -242,12 +244,12 @@ def json_or_nothing(path: Path) -> dict:
     Parameters
     ----------
     path : Path
-        a small file
+        A small file.
 
     Returns
     -------
     dict
-        empty if it is not there, or holds no JSON object that `read_json` would read
+        Empty if it is not there, or holds no JSON object that `read_json` would read.
     """
     try: found = read_json(path)
     except (OSError, ValueError): return {}

@@ -522,12 +522,12 @@ def reached(function: Callable) -> list[str]:
     Parameters
     ----------
     function : Callable
-        a function of a module, of a notebook, or made by another function
+        A function of a module, of a notebook, or made by another function.
 
     Returns
     -------
     list[str]
-        a line for each function, class and instance that it reaches, itself first in number
+        A line for each function, class and instance that it reaches, itself first in number.
     """
     walk = _Walk({"symbreak_nb", _module_of(function).split(".")[0]})
     walk.text(function, getattr(function, "__qualname__", type(function).__qualname__))
@@ -540,11 +540,11 @@ def code_fingerprint(function: Callable) -> str:
     Parameters
     ----------
     function : Callable
-        see `reached`
+        See `reached`
 
     Returns
     -------
     str
-        16 hexadecimal digits
+        16 hexadecimal digits.
     """
     return hashlib.sha256("\n".join(reached(function)).encode()).hexdigest()[:16]

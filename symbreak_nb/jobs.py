@@ -42,11 +42,11 @@ def kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "
     Parameters
     ----------
     jobs : int, default 1
-        sections that run at once
+        Sections that run at once.
     profile : str | None, default None
-        chosen on the command line, where it wins over SYMBREAK_PROFILE
+        Chosen on the command line, where it wins over SYMBREAK_PROFILE.
     reuse : str, default "same"
-        stored units that may be reused, see `symbreak figures --reuse`
+        Stored units that may be reused, see `symbreak figures --reuse`
 
     Returns
     -------
@@ -68,11 +68,11 @@ def sections_at_once(jobs: int | None, count: int, device: str | None = None) ->
     Parameters
     ----------
     jobs : int | None
-        the user's number; None for as many as there are cores
+        The user's number; None for as many as there are cores.
     count : int
-        sections chosen
+        Sections chosen.
     device : str | None, default None
-        cpu, cuda, auto or None
+        cpu, cuda, auto or None.
 
     Returns
     -------
@@ -96,9 +96,9 @@ def kernel_class(environment: Mapping[str, str], started: list) -> type:
     Parameters
     ----------
     environment : Mapping[str, str]
-        see `kernel_environment`
+        See `kernel_environment`
     started : list
-        every kernel manager that is made is appended
+        Every kernel manager that is made is appended.
 
     Returns
     -------
@@ -131,23 +131,23 @@ class Job:
     Attributes
     ----------
     section : Notebook
-        which notebook it runs
+        Which notebook it runs.
     folder : Path
-        where its results go
+        Where its results go.
     status : str, default "waiting"
-        waiting, running, done, failed, interrupted
+        Waiting, running, done, failed, interrupted.
     seconds : float, default 0.0
-        wall time
+        Wall time.
     message : str, default ""
-        why it failed, one line
+        Why it failed, one line.
     note : str, default ""
-        where results of other parameters are now, one line
+        Where results of other parameters are now, one line.
     cell : int, default 0
-        index of the cell that runs
+        Index of the cell that runs.
     source : Mapping, default dict()
-        that cell, whose outputs grow
+        That cell, whose outputs grow.
     stopped : bool, default False
-        whether the user asked for an end
+        Whether the user asked for an end.
     """
     section: Notebook
     folder: Path
@@ -165,9 +165,9 @@ class Job:
         Parameters
         ----------
         cell : Mapping
-            the cell that begins
+            The cell that begins.
         cell_index : int
-            its number in the notebook
+            Its number in the notebook.
         """
         self.cell, self.source = cell_index, cell
 
@@ -284,11 +284,11 @@ def run_job(job: Job, parameters: Mapping, manager: type) -> Job:
     Parameters
     ----------
     job : Job
-        section and folder; its fields are filled in
+        Section and folder; its fields are filled in.
     parameters : Mapping
-        what papermill injects
+        What papermill injects.
     manager : type
-        see `kernel_class`
+        See `kernel_class`
 
     Returns
     -------
@@ -343,17 +343,17 @@ def run_jobs(jobs: list[Job], parameters: Mapping, manager: type, kernels: list,
     Parameters
     ----------
     jobs : list[Job]
-        what to run, in this order
+        What to run, in this order.
     parameters : Mapping
-        see `run_job`
+        See `run_job`
     manager : type
-        see `kernel_class`
+        See `kernel_class`
     kernels : list
-        the list that `manager` appends to
+        The list that `manager` appends to.
     width : int
-        sections at once
+        Sections at once.
     show : Callable[[], None]
-        called a few times a second
+        Called a few times a second.
     """
     with ThreadPoolExecutor(width) as pool:
         futures = [pool.submit(run_job, job, parameters, manager) for job in jobs]
@@ -377,16 +377,16 @@ def longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | No
     Parameters
     ----------
     jobs : Iterable[Job]
-        what to run
+        What to run.
     profile : str | None
-        see `chosen_profile`
+        See `chosen_profile`
     reference : Path | None
-        see `find_reference`
+        See `find_reference`
 
     Returns
     -------
     list[Job]
-        the same jobs
+        The same jobs.
     """
     def cost(job: Job) -> float:
         if reference is None: return math.inf
@@ -450,7 +450,7 @@ def show_progress(jobs: list[Job]) -> Iterable[Callable[[], None]]:
     Parameters
     ----------
     jobs : list[Job]
-        what will run
+        What will run.
 
     Yields
     ------
@@ -471,12 +471,12 @@ def summary_table(jobs: Iterable[Job]) -> Any:
     Parameters
     ----------
     jobs : Iterable[Job]
-        after `run_jobs`
+        After `run_jobs`
 
     Returns
     -------
     Any
-        rich table
+        Rich table.
     """
     from rich.table import Table
     table = Table("section", "status", "time", "figures", *VERDICTS, "units reused")

@@ -31,14 +31,14 @@ def throughput(device: str = "cpu", seconds: float = 0.15) -> float:
     Parameters
     ----------
     device : str, default "cpu"
-        cpu or cuda
+        cpu or cuda.
     seconds : float, default 0.15
-        spent on each of the two measurements
+        Spent on each of the two measurements.
 
     Returns
     -------
     float
-        FLOP/s
+        FLOP/s.
     """
     import torch
     a, image = torch.randn(1024, 1024, device=device), torch.randn(16, 32, 32, 32, device=device)
@@ -72,7 +72,7 @@ class PlannedUnit:
     work : WorkUnit
         As the section lists it.
     outcome : str, default ""
-        ok, not tried, or why the step failed; empty before it is tried.
+        Ok, not tried, or why the step failed; empty before it is tried.
     seconds : float | None, default None
         Of one step, where it was timed.
     """

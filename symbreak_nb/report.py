@@ -41,12 +41,12 @@ def read_metrics(path: Path) -> dict:
     Parameters
     ----------
     path : Path
-        a metrics.json
+        A metrics.json.
 
     Returns
     -------
     dict
-        its content with every expected container present; key `error` if it could not be read
+        Its content with every expected container present; key `error` if it could not be read.
     """
     try: found = read_json(path, cut=True)
     except FileNotFoundError: return _empty()
@@ -123,17 +123,17 @@ class Section:
     Attributes
     ----------
     name : str
-        folder name
+        Folder name.
     folder : Path
-        where it lies
+        Where it lies.
     record : dict, default _empty()
-        see `read_metrics`
+        See `read_metrics`
     title : str, default ""
-        first heading of the executed notebook
+        First heading of the executed notebook.
     failure : str, default ""
-        error of the last run, one line
+        Error of the last run, one line.
     progress : str, default ""
-        of a run that has not ended, one line
+        Of a run that has not ended, one line.
     """
     name: str
     folder: Path
@@ -172,7 +172,7 @@ def read_results(folder: Path) -> list[Section]:
     Parameters
     ----------
     folder : Path
-        a folder of section folders, or one section's own folder
+        A folder of section folders, or one section's own folder.
 
     Returns
     -------
@@ -195,9 +195,9 @@ def format_number(value: Any, digits: int = 4) -> str:
     Parameters
     ----------
     value : Any
-        number, text, list or nothing
+        Number, text, list or nothing.
     digits : int, default 4
-        significant digits of a float
+        Significant digits of a float.
 
     Returns
     -------
@@ -215,12 +215,12 @@ def format_interval(interval: Any) -> str:
     Parameters
     ----------
     interval : Any
-        [low, high], or nothing
+        [low, high], or nothing.
 
     Returns
     -------
     str
-        empty where the interval is missing, or a point
+        Empty where the interval is missing, or a point.
     """
     if not _is_pair(interval) or interval[0] == interval[1]: return ""
     return f"[{format_number(interval[0])}, {format_number(interval[1])}]"
@@ -241,7 +241,7 @@ def format_duration(seconds: float | None) -> str:
     Parameters
     ----------
     seconds : float | None
-        wall time
+        Wall time.
 
     Returns
     -------
@@ -341,7 +341,7 @@ def ledger(sections: list[Section]) -> list[dict[str, str]]:
     Parameters
     ----------
     sections : list[Section]
-        see `read_results`
+        See `read_results`
 
     Returns
     -------
@@ -387,14 +387,14 @@ def compare(here: Mapping, there: Mapping) -> list[dict]:
     Parameters
     ----------
     here : Mapping
-        record of this run
+        Record of this run.
     there : Mapping
-        record of the reference
+        Record of the reference.
 
     Returns
     -------
     list[dict]
-        kind, name, here, here_interval, there, there_interval, status
+        Kind, name, here, here_interval, there, there_interval, status.
     """
     ours, theirs, rows = _measured(here), _measured(there), []
     for key in sorted(ours | theirs):
@@ -414,12 +414,12 @@ def find_reference(named: Path | None = None) -> Path | None:
     Parameters
     ----------
     named : Path | None, default None
-        the user's choice
+        The user's choice.
 
     Returns
     -------
     Path | None
-        None where there is none
+        None where there is none.
     """
     if named is not None and not Path(named).is_dir(): raise ReportError(f"reference {named} is not a folder")
     here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
@@ -452,12 +452,12 @@ def checksum_line(path: Path) -> str:
     Parameters
     ----------
     path : Path
-        a file
+        A file.
 
     Returns
     -------
     str
-        as `sha256sum` writes and checks it
+        As `sha256sum` writes and checks it.
     """
     return f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
 
@@ -485,12 +485,12 @@ def read_variants(path: Path) -> dict[str, dict]:
     Parameters
     ----------
     path : Path
-        a variants.json
+        A variants.json.
 
     Returns
     -------
     dict[str, dict]
-        setting -> capability, threads, cpu, verdicts, measured
+        Setting -> capability, threads, cpu, verdicts, measured.
     """
     try: settings = read_json(path, cut=True)["settings"]
     except (OSError, ValueError, LookupError, TypeError): return {}
@@ -504,14 +504,14 @@ def narrow_claims(reference: Mapping, variants: Mapping) -> set[str]:
     Parameters
     ----------
     reference : Mapping
-        record of the reference
+        Record of the reference.
     variants : Mapping
-        see `read_variants`
+        See `read_variants`
 
     Returns
     -------
     set[str]
-        identifiers of claims
+        Identifiers of claims.
     """
     tables = [{str(c.get("id")): _verdict(c) for c in reference["claims"]}, *(v["verdicts"] for v in variants.values())]
     return {id for table in tables for id in table if len({str(t[id]) for t in tables if id in t}) > 1}
@@ -580,16 +580,16 @@ def report_page(sections: list[Section], root: Path, reference: Path | None = No
     Parameters
     ----------
     sections : list[Section]
-        see `read_results`
+        See `read_results`
     root : Path
-        where the page will lie
+        Where the page will lie.
     reference : Path | None, default None
-        see `find_reference`
+        See `find_reference`
 
     Returns
     -------
     str
-        the whole HTML file
+        The whole HTML file.
     """
     built = [_guarded_view(s, root, reference) for s in sections]
     views, rows = [v for v, _ in built], sorted((r for _, rows in built for r in rows), key=_order)
@@ -622,14 +622,14 @@ def write_report(folder: str | Path, reference: str | Path | None = None) -> Pat
     Parameters
     ----------
     folder : str | Path
-        results of `symbreak figures`
+        Results of `symbreak figures`
     reference : str | Path | None, default None
-        folder of reference results; None looks beside the package
+        Folder of reference results; None looks beside the package.
 
     Returns
     -------
     Path
-        index.html
+        index.html.
     """
     folder = Path(folder).expanduser().resolve()
     if not folder.is_dir(): raise ReportError(f"{folder} is not a folder: {_ADVICE}")

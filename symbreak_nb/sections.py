@@ -112,19 +112,19 @@ class Notebook:
     Attributes
     ----------
     path : Path
-        the notebook
+        The notebook.
     name : str
-        its `default_exp`, the name of the module and of the results folder
+        Its `default_exp`, the name of the module and of the results folder.
     title : str
-        first heading
+        First heading.
     parameters : dict
-        declared name -> default
+        Declared name -> default.
     figures : list[str]
-        names of the figures that it stores
+        Names of the figures that it stores.
     papers : list[str]
-        papers that it names
+        Papers that it names.
     cells : int
-        how many
+        How many.
     """
     path: Path
     name: str
@@ -146,7 +146,7 @@ def read_notebook(path: Path) -> Notebook | None:
     Parameters
     ----------
     path : Path
-        an .ipynb file
+        An .ipynb file.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def find_sections(folder: Path | None = None) -> dict[str, Notebook]:
     Returns
     -------
     dict[str, Notebook]
-        name -> notebook, in reading order
+        Name -> notebook, in reading order.
     """
     paths = sorted(p for p in (folder or _notebook_folder()).glob("*.ipynb") if not p.name.startswith((".", "_")))
     return {n.name: n for n in map(read_notebook, paths) if n is not None}
@@ -201,14 +201,14 @@ def choose_sections(names: Iterable[str], sections: Mapping[str, Notebook]) -> l
     Parameters
     ----------
     names : Iterable[str]
-        as the user wrote them; none means all
+        As the user wrote them; none means all.
     sections : Mapping[str, Notebook]
-        see `find_sections`
+        See `find_sections`
 
     Returns
     -------
     list[Notebook]
-        each once, in reading order
+        Each once, in reading order.
     """
     if not sections: raise RunError("there is no section notebook here")
     for name in names:
@@ -275,9 +275,9 @@ def read_parameters(pairs: Iterable[tuple[str, str]], chosen: Iterable[Notebook]
     Parameters
     ----------
     pairs : Iterable[tuple[str, str]]
-        (name, YAML) from the command line
+        (name, YAML) from the command line.
     chosen : Iterable[Notebook]
-        sections that will run
+        Sections that will run.
 
     Returns
     -------
