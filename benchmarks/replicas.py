@@ -5,7 +5,8 @@ import time
 import torch
 from torch import nn
 
-from symbreak_nb.replicas import Replicas, Training, _plain_epochs
+from symbreak_nb.replicas import Replicas
+from symbreak_nb.steps import Training, _plain_epochs
 
 MEMORY = dict(cpu=2*2**30, cuda=16*2**30)
 ROUNDS, IMAGES, HOW = 4, 100, dict(batch_size=64, lr=1e-3, weight_decay=1e-3)

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from . import data
-from .replicas import OPTIMIZERS, Replicas
+from .replicas import Replicas
+from .steps import OPTIMIZERS
 from .run import Check, Claim, ParameterError, between, each, one_of, over_seeds
 from .distances import degree_of_symmetry, delta
 

@@ -20,7 +20,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import data
-from .replicas import Replicas, TransformHalf
+from .replicas import Replicas
+from .stacking import TransformHalf
 from .run import COLORS, Check, Claim, ParameterError, between, need, one_of
 
 # %% auto #0

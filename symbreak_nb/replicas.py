@@ -6,70 +6,33 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import functools
 import hashlib
 import inspect
 import json
-import operator
 import queue
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Callable, Iterable
+from concurrent.futures import as_completed
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn import functional as F
+from torch import nn
 
-from .run import (ParameterError, RunError, _compared, _Progress, between, code_fingerprint, each,
-                             environment, need, one_of, pack, unpack, write_atomic)
+from .checks import ParameterError, between, one_of
+from .environment import _compared, environment
+from .files import pack, unpack, write_atomic
+from .run import _Progress
+from .stacking import StackedNetwork, _held
+from .steps import (LOSSES, Training, _choose_route, _choose_way, _Chunk, _plain_epochs, _reason, _Route,
+                               _train_chunk, _Way, _WAYS)
+from .units import code_fingerprint, executor
 
 # %% auto #0
-__all__ = ['LOSSES', 'OPTIMIZERS', 'LAYERS', 'ROUTES', 'POINTWISE', 'ARITHMETIC', 'WARM', 'BACKEND', 'TRIAL', 'WAYS',
-           'CACHE_BYTES', 'STORED', 'Training', 'train_one', 'Streams', 'TransformHalf', 'Replicas']
-
-# %% ../nbs/02_replicas.ipynb #edf2ef76
-LOSSES = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-
-
-@dataclass(frozen=True)
-class Training:
-    "How a network is trained."
-    epochs: int                            # passes over the data
-    batch_size: int                        # rows a step; the last batch of an epoch may be smaller
-    lr: float                              # learning rate
-    weight_decay: float = 0.0              # L2 penalty, added to the gradient
-    optimizer: str = "adam"                # adam (decay in the gradient), adamw or sgd
-    momentum: float = 0.0                  # of sgd
-    loss: str | Callable = "cross_entropy" # cross_entropy, mse, or a function (outputs, targets) -> mean over the batch
-
-    def __post_init__(self):
-        between(1, None, int)("epochs", self.epochs)
-        between(1, None, int)("batch_size", self.batch_size)
-        between(0, None, open=True)("lr", self.lr)
-        for name in ("weight_decay", "momentum"): between(0, None)(name, getattr(self, name))
-        one_of(*OPTIMIZERS)("optimizer", self.optimizer)
-        if not callable(self.loss): one_of(*LOSSES)("loss", self.loss)
-
-    def make_optimizer(self, parameters: Iterable, **how: Any) -> torch.optim.Optimizer:
-        "The optimiser; `how` says how it is computed, not what."
-        if self.optimizer == "sgd": how["momentum"] = self.momentum
-        return OPTIMIZERS[self.optimizer](parameters, lr=self.lr, weight_decay=self.weight_decay, **how)
-
-
-def _training(how: Mapping[str, Any]) -> Training:
-    "Keyword arguments as a `Training`; one line for an unknown or a missing one."
-    known = {f.name: f.default for f in fields(Training)}
-    for name in how:
-        if name not in known: raise ParameterError(name, how[name], f"one of {', '.join(known)}")
-    return Training(**{name: None for name in known if known[name] is MISSING} | dict(how))
+__all__ = ['train_one', 'Replicas']
 
 # %% ../nbs/02_replicas.ipynb #1d847248
 def _tensor(name: str, values: Any, dtype: torch.dtype) -> torch.Tensor:
@@ -86,7 +49,7 @@ def _kind(parameters: Iterable[torch.Tensor]) -> torch.dtype:
 
 
 def _data(x: Any, y: Any, dtype: torch.dtype, loss: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    "Inputs and targets as tensors; one line for each way in which they cannot be trained on."
+    "Inputs and targets as tensors."
     x, y = _tensor("x", x, dtype), _tensor("y", y, dtype)
     if not x.ndim or not len(x): raise ParameterError("x", tuple(x.shape), "a shape (n, ...) with a row or more")
     if not y.ndim or len(x) != len(y):
@@ -97,21 +60,6 @@ def _data(x: Any, y: Any, dtype: torch.dtype, loss: Any) -> tuple[torch.Tensor, 
     if loss == "cross_entropy" and not y.is_floating_point() and y.min() < 0:
         raise ParameterError("y", int(y.min()), "a class of 0 or more")
     return x, y.long() if loss == "cross_entropy" and not y.is_floating_point() else y
-
-# %% ../nbs/02_replicas.ipynb #ac71f360
-def _plain_epochs(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Training) -> np.ndarray:
-    "Train one network on the global stream of random numbers."
-    net.train()
-    loss, losses = LOSSES.get(training.loss, training.loss), np.zeros(training.epochs)
-    optimizer = training.make_optimizer(net.parameters())
-    for epoch in range(training.epochs):
-        for rows in torch.randperm(len(x)).to(x.device).split(training.batch_size):
-            optimizer.zero_grad()
-            value = loss(net(x[rows]), y[rows])
-            value.backward()
-            optimizer.step()
-            losses[epoch] += value.item()*len(rows)/len(x)
-    return losses
 
 # %% ../nbs/02_replicas.ipynb #29ca3913
 def _check_build(build: Any) -> None:
@@ -139,12 +87,15 @@ def _check_place(device: Any, dtype: Any) -> None:
         raise ParameterError("dtype", str(dtype), "a floating-point type of torch, such as torch.float64")
 
 
-def _reason(error: Exception) -> str:
-    "The first line of an error, at most a hundred letters of it."
-    line = f"{type(error).__name__}: {error}".splitlines()[0]
-    return line if len(line) <= 100 else f"{line[:99]}…"
+def _check_seeds(seeds: Iterable[int]) -> list[int]:
+    known = isinstance(seeds, Iterable) and not isinstance(seeds, str | bytes)
+    found, seed = list(seeds) if known else [], between(0, 2**63 - 1, int)
+    if not found or not all(map(seed.ok, found)) or len(set(found)) < len(found):
+        shown = seeds if not known or len(found) > 20 and not isinstance(seeds, range) else found
+        raise ParameterError("seeds", shown, "one or more integers of at least 0, all different")
+    return [int(s) for s in found]
 
-
+# %% ../nbs/02_replicas.ipynb #956ae9c1
 def _rows_fit(net: Callable, x: torch.Tensor, rows: torch.Tensor) -> Any:
     "Outputs of a network for rows of x; one line if it does not take them."
     try: return net(rows)
@@ -175,24 +126,43 @@ def _own_stream():
 
 def _fit_together(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Training) -> None:
     "Try the first batch on a copy of the weights, without a trace in the network or the random numbers."
-    held = {k: t.clone() for k, t in (*net.named_parameters(), *net.named_buffers())}
+    held = {k: t.clone() for k, t in _held(net)}
     rows = x[:training.batch_size].cpu()
     with torch.random.fork_rng(devices=[]):
         out = _rows_fit(functools.partial(torch.func.functional_call, net, held), x, rows.clone())
         _targets_fit(out, y.cpu(), len(rows), training.loss)
 
+# %% ../nbs/02_replicas.ipynb #a046f4dc
+def train_one(build: Callable[[], nn.Module], seed: int, x: Any, y: Any, *, epochs: int, batch_size: int, lr: float,
+              weight_decay: float = 0.0, optimizer: str = "adam", momentum: float = 0.0,
+              loss: str | Callable = "cross_entropy", device: str = "cpu",
+              dtype: torch.dtype | None = None) -> tuple[nn.Module, np.ndarray]:
+    """Train one network in a plain loop, with which every replica agrees. The caller's random numbers are left alone.
 
-def train_one(build: Callable[[], nn.Module],    # makes a network
-              seed: int,                         # of initialisation, order of the data and dropout
-              x: Any,                            # inputs, (n, ...)
-              y: Any,                            # targets, (n, ...)
-              *,
-              device: str = "cpu",               # cpu or cuda
-              dtype: torch.dtype | None = None,  # of the network; None as it was built
-              **training: Any,                   # see `Training`
-              ) -> tuple[nn.Module, np.ndarray]: # the trained network, and its mean loss in every epoch
-    "The plain loop that every replica agrees with. The caller's random numbers are left alone."
-    training = _training(training)
+    Parameters
+    ----------
+    build : callable
+        Makes a new network, without arguments.
+    seed : int
+        Of initialisation, order of the data and dropout.
+    x, y : array, (n, ...)
+        Inputs and targets.
+    epochs, batch_size, lr, weight_decay, optimizer, momentum, loss
+        See `symbreak_nb.steps.Training`.
+    device, dtype
+        Of the network: cpu or cuda, and as it was built if None.
+
+    Returns
+    -------
+    tuple of torch.nn.Module and numpy.ndarray, (epochs,)
+        The trained network, and its mean training loss in every epoch.
+
+    Raises
+    ------
+    ParameterError
+        For a value that is not allowed, and for data that the network or the loss does not take.
+    """
+    training = Training(epochs, batch_size, lr, weight_decay, optimizer, momentum, loss)
     between(0, 2**63 - 1, int)("seed", seed)
     _check_build(build)
     _check_place(device, dtype)
@@ -206,828 +176,64 @@ def train_one(build: Callable[[], nn.Module],    # makes a network
         net = net.to(device)
         return net, _plain_epochs(net, x.to(device), y.to(device), training)
 
-# %% ../nbs/02_replicas.ipynb #860c01e6
-def _linear(layer, p, x, generators):
-    if x.dim() < 3: return NotImplemented
-    weight, bias = p["weight"], p.get("bias")
-    flat = x.flatten(1, -2) if x.dim() > 3 else x
-    out = _Linear.apply(flat, weight) if bias is None else _Linear.apply(flat, weight, bias)
-    return out.view(*x.shape[:-1], out.shape[-1])
-
-
-class _Linear(torch.autograd.Function):
-    "x W^T + b for a stack; the weights' gradient comes out in the weights' own memory order."
-
-    @staticmethod
-    def forward(ctx, x, weight, bias=None):
-        ctx.save_for_backward(x, weight)
-        if bias is None: return torch.bmm(x, weight.mT)
-        return torch.baddbmm(bias[:, None], x, weight.mT)
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weight = ctx.saved_tensors
-        need = ctx.needs_input_grad
-        return (torch.bmm(grad, weight) if need[0] else None, torch.bmm(grad.mT, x) if need[1] else None,
-                *([grad.sum(1) if need[2] else None] if len(need) > 2 else []))
-
-# %% ../nbs/02_replicas.ipynb #8e6077d3
-def _folded(x): return x.transpose(0, 1).reshape(x.shape[1], x.shape[0]*x.shape[2], *x.shape[3:])
-
-
-def _unfolded(x, replicas): return x.unflatten(1, (replicas, -1)).transpose(0, 1)
-
-
-def _convolution(layer, p, x, generators):
-    dims = len(layer.kernel_size)
-    if x.dim() != dims + 3 or layer.padding_mode != "zeros": return NotImplemented
-    weight, bias = p["weight"].flatten(0, 1), p["bias"].flatten() if "bias" in p else None
-    transposed = [layer.output_padding] if layer.transposed else []
-    function = getattr(F, f"conv_transpose{dims}d" if layer.transposed else f"conv{dims}d")
-    settings = ([layer.groups*len(x), layer.dilation] if layer.transposed else [layer.dilation, layer.groups*len(x)])
-    return _unfolded(function(_folded(x), weight, bias, layer.stride, layer.padding, *transposed, *settings), len(x))
-
-
-def _batch_norm(layer, p, x, generators):
-    if x.dim() < 3: return NotImplemented
-    factor, count = layer.momentum or 0.0, p.get("num_batches_tracked")
-    if layer.training and count is not None:
-        count += 1
-        if layer.momentum is None: factor = 1/count[0].item()
-    flat = {k: v.flatten() for k, v in p.items() if k != "num_batches_tracked"}
-    mean, variance = flat.get("running_mean"), flat.get("running_var")
-    batch = layer.training or mean is None
-    out = F.batch_norm(_folded(x), mean, variance, flat.get("weight"), flat.get("bias"), batch, factor, layer.eps)
-    return _unfolded(out, len(x))
-
-# %% ../nbs/02_replicas.ipynb #b134b743
-def _each(p: torch.Tensor, x: torch.Tensor, after: int) -> torch.Tensor:
-    "A stacked parameter (R, ...) shaped to multiply x from its axis `after` on."
-    return p.view(len(p), *(1,)*(after - 1), *p.shape[1:], *(1,)*(x.dim() - after - p.dim() + 1))
-
-
-def _layer_norm(layer, p, x, generators):
-    out, after = F.layer_norm(x, layer.normalized_shape, eps=layer.eps), x.dim() - len(layer.normalized_shape)
-    if "weight" in p: out = out*_each(p["weight"], x, after)
-    return out + _each(p["bias"], x, after) if "bias" in p else out
-
-
-def _group_norm(layer, p, x, generators):
-    if x.dim() < 3: return NotImplemented
-    out = F.group_norm(x.flatten(0, 1), layer.num_groups, eps=layer.eps).view(x.shape)
-    return out*_each(p["weight"], x, 2) + _each(p["bias"], x, 2) if "weight" in p else out
-
-# %% ../nbs/02_replicas.ipynb #0c50dea6
-def _embedding(layer, p, x, generators):
-    if layer.padding_idx is not None or layer.max_norm is not None or layer.scale_grad_by_freq: return NotImplemented
-    first = torch.arange(len(x), device=x.device)*layer.num_embeddings
-    return F.embedding(x + first.view(-1, *(1,)*(x.dim() - 1)), p["weight"].flatten(0, 1))
-
-
-def _flatten(layer, p, x, generators):
-    inner = [d + 1 if d >= 0 else d for d in (layer.start_dim, layer.end_dim)]
-    return x.flatten(*inner)
-
-
-def _pointwise(layer, p, x, generators): return layer(x)
-
-
-def _rows(layer, p, x, generators):
-    if x.dim() < 4: return NotImplemented
-    first = x if x.is_contiguous() else x.transpose(0, 1)   # the order in memory, where no copy is needed
-    out = layer(first.flatten(0, 1)).unflatten(0, first.shape[:2])
-    return out if first is x else out.transpose(0, 1)
-
-# %% ../nbs/02_replicas.ipynb #e011f8ac
-class Streams:
-    "A random generator a replica, and what is drawn from them."
-
-    def __init__(self,
-                 generators: Iterable[torch.Generator],  # one a replica, on the CPU
-                 ):
-        self._generators, self.own_way = list(generators), False
-        self._noted, self._ahead = None, None
-
-    def __len__(self) -> int: return len(self._generators)
-
-    def __iter__(self) -> Any:
-        "The generators, for a layer that draws in a way of its own; such a layer cannot be compiled or recorded."
-        if self._ahead is not None: raise RuntimeError("random numbers are drawn inside the step")
-        self.own_way = True
-        return iter(self._generators)
-
-    def draw(self,
-             fill: Callable,                    # fills all replicas' numbers: (empty tensor (R, *shape), generators)
-             shape: Iterable[int],              # of one replica's numbers
-             dtype: torch.dtype = torch.float32,
-             device: Any = "cpu",               # where they are needed
-             ) -> torch.Tensor:                 # (R, *shape), not to be written to
-        "Random numbers for every replica, drawn now, or ahead of a step that is replayed."
-        if self._ahead is not None: return next(self._ahead)
-        request = fill, (len(self), *shape), dtype, torch.device(device)
-        if self._noted is not None: self._noted.append(request)
-        return self._drawn(*request)
-
-    def _drawn(self, fill: Callable, shape: tuple, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        numbers = torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
-        fill(numbers, self._generators)
-        return numbers.to(device, non_blocking=True)
-
-# %% ../nbs/02_replicas.ipynb #06e63fdd
-@contextlib.contextmanager
-def _note(streams: Streams):
-    "The requests that are made meanwhile, in a list."
-    streams._noted = noted = []
-    try: yield noted
-    finally: streams._noted = None
-
-
-@contextlib.contextmanager
-def _ahead(streams: Streams, drawn: list[torch.Tensor]):
-    "Answer the requests that are made meanwhile with these tensors."
-    streams._ahead = iter(drawn)
-    try: yield
-    finally: streams._ahead = None
-
-# %% ../nbs/02_replicas.ipynb #2e67c283
-def _masks(shape: Iterable[int], x: torch.Tensor, chance: float, streams: Streams) -> torch.Tensor:
-    "A dropout mask for every replica, as nn.Dropout would draw it, (R, *shape)."
-    def fill(noise, generators):
-        for mask, generator in zip(noise, generators, strict=True): mask.bernoulli_(1 - chance, generator=generator)
-        noise.div_(1 - chance)
-    return streams.draw(fill, shape, x.dtype, x.device)
-
-
-def _drop(x, chance, training, generators, channels=False):
-    if not training or chance == 0 or not x.numel(): return x
-    if chance == 1: return x*0
-    return x*_masks((*x.shape[1:3], *(1,)*(x.dim() - 3)) if channels else x.shape[1:], x, chance, generators)
-
-
-def _dropout(layer, p, x, generators): return _drop(x, layer.p, layer.training, generators)
-
-
-def _dropout_channels(layer, p, x, generators):
-    if x.dim() != {nn.Dropout1d: 4, nn.Dropout2d: 5, nn.Dropout3d: 6}[type(layer)]: return NotImplemented
-    return _drop(x, layer.p, layer.training, generators, channels=True)
-
-# %% ../nbs/02_replicas.ipynb #22734004
-@functools.cache
-def _pool_kernels():
-    numba = need("numba", "compiled", "max-pooling on the CPU")
-    @numba.njit(nogil=True)
-    def forward(x, out, winner, floor):
-        for n in range(len(out)):
-            for i in range(out.shape[1]):
-                for j in range(out.shape[2]):
-                    a, b, c, d = x[n, 2*i, 2*j], x[n, 2*i, 2*j + 1], x[n, 2*i + 1, 2*j], x[n, 2*i + 1, 2*j + 1]
-                    best, k = a, np.uint8(0)
-                    for value, place in ((b, np.uint8(1)), (c, np.uint8(2)), (d, np.uint8(3))):
-                        wins = (value > best) | (value != value)
-                        best, k = (value if wins else best), (place if wins else k)
-                    out[n, i, j], winner[n, i, j] = (floor, np.uint8(4)) if best <= floor else (best, k)
-    @numba.njit(nogil=True)
-    def backward(grad, winner, out):
-        for n in range(len(grad)):
-            for i in range(grad.shape[1]):
-                for row in range(2):
-                    for j in range(grad.shape[2]):
-                        g, k = grad[n, i, j], winner[n, i, j]
-                        out[n, 2*i + row, 2*j] = g if k == 2*row else 0
-                        out[n, 2*i + row, 2*j + 1] = g if k == 2*row + 1 else 0
-    return forward, backward
-
-# %% ../nbs/02_replicas.ipynb #53165446
-class _Pool(torch.autograd.Function):
-    "2 x 2 max-pooling of (..., H, W) on the CPU, with or without a rectifier."
-
-    @staticmethod
-    def forward(ctx, x, rectify):
-        ctx.shape, images = x.shape, x.reshape(-1, *x.shape[-2:])
-        out = images.new_empty(len(images), x.shape[-2]//2, x.shape[-1]//2)
-        winner, floor = torch.empty_like(out, dtype=torch.uint8), 0 if rectify else -np.inf
-        _pool_kernels()[0](images.detach().numpy(), out.numpy(), winner.numpy(), out.numpy().dtype.type(floor))
-        ctx.save_for_backward(winner)
-        return out.view(*x.shape[:-2], *out.shape[1:])
-
-    @staticmethod
-    def backward(ctx, grad):
-        winner, = ctx.saved_tensors
-        height, width = ctx.shape[-2:]
-        out = (torch.zeros if height % 2 or width % 2 else torch.empty)((len(winner), height, width), dtype=grad.dtype)
-        _pool_kernels()[1](grad.reshape(winner.shape).numpy(), winner.numpy(), out.numpy())
-        return out.view(ctx.shape), None
-
-
-_TRACED = contextvars.ContextVar("traced", default=False)   # whether the step is being traced for the compiler
-
-
-def _pool(layer, p, x, generators, rectify=False):
-    pair = lambda v: (v, v) if isinstance(v, int) else tuple(v)
-    settings = [pair(v) for v in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
-    ours = settings == [(2, 2), (2, 2), (0, 0), (1, 1)] and not (layer.ceil_mode or layer.return_indices)
-    ours = ours and x.device.type == "cpu" and x.dim() == 5 and x.dtype in (torch.float32, torch.float64)
-    ours = ours and not _TRACED.get()
-    if ours and x.is_contiguous(): return _Pool.apply(x, rectify)
-    if ours: return _Pool.apply(x.transpose(0, 1), rectify).transpose(0, 1)
-    if layer.return_indices: return NotImplemented
-    return _rows(layer, p, F.relu(x) if rectify else x, generators)
-
-# %% ../nbs/02_replicas.ipynb #fb325984
-class TransformHalf(nn.Module):
-    "In training, flips a random half of the batch along `dims`: (-1,) mirrors, (-2, -1) turns by 180 degrees."
-
-    def __init__(self,
-                 dims: tuple[int, ...] = (-1,),  # axes that are reversed
-                 ):
-        super().__init__()
-        each(between(-16, -1, int))("dims", dims)
-        if len(set(dims)) < len(dims): raise ParameterError("dims", dims, "different axes")
-        self.dims = tuple(dims)
-
-    def extra_repr(self) -> str: return f"dims={self.dims}"
-
-    def forward(self,
-                x: torch.Tensor,   # images, (B, C, H, W)
-                ) -> torch.Tensor: # same shape
-        "One network's batch; the half is drawn from the global stream."
-        if not self.training: return x
-        half = torch.randperm(len(x))[:len(x)//2].to(x.device)
-        return x.index_copy(0, half, x[half].flip(self.dims))
-
-    def forward_replicas(self,
-                         x: torch.Tensor,    # stacked images, (R, B, C, H, W)
-                         streams: Streams,   # a stream a replica
-                         ) -> torch.Tensor:  # same shape
-        "All replicas' batches, each with the half that it would draw alone."
-        if not self.training: return x
-        def fill(half, generators):
-            half.zero_()
-            for row, generator in zip(half, generators, strict=True):
-                row[torch.randperm(len(row), generator=generator)[:len(row)//2]] = True
-        half = streams.draw(fill, x.shape[1:2], torch.bool, x.device)
-        return torch.where(half.view(*half.shape, *(1,)*(x.dim() - 2)), x.flip(self.dims), x)
-
-# %% ../nbs/02_replicas.ipynb #ac6df183
-LAYERS: dict[type, Callable] = {
-    nn.Linear: _linear, nn.Embedding: _embedding, nn.Flatten: _flatten, nn.MaxPool2d: _pool,
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-                    _convolution),
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batch_norm),
-    nn.LayerNorm: _layer_norm, nn.GroupNorm: _group_norm,
-    nn.Dropout: _dropout, **dict.fromkeys((nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), _dropout_channels),
-    **dict.fromkeys((nn.MaxPool1d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
-                     nn.AdaptiveMaxPool2d, nn.Upsample, nn.ZeroPad2d, nn.ReflectionPad2d, nn.PixelShuffle), _rows),
-    **dict.fromkeys((nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh,
-                     nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Mish, nn.LogSigmoid), _pointwise),
-}
-ROUTES = {"_linear": "batched matrix product", "_embedding": "one table of all replicas", "_flatten": "view",
-          "_pool": "2x2 kernel, or replicas as rows", "_convolution": "grouped convolution",
-          "_batch_norm": "replicas as channels", "_layer_norm": "replicas as rows", "_group_norm": "replicas as rows",
-          "_dropout": "mask a replica", "_dropout_channels": "mask a replica", "_rows": "replicas as rows",
-          "_pointwise": "pointwise"}
-POINTWISE = {torch.relu, F.relu, torch.tanh, torch.sigmoid, F.gelu, F.silu, F.softplus, F.elu, F.leaky_relu, torch.exp,
-             "relu", "relu_", "tanh", "sigmoid", "exp"}
-ARITHMETIC = {operator.add, operator.iadd, operator.sub, operator.mul, operator.truediv}
-
-# %% ../nbs/02_replicas.ipynb #6c24177c
-class _Tracer(fx.Tracer):
-    "Reads a forward pass down to the layers of torch and to the modules that it is told to leave whole."
-
-    def __init__(self, opaque: Iterable[nn.Module] = ()):
-        super().__init__()
-        self.opaque = {id(m) for m in opaque}
-
-    def is_leaf_module(self, m: nn.Module, name: str) -> bool:
-        whole = hasattr(m, "forward_replicas") or _hooked(m) or id(m) in self.opaque
-        return whole or super().is_leaf_module(m, name)
-
-
-def _hooked(m: nn.Module) -> bool:
-    return any((m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks))
-
-
-def _graph(root: nn.Module) -> fx.Graph:
-    "The calls of a forward pass, in the module's present mode."
-    opaque = []
-    for _, m in reversed(list(root.named_modules())):
-        if hasattr(m, "forward_replicas") or _Tracer(opaque).is_leaf_module(m, ""): continue
-        try: _Tracer(opaque).trace(m)
-        except Exception: opaque.append(m)  # whatever it is, the module is called as a whole
-    leaf = _Tracer(opaque).is_leaf_module(root, "")
-    if not leaf: return _Tracer(opaque).trace(root)
-    graph = fx.Graph()
-    graph.output(graph.create_node("call_module", "", (graph.placeholder("x"),), {}, name="whole"))
-    return graph
-
-# %% ../nbs/02_replicas.ipynb #873e29a3
-def _attribute(root: nn.Module, path: str) -> Any:
-    return functools.reduce(getattr, path.split(".") if path else [], root)
-
-
-def _plainly(root: nn.Module, node: fx.Node, args: tuple, kwargs: dict) -> Any:
-    "What a node does for one network."
-    if node.op == "get_attr": return _attribute(root, node.target)
-    if node.op == "call_module": return _attribute(root, node.target)(*args, **kwargs)
-    if node.op == "call_method": return getattr(args[0], node.target)(*args[1:], **kwargs)
-    return node.target(*args, **kwargs)
-
-# %% ../nbs/02_replicas.ipynb #a381841a
-def _probe(root: nn.Module, graph: fx.Graph, x: torch.Tensor) -> dict[fx.Node, tuple[bool, bool]]:
-    "For every node, whether it gives tensors and whether it draws random numbers, from one run of one network."
-    values, found = {}, {}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for node in graph.nodes:
-            if node.op == "placeholder": values[node] = x.clone() if not values else _default(node); continue
-            if node.op == "output": break
-            before = torch.get_rng_state()
-            values[node] = _plainly(root, node, *_arguments(node, values))
-            tensors = any(isinstance(v, torch.Tensor) for v in _leaves(values[node]))
-            found[node] = tensors, not torch.equal(before, torch.get_rng_state())
-    return found
-
-
-def _arguments(node: fx.Node, values: Mapping) -> tuple[tuple, dict]:
-    return fx.node.map_arg(node.args, values.__getitem__), fx.node.map_arg(node.kwargs, values.__getitem__)
-
-
-def _leaves(value: Any) -> list: return torch.utils._pytree.tree_leaves(value)
-
-
-def _default(node: fx.Node) -> Any:
-    if not node.args: raise TypeError(f"forward needs {node.target}")
-    return node.args[0]
-
-# %% ../nbs/02_replicas.ipynb #110237e5
-_GLOBAL_STREAM = threading.Lock()
-
-
-@contextlib.contextmanager
-def _stream(generator: torch.Generator):
-    "A replica's stream in place of the global one."
-    with _GLOBAL_STREAM, torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(generator.get_state())
-        try: yield
-        finally: generator.set_state(torch.get_rng_state())
-
-
+# %% ../nbs/02_replicas.ipynb #e20db36e
 @dataclass
-class _Each:
-    "Marks a value that every replica has its own of."
-    value: Any
-
-    def of(self, r: int) -> Any:
-        return torch.utils._pytree.tree_map(lambda v: v[r] if isinstance(v, torch.Tensor) else v, self.value)
-
-
-def _stacked(outs: list) -> Any:
-    "One tree of stacked tensors from a tree a replica; what is no tensor is the same for all."
-    join = lambda *parts: torch.stack(parts) if isinstance(parts[0], torch.Tensor) else parts[0]
-    return torch.utils._pytree.tree_map(join, *outs)
-
-# %% ../nbs/02_replicas.ipynb #74fc3069
-@dataclass
-class _Step:
-    "One call of the forward pass, for all replicas."
-    node: fx.Node
-    route: str                       # for `describe`
-    layer: nn.Module | None = None   # the module called, if it is one
-    batched: Callable | None = None  # (layer, tensors, x, generators) -> out, from the table
-    stacked: bool = True             # whether the result has a value a replica
-    skip: bool = False               # done by the neighbouring step
-
-    def general(self, root: nn.Module, args: tuple, kwargs: dict, own: dict, generators: list) -> Any:
-        "The call through vmap, or in a loop over replicas where vmap cannot."
-        leaves, tree = torch.utils._pytree.tree_flatten((args, kwargs))
-        given = [v.value for v in leaves if isinstance(v, _Each)]
-        def one(own, given):
-            given = iter(given)
-            full = [next(given) if isinstance(v, _Each) else v for v in leaves]
-            args, kwargs = torch.utils._pytree.tree_unflatten(full, tree)
-            if self.layer is None: return _plainly(root, self.node, args, kwargs)
-            return torch.func.functional_call(self.layer, own, args, kwargs)
-        if self.route != "loop over replicas":
-            self.route = "vmap"
-            try: return torch.vmap(one, randomness="error")(own, given)
-            except Exception: self.route = "loop over replicas"  # which raises what is really wrong
-        split, outs = {k: v.unbind() if v.requires_grad else [*v] for k, v in own.items()}, []
-        for r, generator in enumerate(generators):
-            mine = {k: v[r] for k, v in split.items()}
-            with _stream(generator): outs.append(one(mine, [_Each(v).of(r) for v in given]))
-        return _stacked(outs)
-
-    def direct(self, root: nn.Module, args: tuple, kwargs: dict) -> Any:
-        "A call that needs no replicas: of constants, or for a shape or a number that all replicas share."
-        plain = lambda v: v.of(0) if isinstance(v, _Each) else v
-        return _plainly(root, self.node, *torch.utils._pytree.tree_map(plain, (args, kwargs)))
-
-# %% ../nbs/02_replicas.ipynb #e8e1d1ef
-def _is_pool(step: _Step) -> bool: return step.batched is _pool
-
-
-def _is_relu(step: _Step) -> bool:
-    return type(step.layer) is nn.ReLU or step.layer is None and step.node.target in (F.relu, torch.relu, "relu")
-
-
-def _fuse(steps: dict[fx.Node, _Step]) -> None:
-    "Fold rectifiers into the poolings that they stand next to."
-    for node, step in steps.items():
-        first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-        before = steps.get(first)
-        if before is None or before.skip or len(first.users) > 1 or node.kwargs or first.kwargs: continue
-        pool, relu = (step, before) if _is_pool(step) else (before, step)
-        if not (_is_pool(pool) and _is_relu(relu)): continue
-        source = first.args[0]
-        if relu is before and (not isinstance(source, fx.Node) or len(source.users) > 1): continue
-        pool.batched, relu.skip = functools.partial(_pool, rectify=True), True
-        pool.route, relu.route = "2x2 kernel with rectifier, or replicas as rows", "in the pooling"
-
-
-def _pooling(node: fx.Node) -> nn.Module | None:
-    "The layer that a functional max-pooling stands for."
-    if node.target not in (F.max_pool2d, torch.max_pool2d) or len(node.args) > 5: return None
-    settings = dict(zip(("kernel_size", "stride", "padding", "dilation"), node.args[1:], strict=False)) | node.kwargs
-    plain = all(not isinstance(v, fx.Node) for v in settings.values())
-    return nn.MaxPool2d(**{k: v for k, v in settings.items() if v is not None}) if plain else None
-
-# %% ../nbs/02_replicas.ipynb #dc796880
-def _plan(root: nn.Module, graph: fx.Graph, found: Mapping) -> dict[fx.Node, _Step]:
-    "Choose a route for every call: the one place where that is decided."
-    steps, stacked = {}, {node for node in graph.nodes if node.op == "placeholder" and not node.args}
-    held = {id(t) for t in (*root.parameters(), *root.buffers())}
-    for node in graph.nodes:
-        if node.op in ("placeholder", "output"): continue
-        tensors, random = found[node]
-        layer = _attribute(root, node.target) if node.op == "call_module" else None
-        ours = node.op == "get_attr" and id(_attribute(root, node.target)) in held
-        varies = random or layer is not None or ours or any(n in stacked for n in node.all_input_nodes)
-        step = _Step(node, "vmap", layer, stacked=tensors and varies)
-        single = len(node.args) == 1 and not node.kwargs
-        table = LAYERS.get(type(layer)) if single and layer is not None and not _hooked(layer) else None
-        if not step.stacked: step.route = "once"
-        elif ours: step.route = "stacked"
-        elif layer is not None and hasattr(layer, "forward_replicas"): step.route = "forward_replicas"
-        elif table: step.batched, step.route = table, ROUTES[table.__name__]
-        elif layer is None and (pool := _pooling(node)):
-            step.layer, step.batched, step.route = pool, _pool, ROUTES["_pool"]
-        elif node.target is F.dropout: step.route = "mask a replica"
-        elif random: step.route = "loop over replicas"
-        elif node.op != "call_module" and node.target in POINTWISE: step.route = "pointwise"
-        elif node.op != "call_module" and node.target in ARITHMETIC: step.route = "arithmetic"
-        if step.stacked: stacked.add(node)
-        steps[node] = step
-    _fuse(steps)
-    return steps
-
-# %% ../nbs/02_replicas.ipynb #6a17eae9
-def _held(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
-    return [*module.named_parameters(), *module.named_buffers()]
-
-
-class _Program:
-    "A network's steps, and the stacked tensors that they use."
-
-    def __init__(self, template: nn.Module, training: bool, sample: torch.Tensor):
-        self.root = template.train(training)
-        self.graph = _graph(self.root)
-        self.steps = _plan(self.root, self.graph, _probe(self.root, self.graph, sample))
-        self.names = [(k, id(t)) for k, t in _held(template)]
-        self.own = {id(s): {k: id(t) for k, t in _held(s.layer)} for s in self.steps.values() if s.layer is not None}
-        self.compiled: dict[tuple, Callable] = {}   # by the shape of the rows
-        self.folded = sample.dim() > 2 and any(s.batched in (_convolution, _batch_norm) for s in self.steps.values())
-
-    def describe(self) -> list[tuple[str, str, str]]:
-        "Name, what is called, and route of every step."
-        def name(s): return type(s.layer).__name__ if s.layer else getattr(s.node.target, "__name__", s.node.target)
-        return [(s.node.name, name(s), s.route) for s in self.steps.values()]
-
-    def bind(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        "Use these stacked parameters and buffers."
-        self.tensors = {key: tensors[name] for name, key in self.names}
-
-    @functools.cached_property
-    def last(self) -> dict[fx.Node, fx.Node]:
-        "The last reader of every value, after which it is let go."
-        return {used: node for node in self.graph.nodes for used in node.all_input_nodes}
-
-# %% ../nbs/02_replicas.ipynb #aa82ee7f
-class _Calls(_Program):
-    "A call by the route that was chosen for it."
-
-    def _batched(self, step: _Step, args: tuple, kwargs: dict, own: dict, generators: list) -> Any:
-        "The call by the route that was chosen, or NotImplemented."
-        first = args[0].value if args and isinstance(args[0], _Each) else None
-        if not isinstance(first, torch.Tensor): return NotImplemented
-        if step.batched: return step.batched(step.layer, own, first, generators)
-        if step.route == "forward_replicas": return step.layer.forward_replicas(first, generators)
-        if step.route == "mask a replica":
-            settings = dict(p=0.5, training=True) | dict(zip(("p", "training"), args[1:], strict=False)) | kwargs
-            return _drop(first, settings["p"], settings["training"], generators)
-        if step.route == "pointwise" and not any(isinstance(v, _Each) for v in args[1:]):
-            return _plainly(self.root, step.node, (first, *args[1:]), kwargs)
-        alike = all(isinstance(v, int | float) or isinstance(v, _Each) and isinstance(v.value, torch.Tensor)
-                    and v.value.dim() == first.dim() for v in args[1:])
-        if step.route == "arithmetic" and alike and not kwargs:
-            return step.node.target(first, *[_open(v) for v in args[1:]])
-        return NotImplemented
-
-
-def _open(value: Any) -> Any: return value.value if isinstance(value, _Each) else value
-
-# %% ../nbs/02_replicas.ipynb #97b9c53d
-class _Network(_Calls):
-    "A network that runs for all replicas at once, in training or in evaluation mode."
-
-    def __call__(self, x: torch.Tensor, generators: Streams) -> Any:
-        "Outputs for stacked inputs (R, B, ...)."
-        values: dict[fx.Node, Any] = {}
-        for node in self.graph.nodes:
-            if node.op == "placeholder": values[node] = _default(node) if node.args else _Each(x)
-            elif node.op == "output": return fx.node.map_arg(node.args[0], lambda n: _open(values[n]))
-            else: values[node] = self._call(self.steps[node], values, generators)
-            for used in node.all_input_nodes:
-                if self.last[used] is node: values.pop(used)
-
-    def _call(self, step: _Step, values: Mapping, generators: list) -> Any:
-        args, kwargs = _arguments(step.node, values)
-        if step.skip: return args[0]
-        if step.route == "stacked": return _Each(self.tensors[id(_attribute(self.root, step.node.target))])
-        if not step.stacked: return step.direct(self.root, args, kwargs)
-        own = {k: self.tensors[key] for k, key in self.own.get(id(step), {}).items()}
-        out = self._batched(step, args, kwargs, own, generators)
-        if out is NotImplemented: out = step.general(self.root, args, kwargs, own, generators)
-        return _Each(out)
-
-# %% ../nbs/02_replicas.ipynb #f0e845d0
-def _each_loss(loss: str | Callable, out: Any, target: torch.Tensor) -> torch.Tensor:
-    "Mean loss of every replica's batch, (R,)."
-    if loss == "cross_entropy" and out.dim() == 3 and target.dim() == 2:
-        return F.cross_entropy(out.flatten(0, 1), target.flatten(), reduction="none").view(target.shape).mean(1)
-    if loss == "mse" and out.shape == target.shape: return (out - target).square().flatten(1).mean(1)
-    function = LOSSES.get(loss, loss)
-    try: return torch.vmap(function)(out, target)
-    except Exception:  # the loop raises what is really wrong
-        return torch.stack([function(_Each(out).of(r), t) for r, t in enumerate(target)])
-
-
-def _batch(values: torch.Tensor, rows: torch.Tensor, folded: bool) -> torch.Tensor:
-    "Rows (R, B) of the data as a stacked batch (R, B, ...), in the memory order that the first layer wants."
-    rows = rows.T if folded else rows
-    found = values.index_select(0, rows.reshape(-1)).view(*rows.shape, *values.shape[1:])
-    return found.transpose(0, 1) if folded else found
-
-# %% ../nbs/02_replicas.ipynb #db950936
-@dataclass
-class _Chunk:
-    "Replicas that train together: stacked tensors, streams, losses."
-    members: list[int]                   # their places among all replicas
-    tensors: dict[str, torch.Tensor]     # parameters and buffers, (R, ...)
-    states: torch.Tensor                 # of the streams, (R, bytes)
-    losses: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))  # (R, epochs)
-    fell: str = ""                       # why some steps were eager that should not have been
-
-
-def _generators(states: torch.Tensor) -> list[torch.Generator]:
-    made = [torch.Generator() for _ in states]
-    for generator, state in zip(made, states, strict=True):
-        generator.set_state(state.clone())  # torch crashes on a row of a matrix
-    return made
-
-# %% ../nbs/02_replicas.ipynb #a7a3b753
-def _ordered(gradient: torch.Tensor | None, weights: torch.Tensor) -> torch.Tensor | None:
-    "A gradient in the memory order of its weights: a fused optimiser goes through memory, not through indices."
-    if gradient is None or gradient.stride() == weights.stride(): return gradient
-    return torch.empty_like(weights).copy_(gradient)
-
-# %% ../nbs/02_replicas.ipynb #c92bc576
-class _Training:
-    "A chunk in training: its tensors, streams and optimiser, and the step."
-
-    def __init__(self, network: _Network, chunk: _Chunk, x: torch.Tensor, y: torch.Tensor, training: Training,
-                 how: str = "eager"):
-        self.network, self.x, self.y, self.training, self.how, self.reason = network, x, y, training, how, ""
-        self.trained = sorted(k for k, p in network.root.named_parameters() if p.requires_grad)
-        self.tensors = {k: t.to(x.device, copy=True) for k, t in chunk.tensors.items()}
-        self.generators, self.batches = _generators(chunk.states), {}
-        self.streams, parameters = Streams(self.generators), [self.tensors[k].requires_grad_() for k in self.trained]
-        kept = dict(capturable=True) if x.is_cuda and training.optimizer != "sgd" else {}
-        self.optimizer = training.make_optimizer(parameters, fused=True, **kept)
-        self.means = torch.zeros(len(chunk.members), dtype=torch.float64, device=x.device)
-
-    def order(self) -> torch.Tensor:
-        "Every replica's order of the data in the next epoch, (R, n)."
-        return torch.stack([torch.randperm(len(self.x), generator=g) for g in self.generators]).to(self.x.device)
-
-    def gradients(self, tensors: Mapping[str, torch.Tensor], rows: torch.Tensor) -> tuple:
-        "Mean loss of every replica on its rows (R, B), and the gradients of their sum."
-        self.network.bind(tensors)
-        out = self.network(_batch(self.x, rows, self.network.folded), self.streams)
-        each = _each_loss(self.training.loss, out, _batch(self.y, rows, False))
-        return each.detach(), torch.autograd.grad(each.sum(), [tensors[k] for k in self.trained], allow_unused=True)
-
-    def update(self, rows: torch.Tensor, gradients: Callable) -> None:
-        "One step of every replica; its loss is added to the epoch's mean."
-        self.optimizer.zero_grad()
-        each, found = gradients(self.tensors, rows)
-        for k, g in zip(self.trained, found, strict=True): self.tensors[k].grad = _ordered(g, self.tensors[k])
-        self.optimizer.step()
-        self.means += each.double()*(rows.shape[1]/len(self.x))
-
-    def step(self, rows: torch.Tensor) -> None:
-        "One step, in the way that was chosen for this size of batch."
-        if self.how == "eager": return self.update(rows, self.gradients)
-        if rows.shape not in self.batches: self.batches[rows.shape] = _Batch(self, rows)
-        return self.batches[rows.shape](rows)
-
-# %% ../nbs/02_replicas.ipynb #25faae07
-def _train_chunk(network: _Network, chunk: _Chunk, x: torch.Tensor, y: torch.Tensor, training: Training,
-                 stop: threading.Event, how: str = "eager") -> _Chunk:
-    "Train the replicas of a chunk together."
-    run, losses = _Training(network, chunk, x, y, training, how), np.zeros((len(chunk.members), training.epochs))
-    for epoch in range(training.epochs):
-        run.means.zero_()
-        for rows in run.order().split(training.batch_size, 1): run.step(rows)
-        losses[:, epoch] = run.means.cpu().numpy()
-        if stop.is_set(): raise KeyboardInterrupt
-    states = torch.stack([g.get_state() for g in run.generators])
-    return _Chunk(chunk.members, {k: t.detach().cpu() for k, t in run.tensors.items()}, states, losses, run.reason)
-
-# %% ../nbs/02_replicas.ipynb #939420b8
-WARM = 2   # eager steps before a step is compiled or recorded; they are part of the training
-
-
-def _captured(step: Callable[[], None]) -> Callable[[], None]:
-    "The step as a CUDA graph. It is recorded, not run."
-    graph, present = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-    try:
-        with torch.cuda.graph(graph): step()
-    finally: torch.cuda.set_stream(present)   # which a recording that fails leaves
-    return graph.replay
-
-
-@contextlib.contextmanager
-def _aside(device: torch.device):
-    "On CUDA, a stream beside the present one, as the steps before a recording want it."
-    if device.type != "cuda": yield; return
-    side, present = torch.cuda.Stream(), torch.cuda.current_stream()
-    side.wait_stream(present)
-    with torch.cuda.stream(side): yield
-    present.wait_stream(side)
-
-# %% ../nbs/02_replicas.ipynb #b8143132
-BACKEND = "inductor"   # of torch.compile
-
-
-def _traced(run: _Training, rows: torch.Tensor, drawn: list[torch.Tensor]) -> fx.GraphModule:
-    "The operations of `gradients` for this size of batch: (tensors, rows, drawn) -> losses and gradients."
-    def operations(tensors, rows, drawn):
-        with _ahead(run.streams, drawn): return run.gradients(tensors, rows)
-    copies = {k: t.detach().clone().requires_grad_(t.requires_grad) for k, t in run.tensors.items()}
-    token = _TRACED.set(True)
-    try: return make_fx(operations)(copies, rows, drawn)
-    finally: _TRACED.reset(token)
-
-
-def _compiled(run: _Training, rows: torch.Tensor, drawn: list[torch.Tensor]) -> Callable:
-    "`gradients`, compiled; kept with the network for the next chunk of this size."
-    known = run.network.compiled
-    if rows.shape not in known:
-        known[rows.shape] = torch.compile(_traced(run, rows, drawn), backend=BACKEND, dynamic=False, fullgraph=True)
-        with torch.no_grad():  # compiles, on copies
-            known[rows.shape]({k: t.detach().clone() for k, t in run.tensors.items()}, rows, drawn)
-    def gradients(tensors, rows):
-        plain = {k: t.detach() for k, t in tensors.items()}
-        with torch.no_grad(): return known[rows.shape](plain, rows, drawn)
-    return gradients
-
-# %% ../nbs/02_replicas.ipynb #cc28604a
-class _Batch:
-    "The steps of one size of batch: eager at first, then compiled or replayed, eager again where that fails."
-
-    def __init__(self, run: _Training, rows: torch.Tensor):
-        self.run, self.rows, self.seen, self.replay = run, rows.clone(), 0, None
-
-    def __call__(self, rows: torch.Tensor) -> None:
-        self.seen += 1
-        if self.replay is None and self.seen > WARM and not self.run.reason: self._prepare()
-        if self.replay is None: return self._eager(rows)
-        self.rows.copy_(rows)
-        for buffer, request in zip(self.drawn, self.noted, strict=True):
-            buffer.copy_(self.run.streams._drawn(*request), non_blocking=True)
-        self.replay()
-
-    def _eager(self, rows: torch.Tensor) -> None:
-        if self.run.reason: return self.run.update(rows, self.run.gradients)
-        with _note(self.run.streams) as noted, _aside(rows.device): self.run.update(rows, self.run.gradients)
-        self.noted = noted
-
-    def _prepare(self) -> None:
-        "Make the step that is replayed, or keep the reason why there is none."
-        run, rows = self.run, self.rows
-        self.drawn = [torch.zeros(shape, dtype=dtype, device=device) for _, shape, dtype, device in self.noted]
-        try:
-            if run.streams.own_way: raise RuntimeError("a layer draws random numbers in a way of its own")
-            gradients = _compiled(run, rows, self.drawn) if run.how == "compile" else run.gradients
-            def step():
-                with _ahead(run.streams, self.drawn): run.update(rows, gradients)
-            self.replay = step if run.how == "compile" else _captured(step)
-        except Exception as error:  # whatever it is, the eager step does not need it
-            run.reason = _reason(error)
-
-# %% ../nbs/02_replicas.ipynb #34b4983a
-def _plain_gradients(net: nn.Module, state: torch.Tensor, x: torch.Tensor, y: torch.Tensor, loss: Any) -> tuple:
-    "Loss, gradients, buffers and the stream's position of one network after one batch."
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(state)
-        net.train()
-        value = LOSSES.get(loss, loss)(net(x), y)
-        value.backward()
-        gradients = {k: p.grad for k, p in net.named_parameters()}
-        return value.detach(), gradients, dict(net.named_buffers()), torch.get_rng_state()
-
-
-def _close(a: torch.Tensor | None, b: torch.Tensor | None, relative: float) -> bool:
-    if a is None or b is None: return a is b
-    if a.shape != b.shape: return False
-    if a.dtype == torch.float64: relative = 1e-6
-    a, b = a.double().cpu(), b.double().cpu()
-    gap = (a - b)[~(a.isnan() & b.isnan())]
-    return not gap.numel() or bool(gap.norm() <= relative*b.nan_to_num().norm() + 1e-6*gap.numel()**0.5)
-
-
-_FOLLOWS = "Adam follows rounding errors along"
-
-
-def _rounding(gradients: Mapping[str, torch.Tensor | None]) -> str:
-    "Name of a parameter whose gradient, in a tenth of its elements or more, is zero but for rounding."
-    sizes = {k: g.abs() for k, g in gradients.items() if g is not None and g.numel()}
-    largest = max((g.max().item() for g in sizes.values()), default=0.)
-    for k, g in sizes.items():
-        if ((g > 0) & (g < 64*torch.finfo(g.dtype).eps*largest)).double().mean() > 0.1: return k
-    return ""
-
-# %% ../nbs/02_replicas.ipynb #23cd0024
-def _first_step(network: _Network, chunk: _Chunk, x: torch.Tensor, y: torch.Tensor, training: Training) -> tuple:
-    "Rows, streams before and after, losses, tensors and gradients of a chunk's first batch."
-    run = _Training(network, chunk, x, y, training)
-    rows = run.order()[:, :training.batch_size]
-    before = [g.get_state() for g in run.generators]
-    each, gradients = run.gradients(run.tensors, rows)
-    after = [g.get_state() for g in run.generators]
-    return rows.cpu(), before, after, each, run.tensors, dict(zip(run.trained, gradients, strict=True))
-
-
-def _disagreement(network: _Network, chunk: _Chunk, nets: list[nn.Module], x: torch.Tensor, y: torch.Tensor,
-                  training: Training) -> str:
-    "Where the stacked pass and plain modules differ on a batch, in words; nothing if they agree."
-    rows, before, after, each, tensors, found = _first_step(network, chunk, x.contiguous(), y, training)
-    x, y = x.cpu(), y.cpu()
-    for r, net in enumerate(nets):
-        loss, gradients, buffers, state = _plain_gradients(net, before[r], x[rows[r]], y[rows[r]], training.loss)
-        if not torch.equal(state, after[r]): return "random numbers differ"
-        if not _close(each[r], loss, 1e-4): return "losses differ"
-        for k, theirs in gradients.items():
-            ours = found.get(k)
-            if not _close(None if ours is None else ours[r], theirs, 0.02): return f"gradients of {k} differ"
-        for k, theirs in buffers.items():
-            if not _close(tensors[k][r], theirs, 1e-4): return f"buffers {k} differ"
-        if training.optimizer != "sgd" and (k := _rounding(gradients)):
-            return f"{_FOLLOWS} {k}, whose gradient is zero"
-    return ""
-
-# %% ../nbs/02_replicas.ipynb #a168dbb4
-TRIAL = 10   # steps by which a way to run them is timed
-WAYS = {"eager": "eager", "graph": "CUDA graph", "compile": "torch.compile"}
-
-
-def _timed(run: _Training) -> float:
-    "Milliseconds a step, once it runs as it will."
-    wait = torch.cuda.synchronize if run.x.is_cuda else lambda: None
-    rows = run.order()[:, :run.training.batch_size]
-    for _ in range(WARM + 1): run.step(rows)
-    wait()
-    clock = time.perf_counter()
-    for _ in range(TRIAL): run.step(rows)
-    wait()
-    return 1e3*(time.perf_counter() - clock)/TRIAL
-
-
-def _settled(network: _Network, chunk: _Chunk, x: torch.Tensor, y: torch.Tensor, training: Training, way: str,
-             always: bool) -> tuple[str, str]:
-    "How a step is run, and why: `way` if it works, gives the eager weights, and is faster or always wanted."
-    runs = [_Training(network, chunk, x, y, training, how) for how in ("eager", way)]
-    eager, other = [_timed(run) for run in runs]
-    if runs[1].reason: return "eager", f"eager: no {WAYS[way]} ({runs[1].reason})"
-    same = [_close(runs[1].tensors[k], t.detach(), 1e-3) for k, t in runs[0].tensors.items()]
-    if not all(same): return "eager", f"eager: {WAYS[way]} gives other weights"
-    if other > eager and not always: return "eager", f"eager: {eager:.2f} ms a step, {WAYS[way]} {other:.2f} ms"
-    return way, f"{WAYS[way]}: {other:.2f} ms a step, eager {eager:.2f} ms"
+class _Ensemble:
+    "Replicas, stacked on the CPU."
+    build: Callable[[], nn.Module]
+    seeds: list[int]
+    dtype: torch.dtype | None
+    parameters: list[str]               # names, in the order of `module.parameters()`
+    tensors: dict[str, torch.Tensor]    # parameters and buffers, (R, ...)
+    states: torch.Tensor                # of the streams, (R, bytes)
+    fits: int = 0                       # trainings so far
+
+
+def _new(build: Callable, seed: int, dtype: torch.dtype | None) -> tuple[nn.Module, torch.Tensor]:
+    "A network as its seed makes it, and the stream's position after that."
+    with _own_stream():
+        torch.manual_seed(seed)
+        net = build()
+        state = torch.get_rng_state()
+    _check_network(net)
+    return net.to(device="cpu", dtype=dtype), state
+
+
+def _ensemble(build: Callable, seeds: list[int], dtype: torch.dtype | None) -> _Ensemble:
+    "Networks as their seeds make them."
+    tensors, states, shapes, before = {}, [], None, None
+    for r, seed in enumerate(seeds):
+        net, state = _new(build, seed, dtype)
+        found = {k: tuple(t.shape) for k, t in _held(net)}
+        if found != (shapes := shapes or found) or net is before:
+            raise ParameterError("build", f"another network, or the same object, for seed {seed}",
+                                 "a function that makes a new network of the same shapes for every seed")
+        tensors = tensors or {k: t.new_empty((len(seeds), *t.shape)) for k, t in _held(net)}
+        for k, t in _held(net): tensors[k][r] = t.detach()
+        states.append(state)
+        before = net
+    return _Ensemble(build, seeds, dtype, [k for k, _ in net.named_parameters()], tensors, torch.stack(states))
+
+# %% ../nbs/02_replicas.ipynb #38381cf2
+def _module(ensemble: _Ensemble, r: int) -> nn.Module:
+    "A replica as a plain module on the CPU."
+    net, _ = _new(ensemble.build, ensemble.seeds[r], ensemble.dtype)
+    with torch.no_grad():
+        for k, t in _held(net): t.copy_(ensemble.tensors[k][r])
+    return net
+
+
+def _chunk(ensemble: _Ensemble, members: list[int]) -> _Chunk:
+    "A copy of some replicas."
+    return _Chunk(members, {k: t[members] for k, t in ensemble.tensors.items()}, ensemble.states[members])
+
+
+def _take(ensemble: _Ensemble, chunk: _Chunk) -> None:
+    "Put trained replicas in their places."
+    for k, t in chunk.tensors.items(): ensemble.tensors[k][chunk.members] = t
+    ensemble.states[chunk.members] = chunk.states
 
 # %% ../nbs/02_replicas.ipynb #0d20d428
-CACHE_BYTES = 8*2**20   # on the CPU, largest tensor of a chunk
-STORED = 8              # chunks, at least, of a training that is stored
-
-
 class _Meter(torch.utils._python_dispatch.TorchDispatchMode):
     "Counts the bytes of the tensors that are made."
 
@@ -1037,13 +243,13 @@ class _Meter(torch.utils._python_dispatch.TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
-        for t in _leaves(out):
+        for t in torch.utils._pytree.tree_leaves(out):
             if not isinstance(t, torch.Tensor) or t.untyped_storage().data_ptr() in self.known: continue
             self.known[t.untyped_storage().data_ptr()] = t   # held, so that no address is used twice
             self.total, self.largest = self.total + t.nbytes, max(self.largest, t.nbytes)
         return out
 
-# %% ../nbs/02_replicas.ipynb #88fc7455
+
 def _footprint(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Training) -> tuple[int, int]:
     "Bytes that a replica takes in training, and the largest tensor of its forward pass, from a pass of one network."
     meter, rows = _Meter(), x[:training.batch_size].cpu()
@@ -1054,17 +260,97 @@ def _footprint(net: nn.Module, x: torch.Tensor, y: torch.Tensor, training: Train
     return int(1.5*meter.total + 4*meter.largest + 2*rows.nbytes + 5*own), max(meter.largest, rows.nbytes)
 
 # %% ../nbs/02_replicas.ipynb #82d899cd
-def _chunks(replicas: int, need: int, largest: int, budget: int, workers: int, cpu: bool,
+_CACHE_BYTES = 8*2**20   # on the CPU, largest tensor of a chunk
+_STORED = 8              # chunks, at least, of a training that is stored
+
+
+def _divide(replicas: int, need: int, largest: int, budget: int, workers: int, cpu: bool,
             limit: int) -> tuple[list, int]:
     "Places of the replicas of each chunk, and how many chunks run at a time."
     workers = min(workers, replicas)
     if budget < workers*need: workers = 1
     most = budget//(workers*need)
     if not most: raise ParameterError("memory_bytes", budget, f"at least {need}, what one replica needs")
-    most = min(most, limit, max(1, CACHE_BYTES//largest) if cpu else limit)
+    most = min(most, limit, max(1, _CACHE_BYTES//largest) if cpu else limit)
     count = -(-replicas//most)
     count = min(replicas, -(-count//workers)*workers)
     return [part.tolist() for part in np.array_split(np.arange(replicas), count)], workers
+
+# %% ../nbs/02_replicas.ipynb #5e2d1f0a
+@dataclass(frozen=True)
+class _Wish:
+    "What a user asks for."
+    route: str          # auto, stacked or loop
+    step: str           # auto, eager, graph or compile
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    "How a fit is made."
+    route: _Route            # what trains
+    way: _Way                # how a step is run
+    parts: list[list[int]]   # members of each chunk
+    workers: int             # chunks at a time
+
+
+def _plan(ensemble: _Ensemble, wish: _Wish, x: torch.Tensor, y: torch.Tensor, training: Training,
+          stored: bool) -> _Plan:
+    "Choose how to train, from the data and the present weights."
+    replicas, first = len(ensemble.seeds), list(range(min(2, len(ensemble.seeds))))
+    need = _footprint(_module(ensemble, 0), x, y, training)
+    nets = [_module(ensemble, r) for r in first]
+    route = _choose_route(wish.route, _module(ensemble, 0), _chunk(ensemble, first), nets, x, y, training)
+    alone = x.is_cuda or route.reason or wish.step == "compile"   # the compiler wants a single thread
+    workers = 1 if alone else torch.get_num_threads()
+    most = -(-replicas//_STORED) if stored else replicas
+    parts, workers = _divide(replicas, *need, wish.memory_bytes, workers, not x.is_cuda, most)
+    if route.reason: return _Plan(route, _Way(), parts, workers)
+    way = _choose_way(wish.step, _module(ensemble, 0), _chunk(ensemble, parts[0]), x.contiguous(), y, training)
+    return _Plan(route, way, parts, workers)
+
+# %% ../nbs/02_replicas.ipynb #41986f96
+def _loop_chunk(chunk: _Chunk, stop: threading.Event, ensemble: _Ensemble, x: torch.Tensor, y: torch.Tensor,
+                training: Training) -> _Chunk:
+    "Train the replicas of a chunk one after the other with plain modules."
+    losses = []
+    for i, r in enumerate(chunk.members):
+        net = _module(ensemble, r).to(x.device)
+        with _own_stream():
+            if x.is_cuda: torch.cuda.manual_seed(ensemble.seeds[r] ^ ensemble.fits << 48)
+            torch.set_rng_state(chunk.states[i].clone())
+            losses.append(_plain_epochs(net, x, y, training))
+            chunk.states[i] = torch.get_rng_state()
+        for k, t in _held(net): chunk.tensors[k][i] = t.detach().cpu()
+    return _Chunk(chunk.members, chunk.tensors, chunk.states, np.array(losses))
+
+
+def _trainers(ensemble: _Ensemble, plan: _Plan, x: torch.Tensor, y: torch.Tensor, training: Training,
+              count: int) -> list[Callable[[_Chunk, threading.Event], _Chunk]]:
+    "What trains a chunk, one for each that is trained at a time."
+    if plan.route.reason: return [functools.partial(_loop_chunk, ensemble=ensemble, x=x, y=y, training=training)]*count
+    x = x.contiguous()
+    networks = [StackedNetwork(_module(ensemble, 0), x[:training.batch_size].cpu()) for _ in range(count)]
+    return [functools.partial(_train_chunk, network=network, x=x, y=y, training=training, way=plan.way)
+            for network in networks]
+
+# %% ../nbs/02_replicas.ipynb #98b3e0c6
+def _run(waiting: list, trainers: list[Callable], chunk: Callable[[list[int]], _Chunk], done: Callable) -> None:
+    "Train the chunks that wait, one a trainer at a time."
+    stop = threading.Event()
+    if len(trainers) < 2:
+        for members in waiting: done(trainers[0](chunk(members), stop))
+        return
+    free = queue.SimpleQueue()
+    for trainer in trainers: free.put(trainer)
+    def work(members):
+        trainer = free.get()
+        try: return trainer(chunk(members), stop)
+        finally: free.put(trainer)
+    with executor("threads", len(trainers)) as pool:
+        try:
+            for future in as_completed([pool.submit(work, members) for members in waiting]): done(future.result())
+        finally: stop.set()
 
 # %% ../nbs/02_replicas.ipynb #24c7687a
 def _sha(*parts: Any) -> str:
@@ -1084,7 +370,7 @@ def _code(thing: Any) -> Any:
 
 
 @functools.cache
-def _own_code() -> Any: return _code(_train_chunk)   # and all that it reaches
+def _own_code() -> Any: return _code(_trainers)   # and all that it reaches
 
 
 def _network_code(net: nn.Module) -> list:
@@ -1093,237 +379,70 @@ def _network_code(net: nn.Module) -> list:
     own = {type(m) for m in net.modules() if not type(m).__module__.startswith("torch.")}
     return [repr(net), [repr(plain(m)) for m in net.modules()], sorted(_code(kind) for kind in own)]
 
-# %% ../nbs/02_replicas.ipynb #dac4ed03
-def _chunk_key(chunk: _Chunk, common: str) -> str:
+
+def _common(ensemble: _Ensemble, plan: _Plan, x: torch.Tensor, y: torch.Tensor, training: Training) -> str:
+    "Digest of all that the chunks of a training share."
+    loss = _code(training.loss) if callable(training.loss) else training.loss
+    how = [repr(replace(training, loss="mse")), loss, str(plan.route), _compared(environment(x.device.type)),
+           plan.way.name == "compile"]
+    return _sha(how, _network_code(_module(ensemble, 0)), _code(ensemble.build), _own_code(), _bytes(x), _bytes(y))
+
+# %% ../nbs/02_replicas.ipynb #ac4dd03e
+@dataclass(frozen=True)
+class _Store:
+    "Finished chunks of one training, in a folder."
+    folder: Path
+    common: str   # digest of all that the chunks share
+
+
+def _path(store: _Store, chunk: _Chunk) -> Path:
+    "Where a chunk is kept that starts like this."
     start = [_sha(k, _bytes(t)) for k, t in sorted(chunk.tensors.items())]
-    return _sha(common, start, _bytes(chunk.states))[:24]
+    return store.folder/f"replicas-{_sha(store.common, start, _bytes(chunk.states))[:24]}.npz"
 
 
-def _save_chunk(path: Path, chunk: _Chunk) -> None:
-    tensors = {f"tensor.{k}": t.numpy() for k, t in chunk.tensors.items()}
-    write_atomic(path, pack(tensors | dict(states=chunk.states.numpy(), losses=chunk.losses), dict(chunk=path.stem)))
-
-
-def _load_chunk(path: Path, members: list[int]) -> _Chunk | None:
-    "A stored chunk, or nothing if there is none or it is damaged."
+def _kept(store: _Store, chunk: _Chunk) -> _Chunk | None:
+    "The stored end of a chunk, or nothing if there is none or it is damaged."
+    path = _path(store, chunk)
     try: found, notes = unpack(path)
     except FileNotFoundError: return None
     except ValueError as error: wrong = f"are damaged: {error}"
     else: wrong = "" if notes.get("chunk") == path.stem else "are others"
     if wrong: return print(f"stored replicas {path.name} {wrong}; they are trained again")
     tensors = {k.removeprefix("tensor."): torch.as_tensor(v) for k, v in found.items() if k.startswith("tensor.")}
-    return _Chunk(members, tensors, torch.as_tensor(found["states"]), found["losses"])
+    return _Chunk(chunk.members, tensors, torch.as_tensor(found["states"]), found["losses"])
 
-# %% ../nbs/02_replicas.ipynb #3110e00c
-def _seeds(seeds: Iterable[int]) -> list[int]:
-    known = isinstance(seeds, Iterable) and not isinstance(seeds, str | bytes)
-    found, seed = list(seeds) if known else [], between(0, 2**63 - 1, int)
-    if not found or not all(map(seed.ok, found)) or len(set(found)) < len(found):
-        shown = seeds if not known or len(found) > 20 and not isinstance(seeds, range) else found
-        raise ParameterError("seeds", shown, "one or more integers of at least 0, all different")
-    return [int(s) for s in found]
 
-# %% ../nbs/02_replicas.ipynb #e20db36e
-class _Initial:
-    "Networks as their seeds make them, stacked."
-
-    def _initial(self, seed: int) -> tuple[nn.Module, torch.Tensor]:
-        "A network as its seed makes it, and the stream's position after that."
-        with _own_stream():
-            torch.manual_seed(seed)
-            net = self.build()
-            state = torch.get_rng_state()
-        _check_network(net)
-        return net.to(device="cpu", dtype=self.dtype), state
-
-    def _initialise(self) -> None:
-        tensors, states, shapes, before = {}, [], None, None
-        for r, seed in enumerate(self.seeds):
-            net, state = self._initial(seed)
-            found = {k: tuple(t.shape) for k, t in _held(net)}
-            if found != (shapes := shapes or found) or net is before:
-                raise ParameterError("build", f"another network, or the same object, for seed {seed}",
-                                     "a function that makes a new network of the same shapes for every seed")
-            tensors = tensors or {k: t.new_empty((len(self.seeds), *t.shape)) for k, t in _held(net)}
-            for k, t in _held(net): tensors[k][r] = t.detach()
-            states.append(state)
-            before = net
-        self._names, self._tensors, self._states = [k for k, _ in net.named_parameters()], tensors, torch.stack(states)
-
-# %% ../nbs/02_replicas.ipynb #38381cf2
-class _Weights(_Initial):
-    "Stacked parameters, buffers and streams."
-
-    def module(self,
-               r: int,          # place of the replica among the seeds
-               ) -> nn.Module:  # on the CPU, in training mode as it was built
-        "One replica as a plain module, with its present parameters and buffers."
-        net, _ = self._initial(self.seeds[between(-len(self.seeds), len(self.seeds) - 1, int)("r", r)])
-        with torch.no_grad():
-            for k, t in _held(net): t.copy_(self._tensors[k][r])
-        return net
-
-    def parameters_vector(self) -> np.ndarray:  # (R, P)
-        "All parameters of every replica, in the order of `module.parameters()`."
-        return torch.cat([self._tensors[k].reshape(len(self.seeds), -1) for k in self._names], 1).numpy()
-
-    @property
-    def diverged(self) -> np.ndarray:  # (R,)
-        "Which replicas have parameters that are not finite."
-        return ~np.isfinite(self.parameters_vector()).all(1)
-
-    def _chunk(self, members: list[int]) -> _Chunk:
-        return _Chunk(members, {k: t[members] for k, t in self._tensors.items()}, self._states[members])
-
-    def _take(self, chunk: _Chunk) -> None:
-        for k, t in chunk.tensors.items(): self._tensors[k][chunk.members] = t
-        self._states[chunk.members] = chunk.states
-
-# %% ../nbs/02_replicas.ipynb #98b3e0c6
-def _run(waiting: list, networks: list[_Network], train: Callable, done: Callable) -> None:
-    "Train chunks, one a network at a time; where there are several networks, each has a thread of its own."
-    stop, threads = threading.Event(), torch.get_num_threads()
-    if len(networks) < 2:
-        for chunk in waiting: done(train(networks[0], chunk, stop))
-        return
-    free = queue.SimpleQueue()
-    for network in networks: free.put(network)
-    def work(chunk):
-        torch.set_num_threads(1)
-        network = free.get()
-        try: return train(network, chunk, stop)
-        finally: free.put(network)
-    with ThreadPoolExecutor(len(networks)) as pool:
-        try:
-            for future in as_completed([pool.submit(work, chunk) for chunk in waiting]): done(future.result())
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
+def _keeping(chunk: _Chunk, stop: threading.Event, train: Callable, store: _Store) -> _Chunk:
+    "Train a chunk and keep it."
+    path, trained = _path(store, chunk), train(chunk, stop)
+    tensors = {f"tensor.{k}": t.numpy() for k, t in trained.tensors.items()}
+    notes = dict(chunk=path.stem)
+    write_atomic(path, pack(tensors | dict(states=trained.states.numpy(), losses=trained.losses), notes))
+    return trained
 
 # %% ../nbs/02_replicas.ipynb #fedafe57
-class _Choosing(_Weights):
-    "The choice between the stacked pass and the plain loop."
+def _train(ensemble: _Ensemble, plan: _Plan, x: torch.Tensor, y: torch.Tensor, training: Training,
+           folder: Path | None, tell: Callable[[int, int], None]) -> tuple[list[_Chunk], int]:
+    "All chunks of a fit, and how many of them were stored; `tell` hears how many replicas are done, and how many were."
+    store = folder and _Store(folder, _common(ensemble, plan, x, y, training))
+    chunk = functools.partial(_chunk, ensemble)
+    kept = [_kept(store, chunk(members)) if store else None for members in plan.parts]
+    waiting = [members for members, found in zip(plan.parts, kept, strict=True) if not found]
+    results = [found for found in kept if found]
+    reused, before = len(results), sum(len(found.members) for found in results)
+    def done(trained):
+        results.append(trained)
+        tell(sum(len(c.members) for c in results), before)
+    tell(before, before)
+    trainers = _trainers(ensemble, plan, x, y, training, min(plan.workers, len(waiting)))
+    if store: trainers = [functools.partial(_keeping, train=train, store=store) for train in trainers]
+    _run(waiting, trainers, chunk, done)
+    return results, reused
 
-    def _network(self, x: torch.Tensor) -> _Network:
-        network = _Network(self.module(0), True, x.cpu())
-        network.compiled = self._compiled
-        return network
 
-    def _settle(self, members: list[int], x: torch.Tensor, y: torch.Tensor, training: Training) -> tuple[str, str]:
-        "How a step is run, and why."
-        few = training.epochs*-(-len(x)//training.batch_size) < 5*TRIAL
-        if self._step == "eager" or self._step == "auto" and self.device == "cpu": return "eager", "eager"
-        if self._step == "auto" and few: return "eager", "eager: too few steps to try a CUDA graph"
-        way = "graph" if self._step == "auto" else self._step
-        network, chunk = self._network(x[:training.batch_size]), self._chunk(members)
-        return _settled(network, chunk, x, y, training, way, self._step != "auto")
-
-    def _choose(self, x: torch.Tensor, y: torch.Tensor, training: Training) -> str:
-        "Why the plain loop has to be used; nothing if the stacked pass does as well."
-        if self._wanted == "loop": return "asked for"
-        first = list(range(min(2, len(self))))
-        try:
-            network = self._network(x[:training.batch_size])
-            nets = [self.module(r) for r in first]
-            reason = _disagreement(network, self._chunk(first), nets, x, y, training)
-            self._steps = network.describe()
-        except Exception as error:  # the plain loop raises what is really wrong
-            reason = _reason(error)
-        if self._wanted == "auto" or not reason: return reason
-        if reason.startswith(_FOLLOWS): return ""
-        raise RunError(f"the stacked pass is not that of plain modules ({reason}): use route='auto' or 'loop'")
-
-# %% ../nbs/02_replicas.ipynb #41986f96
-class _Looping(_Choosing):
-    "The plain loop, for what the stacked pass cannot do."
-
-    def _loop_chunk(self, chunk: _Chunk, x: torch.Tensor, y: torch.Tensor, training: Training) -> _Chunk:
-        "Train the replicas of a chunk one after the other with plain modules."
-        losses = []
-        for i, r in enumerate(chunk.members):
-            net = self.module(r).to(self.device)
-            with _own_stream():
-                if self.device == "cuda": torch.cuda.manual_seed(self.seeds[r] ^ self._fits << 48)
-                torch.set_rng_state(chunk.states[i].clone())
-                losses.append(_plain_epochs(net, x, y, training))
-                chunk.states[i] = torch.get_rng_state()
-            for k, t in _held(net): chunk.tensors[k][i] = t.detach().cpu()
-        return _Chunk(chunk.members, chunk.tensors, chunk.states, np.array(losses))
-
-# %% ../nbs/02_replicas.ipynb #4226f038
-class _Fitting(_Looping):
-    "Chunks of replicas, trained, stored and taken up again."
-
-    def _common(self, x: torch.Tensor, y: torch.Tensor, training: Training) -> str:
-        "Digest of all that the chunks of a training share."
-        loss = _code(training.loss) if callable(training.loss) else training.loss
-        how = [repr(replace(training, loss="mse")), loss, self.route, _compared(environment(self.device)),
-               self._how == "compile"]
-        return _sha(how, _network_code(self.module(0)), _code(self.build), _own_code(), _bytes(x), _bytes(y))
-
-    def _train(self, parts: list, workers: int, x: torch.Tensor, y: torch.Tensor, training: Training,
-               folder: Path | None, bar: Any) -> list[_Chunk]:
-        "All chunks, from the store where they are there."
-        common, results = self._common(x, y, training) if folder else "", []
-        def done(chunk, how="computed"):
-            self.counts[how] += 1
-            results.append(chunk)
-            for _ in chunk.members if bar else []: bar.update(sum(len(c.members) for c in results), 0)
-        def train(network, chunk, stop):
-            path = folder and folder/f"replicas-{_chunk_key(chunk, common)}.npz"
-            if network is None: trained = self._loop_chunk(chunk, x, y, training)
-            else: trained = _train_chunk(network, chunk, x, y, training, stop, self._how)
-            if path: _save_chunk(path, trained)
-            return trained
-        waiting = []
-        for members in parts:
-            chunk = self._chunk(members)
-            found = _load_chunk(folder/f"replicas-{_chunk_key(chunk, common)}.npz", members) if folder else None
-            if found: done(found, "reused")
-            else: waiting.append(members)
-        stacked, sample = self.route == "stacked", x[:training.batch_size]
-        networks = [self._network(sample) if stacked else None for _ in range(min(workers, len(waiting)))]
-        _run(waiting, networks, lambda n, m, stop: train(n, self._chunk(m), stop), done)
-        return results
-
-# %% ../nbs/02_replicas.ipynb #82ffe417
-class _Reading(_Fitting):
-    "Outputs of the replicas, and what they are."
-
-    def __len__(self) -> int: return len(self.seeds)
-
-    def __repr__(self) -> str: return f"Replicas({len(self)} seeds, {self.parameters_count} parameters, {self.route})"
-
-    @property
-    def parameters_count(self) -> int:
-        "Parameters of one replica."
-        return sum(self._tensors[k][0].numel() for k in self._names)
-
-    @property
-    def _kind(self) -> torch.dtype: return _kind(self._tensors[k] for k in self._names)
-
-    @torch.no_grad()
-    def predict(self,
-                x: Any,                 # inputs, (n, ...)
-                batch_size: int = 256,  # rows at a time
-                ) -> np.ndarray:        # (R, n, ...)
-        "Outputs of every replica in evaluation mode."
-        between(1, None, int)("batch_size", batch_size)
-        x = _tensor("x", x, self._kind).to(self.device)
-        if not x.ndim: raise ParameterError("x", x.item(), "an array of inputs, (n, ...)")
-        nets = (self.module(r).eval().to(self.device) for r in range(len(self)))
-        with _exact_products():
-            outs = (torch.cat([_rows_fit(net, x, rows) for rows in x.split(batch_size)]) for net in nets)
-            return np.stack([out.cpu().numpy() for out in outs])
-
-    def describe(self) -> list[tuple[str, str, str]]:
-        "Every call of the network (name, what is called) and the route by which all replicas make it, after a fit."
-        if self.route.startswith("loop"): return [("", "whole network", self.route)]
-        return [*self._steps, ("", "training step", self.step)]
-
-# %% ../nbs/02_replicas.ipynb #a4217a69
 def _folder(store: Any) -> Path | None:
+    "Where finished chunks are kept."
     if store is None: return None
     if store == "" or not isinstance(store, (str, Path)) and not hasattr(store, "out_dir"):
         raise ParameterError("store", store or type(store).__name__, "a folder or a run")
@@ -1337,79 +456,187 @@ def _exact_products():
     if not torch.cuda.is_available(): return contextlib.nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
-# %% ../nbs/02_replicas.ipynb #78f69eb3
-class _Preparing(_Reading):
-    "What comes before and after the training of chunks."
-
-    def _prepare(self, x: torch.Tensor, y: torch.Tensor, training: Training, stored: bool) -> tuple[list, int]:
-        "Choose how to train; the places of the replicas of each chunk, and how many chunks run at a time."
-        self._compiled = {}   # functions of this training
-        need = _footprint(self.module(0), x, y, training)
-        reason = self._choose(x, y, training)
-        self.route = f"loop: {reason}" if reason else "stacked"
-        alone = self.device == "cuda" or reason or self._step == "compile"   # the compiler wants a single thread
-        workers = 1 if alone else torch.get_num_threads()
-        most = -(-len(self)//STORED) if stored else len(self)
-        parts, workers = _chunks(len(self), *need, self.memory_bytes, workers, self.device == "cpu", most)
-        if not reason: self._how, self.step = self._settle(parts[0], x.contiguous(), y, training)
-        return parts, workers
-
-    def _collect(self, results: list[_Chunk], epochs: int) -> np.ndarray:
-        "Weights and losses of all chunks, in their places."
-        self.losses, self._fits = np.zeros((len(self), epochs)), self._fits + 1
-        for chunk in results:
-            self._take(chunk)
-            self.losses[chunk.members] = chunk.losses
-        fell = sorted({chunk.fell for chunk in results if chunk.fell})
-        if fell: self.step += f"; in part eager ({fell[0]})"
-        return self.losses.copy()
-
-# %% ../nbs/02_replicas.ipynb #94c70a06
-class _Fit(_Preparing):
-    "Training from the present weights."
-
-    def fit(self,
-            x: Any,                       # inputs, (n, ...)
-            y: Any,                       # targets, (n, ...)
-            *,
-            store: Any = None,            # folder, or a run, that keeps finished chunks
-            progress: bool | str = False, # show a counter, with this label
-            **training: Any,              # epochs, batch_size, lr and the rest of `Training`
-            ) -> np.ndarray:              # mean training loss of every epoch, (R, epochs)
-        "Train every replica from its present weights, on its own stream, with a fresh optimiser."
-        training, folder = _training(training), _folder(store)
-        x, y = (v.to(self.device) for v in _data(x, y, self._kind, training.loss))
-        with _exact_products():
-            parts, workers = self._prepare(x, y, training, folder is not None)
-            bar = _Progress(len(self), progress if isinstance(progress, str) else "replicas") if progress else None
-            results = self._train(parts, workers, x.contiguous() if self.route == "stacked" else x, y, training,
-                                  folder, bar)
-        if bar: bar.update(len(self), 0, last=True)
-        return self._collect(results, training.epochs)
-
 # %% ../nbs/02_replicas.ipynb #6330bc16
-class Replicas(_Fit):
-    "Copies of a small network, one a seed, trained together, each exactly as it would be alone."
+class Replicas:
+    """Copies of a small network, one a seed, trained together, each exactly as it would be alone.
 
-    def __init__(self,
-                 build: Callable[[], nn.Module],    # makes a network
-                 seeds: Iterable[int],              # one replica a seed
-                 *,
-                 device: str = "cpu",               # cpu or cuda
-                 dtype: torch.dtype | None = None,  # of the networks; None as they were built
-                 memory_bytes: int = 2*2**30,       # working memory of a training, without data and results
-                 route: str = "auto",               # auto; stacked even where Adam follows rounding errors; or loop
-                 step: str = "auto",                # eager, graph (CUDA), compile; auto: a graph where it is faster
-                 ):
-        self.seeds = _seeds(seeds)
+    Parameters
+    ----------
+    build : callable
+        Makes a new network, without arguments; of the same shapes for every seed.
+    seeds : iterable of int
+        One replica a seed; all different.
+    device : str
+        cpu or cuda.
+    dtype : torch.dtype, optional
+        Of the networks; as they were built if None.
+    memory_bytes : int
+        Working memory of a training, without data and results.
+    route : str
+        auto (stacked where it agrees with plain modules), loop, or stacked (even where Adam follows rounding errors).
+    step : str
+        auto (on a GPU a graph where it is faster), eager, graph (a CUDA graph) or compile (`torch.compile`).
+
+    Attributes
+    ----------
+    route, step : str
+        What trained, and how a step was run, after a fit.
+    losses : numpy.ndarray, (R, epochs)
+        Of the last fit.
+    counts : dict
+        Chunks that were computed, and reused from a store.
+
+    Raises
+    ------
+    ParameterError
+        For a value that is not allowed, and for a function that does not build a network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from symbreak_nb.replicas import Replicas
+    >>> x = torch.linspace(-1, 1, 40)[:, None]
+    >>> def build(): return torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    >>> many = Replicas(build, seeds=range(20))
+    >>> losses = many.fit(x, x[:, 0] > 0, epochs=10, batch_size=20, lr=0.03)
+    >>> losses.shape, many.predict(x).shape, many.route
+    ((20, 10), (20, 40, 2), 'stacked')
+    """
+
+    def __init__(self, build: Callable[[], nn.Module], seeds: Iterable[int], *, device: str = "cpu",
+                 dtype: torch.dtype | None = None, memory_bytes: int = 2*2**30, route: str = "auto",
+                 step: str = "auto"):
+        self.seeds = _check_seeds(seeds)
         _check_build(build)
         one_of("auto", "stacked", "loop")("route", route)
-        one_of("auto", *WAYS)("step", step)
+        one_of("auto", *_WAYS)("step", step)
         between(1, None, int)("memory_bytes", memory_bytes)
         _check_place(device, dtype)
         if device == "cpu" and step == "graph":
             raise ParameterError("step", step, "'auto', 'eager' or 'compile' on the CPU: a CUDA graph needs a GPU")
-        self.build, self.device, self.dtype, self.memory_bytes, self._wanted = build, device, dtype, memory_bytes, route
-        self.route, self._steps, self.losses, self.counts = route, [], None, dict(computed=0, reused=0)
-        self.step, self._step, self._how, self._compiled, self._fits = "eager", step, "eager", {}, 0
-        self._initialise()
+        self.device, self.route, self.step, self.losses = device, route, "eager", None
+        self.counts, self._wish, self._calls = dict(computed=0, reused=0), _Wish(route, step, memory_bytes), ()
+        self._ensemble = _ensemble(build, self.seeds, dtype)
+
+    def __len__(self) -> int: return len(self.seeds)
+
+    def __repr__(self) -> str: return f"Replicas({len(self)} seeds, {self.parameters_count} parameters, {self.route})"
+
+    def fit(self, x: Any, y: Any, *, epochs: int, batch_size: int, lr: float, weight_decay: float = 0.0,
+            optimizer: str = "adam", momentum: float = 0.0, loss: str | Callable = "cross_entropy", store: Any = None,
+            progress: bool | str = False) -> np.ndarray:
+        """Train every replica from its present weights, on its own stream, with a fresh optimiser.
+
+        Parameters
+        ----------
+        x, y : array, (n, ...)
+            Inputs and targets, the same for all replicas.
+        epochs, batch_size, lr, weight_decay, optimizer, momentum, loss
+            See `symbreak_nb.steps.Training`.
+        store : str, Path or Run, optional
+            Folder, or run, that keeps finished chunks; a fit that was killed goes on from there.
+        progress : bool or str
+            Show a counter, with this label.
+
+        Returns
+        -------
+        numpy.ndarray, (R, epochs)
+            Mean training loss of every epoch.
+
+        Raises
+        ------
+        ParameterError
+            For a value that is not allowed, and for data that the network or the loss does not take.
+        RunError
+            With route="stacked", where the stacked pass is not that of plain modules.
+        """
+        training = Training(epochs, batch_size, lr, weight_decay, optimizer, momentum, loss)
+        ensemble, folder = self._ensemble, _folder(store)
+        x, y = (v.to(self.device) for v in _data(x, y, self._dtype, training.loss))
+        with _exact_products():
+            plan = _plan(ensemble, self._wish, x, y, training, folder is not None)
+            self.route, self.step, self._calls = str(plan.route), plan.way.told, plan.route.calls
+            bar = _Progress(len(self), progress if isinstance(progress, str) else "replicas") if progress else None
+            try: results, reused = _train(ensemble, plan, x, y, training, folder, bar or (lambda *_: None))
+            finally:
+                if bar: bar.close()
+        self.losses, ensemble.fits = np.zeros((len(self), epochs)), ensemble.fits + 1
+        for chunk in results:
+            _take(ensemble, chunk)
+            self.losses[chunk.members] = chunk.losses
+        self.counts["reused"] += reused
+        self.counts["computed"] += len(results) - reused
+        fell = sorted({chunk.fell for chunk in results if chunk.fell})
+        if fell: self.step += f"; in part eager ({fell[0]})"
+        return self.losses.copy()
+
+    @torch.no_grad()
+    def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
+        """Outputs of every replica in evaluation mode.
+
+        Parameters
+        ----------
+        x : array, (n, ...)
+            Inputs, the same for all replicas.
+        batch_size : int
+            Rows at a time.
+
+        Returns
+        -------
+        numpy.ndarray, (R, n, ...)
+
+        Raises
+        ------
+        ParameterError
+            For inputs that the network does not take.
+        """
+        between(1, None, int)("batch_size", batch_size)
+        x = _tensor("x", x, self._dtype).to(self.device)
+        if not x.ndim: raise ParameterError("x", x.item(), "an array of inputs, (n, ...)")
+        nets = (self.module(r).eval().to(self.device) for r in range(len(self)))
+        with _exact_products():
+            outs = (torch.cat([_rows_fit(net, x, rows) for rows in x.split(batch_size)]) for net in nets)
+            return np.stack([out.cpu().numpy() for out in outs])
+
+    def module(self, r: int) -> nn.Module:
+        """One replica as a plain module, with its present parameters and buffers.
+
+        Parameters
+        ----------
+        r : int
+            Its place among the seeds; negative ones count from the end.
+
+        Returns
+        -------
+        torch.nn.Module
+            A new one, on the CPU, in the mode in which it was built.
+
+        Raises
+        ------
+        ParameterError
+            For a place that no replica has.
+        """
+        return _module(self._ensemble, between(-len(self), len(self) - 1, int)("r", r))
+
+    def parameters_vector(self) -> np.ndarray:
+        "All parameters of every replica, in the order of `module.parameters()`, (R, P)."
+        tensors = [self._ensemble.tensors[k] for k in self._ensemble.parameters]
+        return torch.cat([t.reshape(len(self), -1) for t in tensors], 1).numpy()
+
+    @property
+    def parameters_count(self) -> int:
+        "Parameters of one replica."
+        return sum(self._ensemble.tensors[k][0].numel() for k in self._ensemble.parameters)
+
+    @property
+    def diverged(self) -> np.ndarray:
+        "Which replicas have parameters that are not finite, (R,)."
+        return ~np.isfinite(self.parameters_vector()).all(1)
+
+    @property
+    def _dtype(self) -> torch.dtype: return _kind(self._ensemble.tensors[k] for k in self._ensemble.parameters)
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        "After a fit: every call of the network (name, what is called) and the route by which all replicas make it."
+        if self.route.startswith("loop"): return [("", "whole network", self.route)]
+        return [*self._calls, ("", "training step", self.step)]

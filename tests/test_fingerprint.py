@@ -326,7 +326,7 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 
 
 @pytest.mark.parametrize("section, name, module, constant", [
-    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "replicas", "OPTIMIZERS"),
+    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "steps", "OPTIMIZERS"),
     ("rd_metric", "train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
     home = importlib.import_module(f"symbreak_nb.{module}")

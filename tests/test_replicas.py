@@ -1,4 +1,5 @@
 "Replicas against separate trainings: networks, dtypes, optimisers, chunks, kills, damage, bad input, memory."
+import doctest
 import importlib.util
 import json
 import os
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb import replicas as engine
-from symbreak_nb.replicas import Replicas, TransformHalf, train_one
+from symbreak_nb import stacking, steps
+from symbreak_nb.replicas import Replicas, train_one
 from symbreak_nb.run import ParameterError
+from symbreak_nb.stacking import StackedNetwork, TransformHalf
 from torch import nn
 from torch.nn import functional as F
 
@@ -172,7 +175,7 @@ def test_chunks_change_nothing_and_the_caller_keeps_its_stream(digits, monkeypat
     expected, found, threads = torch.rand(1), [], torch.get_num_threads()
     torch.manual_seed(9)
     for limit in (2**10, 2**22, 2**40):
-        monkeypatch.setattr(engine, "CACHE_BYTES", limit)
+        monkeypatch.setattr(engine, "_CACHE_BYTES", limit)
         many = Replicas(NETS["cnn"], range(5), dtype=torch.float64)
         many.fit(*digits, **HOW)
         found.append(many.parameters_vector())
@@ -187,7 +190,7 @@ def test_a_second_fit_goes_on(digits):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         net = NETS["mlp"]().double()
-        for _ in range(2): engine._plain_epochs(net, torch.as_tensor(x), torch.as_tensor(y), engine.Training(**HOW))
+        for _ in range(2): steps._plain_epochs(net, torch.as_tensor(x), torch.as_tensor(y), steps.Training(**HOW))
     np.testing.assert_allclose(many.parameters_vector()[1], flat(net), atol=1e-10)
 
 
@@ -197,7 +200,7 @@ STEP = dict(epochs=3, batch_size=32, lr=1e-3, weight_decay=1e-3)   # both sizes 
 @pytest.mark.parametrize("name", ["flip", "residual", "bias before a norm"])
 def test_a_compiled_step_in_float64(name, digits, monkeypatch):
     "Everything that `torch.compile` does but the C++: that takes seconds for each size of batch."
-    monkeypatch.setattr(engine, "BACKEND", "aot_eager")
+    monkeypatch.setattr(steps, "_BACKEND", "aot_eager")
     many = compare(NETS[name], digits, torch.float64, how=STEP | dict(optimizer="sgd", momentum=0.9), step="compile")
     assert many.step.startswith("torch.compile: ") and "in part" not in many.step
     assert many.describe()[-1] == ("", "training step", many.step)
@@ -214,8 +217,8 @@ def test_a_step_compiled_to_machine_code(digits, monkeypatch):
 
 def as_graph(monkeypatch, captured):
     "Let a fit on the CPU record its steps with a stand-in."
-    monkeypatch.setattr(engine, "_captured", captured)
-    monkeypatch.setattr(engine._Choosing, "_settle", lambda *_: ("graph", "stand-in"))
+    monkeypatch.setattr(steps, "_captured", captured)
+    monkeypatch.setattr(engine, "_choose_way", lambda *_: steps._Way("graph", "stand-in"))
 
 
 @pytest.mark.parametrize("name, optimizer", [*((name, "adam") for name in NETS), ("cnn", "sgd")])
@@ -225,7 +228,7 @@ def test_a_recorded_step_is_the_eager_step(name, optimizer, digits, monkeypatch)
     for captured in (None, lambda step: step):
         if captured: as_graph(monkeypatch, captured)
         many = Replicas(NETS[name], SEEDS, route="stacked")
-        found.append((many.fit(*digits, **how), many.parameters_vector(), many._states.numpy()))
+        found.append((many.fit(*digits, **how), many.parameters_vector(), many._ensemble.states.numpy()))
     for eager, replayed in zip(*found, strict=True): np.testing.assert_array_equal(replayed, eager)
     own_way = "in part eager (RuntimeError: a layer draws random numbers in a way of its own)"
     assert many.step == ("stand-in; " + own_way if name == "branch" else "stand-in")
@@ -238,8 +241,8 @@ def test_a_recording_that_fails_leaves_the_eager_step(digits, monkeypatch):
         made.append(step)
         if len(made) % 2 == 0: raise RuntimeError("operation not permitted\nwhen stream is capturing")
         return step
-    for captured in (engine._captured, second_fails):   # torch's own, which finds no GPU here; and one for the last batch
-        if captured is engine._captured and torch.cuda.is_available(): continue
+    for captured in (steps._captured, second_fails):   # torch's own, which finds no GPU here; and one for the last batch
+        if captured is steps._captured and torch.cuda.is_available(): continue
         as_graph(monkeypatch, captured)
         many = Replicas(NETS["cnn"], [1, 2])
         many.fit(*digits, **STEP)
@@ -267,13 +270,14 @@ def wrong(step): return lambda: (step(), step())
 def test_the_way_to_step_is_tried_before_it_is_used(captured, seconds, always, way, told, digits, monkeypatch):
     "Ten eager steps take two seconds of this clock, ten recorded ones as many as it says."
     clock = iter([0., 2., 0., seconds])
-    monkeypatch.setattr(engine, "_captured", captured)
-    monkeypatch.setattr(engine, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(steps, "_captured", captured)
+    monkeypatch.setattr(steps, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     x, y = torch.as_tensor(digits[0]).float(), torch.as_tensor(digits[1])
     many = Replicas(NETS["mlp"], [1, 2])
     before = many.parameters_vector()
-    chosen, words = engine._settled(many._network(x[:32]), many._chunk([0, 1]), x, y, engine.Training(**HOW), "graph", always)
-    assert (chosen, words) == (way, told)
+    chunk = engine._chunk(many._ensemble, [0, 1])
+    chosen = steps._tried(StackedNetwork(many.module(0), x[:32]), chunk, x, y, steps.Training(**HOW), "graph", always)
+    assert (chosen.name, chosen.told) == (way, told)
     np.testing.assert_array_equal(many.parameters_vector(), before)
 
 
@@ -307,7 +311,7 @@ SCRIPT = """
 import sys, numpy as np, torch
 from torch import nn
 from symbreak_nb import replicas as engine
-engine.CACHE_BYTES = 2**12
+engine._CACHE_BYTES = 2**12
 build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
 x, y = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 10
 many = engine.Replicas(build, range(8))
@@ -393,7 +397,7 @@ MEMORY = """
 import gc, json, sys, threading, time, torch
 from torch import nn
 from symbreak_nb import replicas as engine
-engine.CACHE_BYTES = 2**40   # memory alone decides
+engine._CACHE_BYTES = 2**40   # memory alone decides
 def build(): return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.Tanh(), nn.BatchNorm2d(16), nn.MaxPool2d(2),
                                   nn.Dropout(0.2), nn.Flatten(), nn.Linear(3136, 10))
 x, y, how = torch.rand(64, 1, 28, 28), torch.arange(64) % 10, dict(epochs=1, batch_size=64, lr=1e-3, optimizer="sgd")
@@ -407,7 +411,7 @@ def watch():
 thread = threading.Thread(target=watch); thread.start()
 many.fit(x, y, **how)
 stop.set(); thread.join()
-print(json.dumps(dict(peak=max(seen), results=2*sum(t.nbytes for t in many._tensors.values()), route=many.route)))
+print(json.dumps(dict(peak=max(seen), results=2*sum(t.nbytes for t in many._ensemble.tensors.values()), route=many.route)))
 """
 
 
@@ -461,8 +465,8 @@ def test_gradients_in_any_memory_order_and_numbers_as_parameters(name, optimizer
 
 def test_pooling_keeps_the_memory_order_of_its_rows():
     x = torch.randn(5, 3, 4, 8, 8).transpose(0, 1)
-    found = engine._rows(nn.AvgPool2d(2), {}, x, [])
-    assert torch.equal(found, engine._rows(nn.AvgPool2d(2), {}, x.contiguous(), [])) and found.transpose(0, 1).is_contiguous()
+    found = stacking._rows(nn.AvgPool2d(2), {}, x, [])
+    assert torch.equal(found, stacking._rows(nn.AvgPool2d(2), {}, x.contiguous(), [])) and found.transpose(0, 1).is_contiguous()
 
 
 SHARED = nn.Linear(64, 10)
@@ -496,7 +500,7 @@ def test_a_recording_that_fails_gives_the_stream_back(monkeypatch):
     streams = ["present"]
     for name, stand_in in dict(CUDAGraph=object, graph=Broken, current_stream=lambda: streams[-1], set_stream=streams.append).items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    with pytest.raises(RuntimeError, match="invalidated"): engine._captured(lambda: None)
+    with pytest.raises(RuntimeError, match="invalidated"): steps._captured(lambda: None)
     assert streams == ["present", "of the recording", "present"]
 
 
@@ -531,21 +535,34 @@ def test_inputs_that_the_network_does_not_take_are_one_line(x):
 @pytest.mark.parametrize("changed, message", [
     (dict(y=np.zeros((10, 2), int)), "targets that the loss takes"), (dict(y=CLASSES*1.0), "targets that the loss takes"),
     (dict(y=np.zeros(10), loss="mse"), r"y = \(10,\): allowed is the shape of the outputs, \(10, 2\)"),
-    (dict(y=np.zeros((10, 1)), loss="mse"), "the shape of the outputs"), (dict(lr=None), "lr = None"),
+    (dict(y=np.zeros((10, 1)), loss="mse"), "the shape of the outputs"), (dict(lr=None), "lr = None: allowed is a finite number"),
     (dict(y=CLASSES + 9), "y = 10: allowed is a class below 2"), (dict(x=ROWS[:, :2]), "rows that the network takes"),
-    (dict(learning_rate=1), "learning_rate = 1: allowed is one of epochs"), (dict(x=ROWS*1j), "real numbers"),
+    (dict(x=ROWS*1j), "real numbers"),
     (dict(loss=lambda out: out), "targets that the loss takes"), (dict(loss=lambda out, y: out), "loss = .*one number"),
     (dict(loss=lambda out, y: 1.0), "loss = .*one number")])
 def test_targets_and_losses_that_do_not_fit_are_one_line_before_any_step(changed, message):
     given = dict(x=ROWS, y=CLASSES) | ONCE | changed
     x, y = given.pop("x"), given.pop("y")
-    if given["lr"] is None: del given["lr"]
     many = Replicas(three_to_two, [5, 6])
     before = many.parameters_vector()
     for call in (lambda: many.fit(x, y, **given), lambda: train_one(three_to_two, 0, x, y, **given)):
         with pytest.raises(ParameterError, match=message) as caught: call()
         assert "\n" not in str(caught.value)
     assert np.array_equal(many.parameters_vector(), before)
+
+
+@pytest.mark.parametrize("changed, message", [(dict(lr=0.1, learning_rate=1), "unexpected keyword argument 'learning_rate'"),
+                                              (dict(), "missing 1 required keyword-only argument: 'lr'")])
+def test_an_unknown_and_a_missing_keyword_are_named_before_any_step(changed, message):
+    many, how = Replicas(three_to_two, [5, 6]), dict(epochs=1, batch_size=5) | changed
+    before = many.parameters_vector()
+    for call in (lambda: many.fit(ROWS, CLASSES, **how), lambda: train_one(three_to_two, 0, ROWS, CLASSES, **how)):
+        with pytest.raises(TypeError, match=message): call()
+    assert np.array_equal(many.parameters_vector(), before)
+
+
+@pytest.mark.parametrize("module", [engine, stacking, steps], ids=lambda m: m.__name__)
+def test_examples_in_docstrings(module): assert doctest.testmod(module, raise_on_error=True).failed == 0
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, True, None, "a", 2**64])
