@@ -77,9 +77,9 @@ def test_the_own_values_of_a_section_are_allowed(name, profile):
 
 @pytest.mark.parametrize("name, key, value", [
     ("rd_metric", "umap_seeds", 1), ("ising", "J", 1e308), ("ising", "h", 1e308), ("ising", "J", -1e7), ("ising", "T", 1e-300),
-    ("ising", "T", 1e300), ("kuramoto", "noise_max", 1e308), ("kuramoto", "scan_sizes", [16, 16]),
-    ("kuramoto", "scan_sizes", [16, 17]), ("kuramoto", "scan_sizes", [16]), ("kuramoto", "scan_sizes", [True, 16]),
-    ("kuramoto", "scan_sizes", [0, 16]), ("expansion", "n_train", False), ("expansion", "n_test", 0.0),
+    ("ising", "T", 1e300), ("noise", "noise_max", 1e308), ("noise", "scan_sizes", [16, 16]),
+    ("noise", "scan_sizes", [16, 17]), ("noise", "scan_sizes", [16]), ("noise", "scan_sizes", [True, 16]),
+    ("noise", "scan_sizes", [0, 16]), ("expansion", "n_train", False), ("expansion", "n_test", 0.0),
     ("expansion", "max_size", False), ("expansion", "models", ["small_resnet", "small_resnet"]),
     ("expansion", "datasets", ["digits", "digits"]), ("expansion", "fill", True), ("landscape", "widths", [2, True]),
     ("symmetries", "sigma", 5e-324), ("symmetries", "gamma", 1e-3),
