@@ -16,7 +16,7 @@ from .checks import ParameterError
 
 # %% auto #0
 __all__ = ['Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile_interval', 'percentile', 'jackknife',
-           'permutation', 'rank_correlation', 'holm', 'benjamini_hochberg']
+           'permutation', 'rank_correlation', 'correlation', 'holm', 'benjamini_hochberg']
 
 # %% ../nbs/04_statistics.ipynb #3a3f25c5
 @dataclass(frozen=True)
@@ -290,6 +290,28 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
     if np.ptp(x) == 0 or np.ptp(y) == 0: return Estimate(math.nan, n=len(x), method="Spearman")
     found = stats.spearmanr(x, y)
     return Estimate(float(found.statistic), None, len(x), float(found.pvalue), "Spearman")
+
+# %% ../nbs/04_statistics.ipynb #c3a9d5b4
+def correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Pearson's correlation with Fisher's interval.
+
+    Parameters
+    ----------
+    x, y : sequence of float
+        Two measurements of the same things, (n,); pairs with a number that is not finite are left out.
+
+    Returns
+    -------
+    Estimate
+        nan below four pairs, and where one of the two is constant.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    both = np.isfinite(x) & np.isfinite(y)
+    n, x, y = int(both.sum()), x[both], y[both]
+    if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0: return Estimate(math.nan, (math.nan, math.nan), n, method="Fisher")
+    r = float(np.corrcoef(x, y)[0, 1])
+    z, half = math.atanh(min(max(r, -1 + 1e-12), 1 - 1e-12)), 1.959964/math.sqrt(n - 3)
+    return Estimate(r, (math.tanh(z - half), math.tanh(z + half)), n, method="Fisher")
 
 # %% ../nbs/04_statistics.ipynb #2f43471f
 def holm(p: Sequence[float]) -> np.ndarray:
