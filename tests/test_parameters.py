@@ -92,9 +92,10 @@ def test_values_that_would_fail_after_work_are_refused_before(name, key, value):
     ("landscape", dict(widths=[64, 64]), "widths"), ("landscape", dict(conv_kernel=4, conv_padding=0), "conv_kernel"),
     ("landscape", dict(conv_channels=4, conv_hidden=4), "conv_hidden"), ("rd_metric", dict(n_components=24), "n_components"),
     ("rd_metric", dict(images=10**7), "images"),
-    ("capacity", dict(widths=[64, 32]), "widths"), ("capacity", dict(noise_levels=[0.0, 0.0]), "noise_levels"),
-    ("capacity", dict(scale_levels=[1.0]), "scale_levels"),
-    ("capacity", dict(scale_levels=[0.5, 2.0]), "scale_levels"), ("capacity", dict(noise_levels=[0.1, 2.0]), "noise_levels")])
+    ("capacity", dict(widths=[64, 32]), "widths"), ("adaptation", dict(noise_levels=[0.0, 0.0]), "noise_levels"),
+    ("adaptation", dict(scale_levels=[1.0]), "scale_levels"),
+    ("adaptation", dict(scale_levels=[0.5, 2.0]), "scale_levels"),
+    ("adaptation", dict(noise_levels=[0.1, 2.0]), "noise_levels")])
 def test_parameters_that_limit_each_other_are_checked_together(name, changed, words):
     name = home(name, next(iter(changed)))
     with pytest.raises(ParameterError, match=f"{words} = ") as caught: MODULES[name].check_parameters(own(name, "smoke") | changed)
