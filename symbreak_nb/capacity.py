@@ -20,7 +20,8 @@ from . import data
 from .claims import claim
 from .distances import degree_of_symmetry, delta
 from .parameters import Declaration, Parameter
-from .replicas import OPTIMIZERS, Replicas
+from .replicas import Replicas
+from .steps import OPTIMIZERS
 from .run import Estimate, ParameterError, between, each, one_of, over_seeds
 from .tasks import NormalDraws, OwnData, linear_layers, perceptron, plan_own_data, train_own_data
 from .units import WorkUnit

@@ -18,7 +18,7 @@ import torch
 
 from .claims import claim
 from .parameters import Declaration, Parameter
-from .replicas import OPTIMIZERS
+from .steps import OPTIMIZERS
 from .run import ParameterError, between, one_of
 from .stacked import layer_shapes, loss_and_gradient, random_stream
 from .units import WorkUnit

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .claims import claim
-from .ising import wall_length
+from .lattice import wall_length
 from .oscillators import KuramotoNet, step_flops, uniform_state
 from .parameters import Declaration, Parameter
 from .run import WorkUnit, between, one_of

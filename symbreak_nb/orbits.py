@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .replicas import TransformHalf
+from .stacking import TransformHalf
 from .run import ParameterError, one_of
 
 # %% auto #0

@@ -21,7 +21,8 @@ from . import data
 from .claims import claim
 from .orbits import ORBIT_METHODS, _check_models, orbit_distance, transform_hidden
 from .parameters import Declaration, Parameter
-from .replicas import Replicas, TransformHalf
+from .replicas import Replicas
+from .stacking import TransformHalf
 from .run import COLORS, ParameterError, between, one_of
 from .statistics import Estimate, rank_correlation
 from .units import WorkUnit, count_flops
@@ -70,7 +71,7 @@ def check_parameters(p: Mapping) -> None:
         Where two parameters contradict each other.
     """
     _check_components(p["n_components"], p["replicas"])
-    complete = data.row(p["dataset"]).train
+    complete = data.data_set(p["dataset"]).train
     if complete: between(2, complete, int)("images", p["images"])
 
 # %% ../nbs/13_rd_metric.ipynb #8ac53628
