@@ -306,7 +306,8 @@ def units(notebook: Path) -> list[tuple[str, str]]:
     return [(module, name) for module, name in found if hasattr(importlib.import_module(f"symbreak_nb.{module}"), name)]
 
 
-ALL = sorted({found for notebook in NOTEBOOKS if is_section(notebook) for found in units(notebook)})
+THROUGH_A_LAYER = [("dynamics", "_advance"), ("transmogrification", "_train_piece")]   # a function of the package asks the run
+ALL = sorted({found for notebook in NOTEBOOKS if is_section(notebook) for found in units(notebook)} | set(THROUGH_A_LAYER))
 SHOW = """
 import importlib
 from symbreak_nb.fingerprint import code_fingerprint
@@ -314,9 +315,10 @@ for section, name in {all}: print(section, name, code_fingerprint(getattr(import
 """
 
 
-def test_every_section_has_units():
-    used = [notebook.stem for notebook in NOTEBOOKS if is_section(notebook) and not units(notebook)]
-    assert used == [] and len(ALL) > 30
+def test_the_units_of_the_sections_are_found():
+    found = {module for module, _ in ALL}
+    assert {"adaptation", "alignment", "capacity", "dynamics", "equilibrium", "expansion", "ising", "landscape", "noise_curves", "qcd",
+            "rd_metric", "restoration", "saddles", "symmetries", "transmogrification", "walls"} <= found and len(ALL) > 36
 
 
 def test_every_unit_of_every_section_has_one_that_no_process_changes():
@@ -326,8 +328,8 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 
 
 @pytest.mark.parametrize("section, name, module, constant", [
-    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "steps", "OPTIMIZERS"),
-    ("rd_metric", "train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
+    ("qcd", "fit", "qcd", "_DEGENERACY"), ("qcd", "fit", "quasiparticles", "_POWER"), ("capacity", "_train_width", "steps", "OPTIMIZERS"),
+    ("rd_metric", "_train_replicas", "data", "_DIGITS"), ("transmogrification", "_train_piece", "transmogrification", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
     home = importlib.import_module(f"symbreak_nb.{module}")
     function = getattr(importlib.import_module(f"symbreak_nb.{section}"), name)
