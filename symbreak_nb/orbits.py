@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .stacking import TransformHalf
 from .run import ParameterError, one_of
+from .stacking import TransformHalf
 
 # %% auto #0
 __all__ = ['ORBIT_METHODS', 'transform_hidden', 'orbit_distance']
@@ -401,3 +401,45 @@ def orbit_distance(models: Sequence[nn.Module], method: str = "matching", seed: 
     pairs = np.stack(np.triu_indices(len(networks), 1), 1)
     if method == "sliced": return squareform(_sliced(networks, pairs, seed=seed))
     return squareform(dict(matching=_matching, neurons=_neurons, weights=_unmatched)[method](networks, pairs))
+
+# %% ../nbs/19_orbits.ipynb #3b5ea76f
+def _weights_vector(model: nn.Module) -> np.ndarray:
+    "All parameters of a network, (P,)."
+    return nn.utils.parameters_to_vector(model.parameters()).detach().cpu().numpy()
+
+
+@torch.no_grad()
+def _restore(model: nn.Module, weights: np.ndarray, buffers: np.ndarray | None = None) -> nn.Module:
+    "Put stored weights (P,) and running statistics into a network, in evaluation mode."
+    kind = next(model.parameters()).dtype
+    nn.utils.vector_to_parameters(torch.as_tensor(weights).to(kind), model.parameters())
+    rest = torch.as_tensor(np.zeros(0) if buffers is None else buffers)
+    for values in (b for b in model.buffers() if b.is_floating_point() and len(rest)):
+        values.copy_(rest[:values.numel()].view_as(values))
+        rest = rest[values.numel():]
+    return model.eval()
+
+# %% ../nbs/19_orbits.ipynb #631f63a6
+_LEVELS = (0.03, 0.1, 0.2, 0.4, 0.8)
+
+
+def _noisy_copies(model: nn.Module, levels: Sequence = _LEVELS, seed: int = 0) -> list[nn.Module]:
+    "Copies with shuffled hidden units and growing noise, in units of the root mean square of each parameter tensor."
+    generator, copies = torch.Generator().manual_seed(seed), []
+    for k, level in enumerate(levels):
+        noisy = copy.deepcopy(model)
+        with torch.no_grad():
+            for w in noisy.parameters(): w += level*w.square().mean().sqrt()*torch.randn(w.shape, generator=generator)
+        copies.append(transform_hidden(noisy, seed + k))
+    return copies
+
+
+def _disagreement(predicted: np.ndarray) -> np.ndarray:
+    "Share of images that two replicas put into different classes, (R, R), from classes (R, images)."
+    return np.stack([(predicted != one).mean(1) for one in predicted])
+
+
+@torch.no_grad()
+def _classes(models: Sequence[nn.Module], x: torch.Tensor) -> np.ndarray:
+    "What classifiers say about images, (R, images)."
+    return np.stack([model.eval()(x).argmax(1).numpy() for model in models])

@@ -7,7 +7,6 @@ __all__ = ['PARAMETERS', 'NETS', 'CLAIMS', 'METHODS', 'check_parameters', 'build
            'plan_units']
 
 # %% ../nbs/13_rd_metric.ipynb #2ec02523
-import copy
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +18,14 @@ from torch.nn import functional as F
 
 from . import data
 from .claims import claim
-from .orbits import ORBIT_METHODS, _check_models, orbit_distance, transform_hidden
+from symbreak_nb.orbits import (
+    _LEVELS, ORBIT_METHODS, _check_models, _classes, _disagreement, _noisy_copies, _restore, _weights_vector,
+    orbit_distance, transform_hidden,
+)
 from .parameters import Declaration, Parameter
 from .replicas import Replicas
-from .stacking import TransformHalf
 from .run import COLORS, ParameterError, between, one_of
+from .stacking import TransformHalf
 from .statistics import Estimate, rank_correlation
 from .units import WorkUnit, count_flops
 from symbreak_nb.wasserstein import (
@@ -71,7 +73,7 @@ def check_parameters(p: Mapping) -> None:
         Where two parameters contradict each other.
     """
     _check_components(p["n_components"], p["replicas"])
-    complete = data.data_set(p["dataset"]).train
+    complete = data.row(p["dataset"]).train
     if complete: between(2, complete, int)("images", p["images"])
 
 # %% ../nbs/13_rd_metric.ipynb #8ac53628
@@ -260,27 +262,10 @@ def _plot_densities(distances: np.ndarray, nets: Sequence[str], ax):
     ax.set(xlabel="Wasserstein distance of two replicas (units of UMAP)", ylabel="probability density", xlim=(0, None))
     return ax
 
-# %% ../nbs/13_rd_metric.ipynb #148a26ee
+# %% ../nbs/13_rd_metric.ipynb #4d4fae0f
 _NOISE, _SCALES = 1e-3, (10.0, 0.01)
 
 
-def _weights_vector(model: nn.Module) -> np.ndarray:
-    "All parameters of a network, (P,)."
-    return nn.utils.parameters_to_vector(model.parameters()).detach().cpu().numpy()
-
-
-@torch.no_grad()
-def _restore(model: nn.Module, weights: np.ndarray, buffers: np.ndarray | None = None) -> nn.Module:
-    "Put stored weights (P,) and running statistics into a network, in evaluation mode."
-    kind = next(model.parameters()).dtype
-    nn.utils.vector_to_parameters(torch.as_tensor(weights).to(kind), model.parameters())
-    rest = torch.as_tensor(np.zeros(0) if buffers is None else buffers)
-    for values in (b for b in model.buffers() if b.is_floating_point() and len(rest)):
-        values.copy_(rest[:values.numel()].view_as(values))
-        rest = rest[values.numel():]
-    return model.eval()
-
-# %% ../nbs/13_rd_metric.ipynb #4d4fae0f
 def null_ensembles(weights: np.ndarray, untrained: np.ndarray, model: nn.Module, seed: int) -> dict[str, np.ndarray]:
     """Ensembles in which training, scale, differences, functions or networks are missing.
 
@@ -416,31 +401,6 @@ CLAIMS.update({c.id: c for c in (
           "value == 4 with 95% interval and n >= 200",
           "how many of the four relations hold; n CIFAR-10 replicas a network", 4),
 )})
-
-# %% ../nbs/13_rd_metric.ipynb #631f63a6
-_LEVELS = (0.03, 0.1, 0.2, 0.4, 0.8)
-
-
-def _noisy_copies(model: nn.Module, levels: Sequence = _LEVELS, seed: int = 0) -> list[nn.Module]:
-    "Copies with shuffled hidden units and growing noise, in units of the root mean square of each parameter tensor."
-    generator, copies = torch.Generator().manual_seed(seed), []
-    for k, level in enumerate(levels):
-        noisy = copy.deepcopy(model)
-        with torch.no_grad():
-            for w in noisy.parameters(): w += level*w.square().mean().sqrt()*torch.randn(w.shape, generator=generator)
-        copies.append(transform_hidden(noisy, seed + k))
-    return copies
-
-
-def _disagreement(predicted: np.ndarray) -> np.ndarray:
-    "Share of images that two replicas put into different classes, (R, R), from classes (R, images)."
-    return np.stack([(predicted != one).mean(1) for one in predicted])
-
-
-@torch.no_grad()
-def _classes(models: Sequence[nn.Module], x: torch.Tensor) -> np.ndarray:
-    "What classifiers say about images, (R, images)."
-    return np.stack([model.eval()(x).argmax(1).numpy() for model in models])
 
 # %% ../nbs/13_rd_metric.ipynb #57a127a0
 def _function_test(points: np.ndarray, test: dict, net: dict, bases: int, n_components: int, seed: int,

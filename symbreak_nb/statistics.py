@@ -16,7 +16,7 @@ from .checks import ParameterError
 
 # %% auto #0
 __all__ = ['Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile_interval', 'percentile', 'jackknife',
-           'permutation', 'rank_correlation', 'correlation', 'holm', 'benjamini_hochberg']
+           'permutation', 'rank_correlation', 'correlation', 'fieller', 'holm', 'benjamini_hochberg']
 
 # %% ../nbs/04_statistics.ipynb #3a3f25c5
 @dataclass(frozen=True)
@@ -312,6 +312,32 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
     r = float(np.corrcoef(x, y)[0, 1])
     z, half = math.atanh(min(max(r, -1 + 1e-12), 1 - 1e-12)), 1.959964/math.sqrt(n - 3)
     return Estimate(r, (math.tanh(z - half), math.tanh(z + half)), n, method="Fisher")
+
+# %% ../nbs/04_statistics.ipynb #f2b5d7e9
+def fieller(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Ratio of two paired means with Fieller's interval.
+
+    Parameters
+    ----------
+    a, b : sequence of float
+        Numerator and denominator, one value a seed, (seeds,).
+    confidence : float, default 0.95
+        Coverage.
+
+    Returns
+    -------
+    Estimate
+        With an unbounded interval where the mean of `b` may be zero.
+    """
+    from scipy import stats
+    a, b, n = np.asarray(a, float), np.asarray(b, float), len(a)
+    ratio = lambda *ends: Estimate(float(a.mean()/b.mean()) if b.mean() else math.nan, ends, n, method="Fieller")
+    if n < 2: return ratio(-math.inf, math.inf)
+    (saa, sab), (_, sbb) = np.cov(a, b)*stats.t.ppf((1 + confidence)/2, n - 1)**2/n
+    lead, middle, last = b.mean()**2 - sbb, a.mean()*b.mean() - sab, a.mean()**2 - saa
+    if lead <= 0: return ratio(-math.inf, math.inf)
+    half = math.sqrt(max(0.0, middle**2 - lead*last))
+    return ratio((middle - half)/lead, (middle + half)/lead)
 
 # %% ../nbs/04_statistics.ipynb #2f43471f
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -5,8 +5,8 @@ import doctest
 import numpy as np
 import pytest
 import torch
+from symbreak_nb import orbits, wasserstein
 from symbreak_nb import rd_metric as rd
-from symbreak_nb import wasserstein
 from symbreak_nb.run import ParameterError
 from torch import nn
 
@@ -18,7 +18,7 @@ METHODS = ("matching", "neurons", "sliced")
 @pytest.mark.parametrize("name", ["simple", "batchnorm", "tanh"])
 def test_distance_grows_with_noise(name):
     model = made(name, 5)
-    copies = [m.double() for m in rd._noisy_copies(model.float(), (0.01, 0.1, 0.3, 1.0), seed=4)]
+    copies = [m.double() for m in orbits._noisy_copies(model.float(), (0.01, 0.1, 0.3, 1.0), seed=4)]
     for method in METHODS:
         d = rd.replica_distance([model.double(), *copies], method)[0, 1:]
         assert (np.diff(d) > 0).all() and d[0] < 0.05
@@ -42,19 +42,19 @@ def _filled(value: float) -> nn.Module:
 
 def test_nulls_are_what_they_say():
     model = rd.build_net("simple", SHAPE, 4, (3, 5, 8))
-    weights = np.stack([rd._weights_vector(rd.build_net("simple", SHAPE, 4, (3, 5, 8))) for _ in range(6)])
+    weights = np.stack([orbits._weights_vector(rd.build_net("simple", SHAPE, 4, (3, 5, 8))) for _ in range(6)])
     nulls = rd.null_ensembles(weights, weights, model, 0)
     assert all(v.shape == weights.shape for v in nulls.values())
-    x, one = torch.randn(9, *SHAPE), rd._restore(copy.deepcopy(model), weights[0])
-    for w in nulls["permuted"]: torch.testing.assert_close(rd._restore(copy.deepcopy(model), w)(x), one(x))
-    nets = [rd._restore(copy.deepcopy(model), w) for w in nulls["permuted"]]
+    x, one = torch.randn(9, *SHAPE), orbits._restore(copy.deepcopy(model), weights[0])
+    for w in nulls["permuted"]: torch.testing.assert_close(orbits._restore(copy.deepcopy(model), w)(x), one(x))
+    nets = [orbits._restore(copy.deepcopy(model), w) for w in nulls["permuted"]]
     assert rd.replica_distance(nets).max() < 1e-6
-    assert np.ptp([rd._weights_vector(n) for n in nets], 0).max() > 0.1
+    assert np.ptp([orbits._weights_vector(n) for n in nets], 0).max() > 0.1
 
 
 def test_running_statistics_survive_storage():
     model = made("batchnorm", 2).float()
-    other = rd._restore(rd.build_net("batchnorm", SHAPE, 4, (3, 5, 8)), rd._weights_vector(model), rd._buffers(model).numpy())
+    other = orbits._restore(rd.build_net("batchnorm", SHAPE, 4, (3, 5, 8)), orbits._weights_vector(model), rd._buffers(model).numpy())
     x = torch.randn(5, *SHAPE)
     torch.testing.assert_close(other(x), model(x))
 
