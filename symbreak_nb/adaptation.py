@@ -308,6 +308,11 @@ def living_classes(units: np.ndarray, threshold: float = 0.1) -> int:
     -------
     int
         Neurons that are neither dead nor a copy of another one; -1 for a network that diverged.
+
+    Examples
+    --------
+    >>> living_classes(np.array([[1.0, 0], [-1, 0], [0, 1]]))
+    2
     """
     if not np.isfinite(units).all(): return -1
     alive = units[np.linalg.norm(units, axis=1) >= threshold]

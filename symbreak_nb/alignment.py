@@ -19,9 +19,9 @@ from symbreak_nb.equilibrium import (
     _power, alignment_table, balanced_kernel, hidden_layers, record_steps, transformation, universal_kernel,
 )
 from .parameters import Declaration, Parameter
-from .steps import OPTIMIZERS
 from .run import ParameterError, between, one_of
-from .stacked import forward, layer_shapes, loss_and_gradient, random_stream
+from .steps import OPTIMIZERS
+from .perceptrons import forward, layer_shapes, loss_and_gradient, random_stream
 from .units import WorkUnit
 
 # %% ../nbs/43_alignment.ipynb #207afa2e

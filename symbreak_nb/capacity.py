@@ -21,8 +21,8 @@ from .claims import claim
 from .distances import degree_of_symmetry, delta
 from .parameters import Declaration, Parameter
 from .replicas import Replicas
-from .steps import OPTIMIZERS
 from .run import Estimate, ParameterError, between, each, one_of, over_seeds
+from .steps import OPTIMIZERS
 from .tasks import NormalDraws, OwnData, linear_layers, perceptron, plan_own_data, train_own_data
 from .units import WorkUnit
 
@@ -105,6 +105,11 @@ def effective_rank(s: np.ndarray) -> np.ndarray:
     References
     ----------
     O. Roy and M. Vetterli, The effective rank, EUSIPCO (2007).
+
+    Examples
+    --------
+    >>> round(float(effective_rank([3, 3, 3, 0])), 6)
+    3.0
     """
     s = np.asarray(s, float)
     total = s.sum(-1, keepdims=True)

@@ -19,7 +19,7 @@ from .claims import claim
 from .distances import delta
 from .parameters import Declaration, Parameter
 from .run import between, one_of, over_seeds
-from .stacked import ACTIVATIONS, forward, layer_shapes, layer_views, loss_and_gradient
+from .perceptrons import ACTIVATIONS, forward, layer_shapes, layer_views, loss_and_gradient
 from .units import WorkUnit, count_flops
 
 # %% ../nbs/41_dynamics.ipynb #0caa8173
@@ -75,7 +75,7 @@ def teacher_student(seeds: tuple[int, ...], activation: str = "tanh", layers: in
     seeds : tuple of int
         One teacher, data set and student each.
     activation : str
-        Of teacher and student, a name in `stacked.ACTIVATIONS`.
+        Of teacher and student, a name in `perceptrons.ACTIVATIONS`.
     layers, width : int
         Layers of weights, and neurons of a hidden layer.
     samples, tests : int

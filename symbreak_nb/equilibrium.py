@@ -7,7 +7,7 @@ __all__ = ['PARAMETERS', 'CLAIMS', 'alignment_table', 'alignment', 'noise_energy
            'along_orbit', 'hidden_layers', 'transformation', 'record_steps', 'noisy_training', 'kernel_cosines',
            'descent', 'balanced_kernel', 'plan_units']
 
-# %% ../nbs/48_equilibrium.ipynb #7a99ffd0
+# %% ../nbs/48_equilibrium.ipynb #8f9b4473
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ import torch
 
 from .claims import claim
 from .parameters import Declaration, Parameter
-from .steps import OPTIMIZERS
 from .run import ParameterError, between, one_of
-from .stacked import layer_shapes, loss_and_gradient, random_stream
+from .steps import OPTIMIZERS
+from .perceptrons import layer_shapes, loss_and_gradient, random_stream
 from .units import WorkUnit
 
 # %% ../nbs/48_equilibrium.ipynb #e34c1a99
@@ -71,6 +71,11 @@ def alignment(a: Any, b: Any) -> float:
     -------
     float
         0 to 1; nan where a layer is zero or not finite.
+
+    Examples
+    --------
+    >>> alignment([[1.0], [0.0]], [[0.0], [1.0]])
+    0.0
     """
     return float(alignment_table([a, b])[0, 1])
 

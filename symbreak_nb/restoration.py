@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PARAMETERS', 'CLAIMS', 'noisy_growth', 'dose_response', 'grouped', 'plan_units']
 
-# %% ../nbs/46_restoration.ipynb #35233659
+# %% ../nbs/46_restoration.ipynb #ab278468
 import math
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ from .distances import delta
 from .dynamics import _GAIN, _INPUTS, _plan_training
 from .parameters import Declaration, Parameter
 from .run import between
-from .stacked import loss_and_gradient
+from .perceptrons import loss_and_gradient
 from .statistics import rank_correlation
 from .units import WorkUnit
 

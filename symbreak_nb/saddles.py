@@ -6,7 +6,7 @@
 __all__ = ['PARAMETERS', 'CLAIMS', 'broken_distance', 'two_neurons', 'numerical_hessian', 'symmetric_projector', 'kicked',
            'plan_units']
 
-# %% ../nbs/45_saddles.ipynb #9a3d635d
+# %% ../nbs/45_saddles.ipynb #d1c80430
 import math
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ from .claims import claim
 from .dynamics import _INPUTS, _plan_training, teacher_student
 from .parameters import Declaration, Parameter
 from .run import between
-from .stacked import layer_shapes, layer_views, loss_and_gradient
+from .perceptrons import layer_shapes, layer_views, loss_and_gradient
 from .units import WorkUnit
 
 # %% ../nbs/45_saddles.ipynb #a221db42
@@ -171,7 +171,7 @@ def numerical_hessian(flat: np.ndarray, shapes: list, x: torch.Tensor, y: torch.
     flat : numpy.ndarray
         Weights, (P,).
     shapes : list of (int, int)
-        From `stacked.layer_shapes`.
+        From `perceptrons.layer_shapes`.
     x, y : torch.Tensor
         Inputs (n, inputs) and targets (n, 1), float64.
     step : float, default 1e-5

@@ -4,8 +4,8 @@ import pytest
 import torch
 from symbreak_nb import alignment as al
 from symbreak_nb import equilibrium as eq
+from symbreak_nb.perceptrons import loss_and_gradient, random_stream
 from symbreak_nb.run import ParameterError, Run
-from symbreak_nb.stacked import loss_and_gradient, random_stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

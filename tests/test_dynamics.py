@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb import dynamics as dy
+from symbreak_nb import perceptrons as st
 from symbreak_nb import saddles as sa
-from symbreak_nb import stacked as st
 from symbreak_nb.run import ParameterError, Run
 
 TINY = dict(activation="tanh", layers=3, width=5, samples=30, tests=7, scale=0.3, dtype="float64", lr=0.05, every=5)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbreak_nb import equilibrium as eq
+from symbreak_nb.perceptrons import layer_shapes, random_stream
 from symbreak_nb.run import ParameterError, Run
-from symbreak_nb.stacked import layer_shapes, random_stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from symbreak_nb import perceptrons as st
 from symbreak_nb import restoration as re_
-from symbreak_nb import stacked as st
 from symbreak_nb.run import ParameterError, Run
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate
+from symbreak_nb import perceptrons as st
 from symbreak_nb import saddles as sa
-from symbreak_nb import stacked as st
 from symbreak_nb.run import ParameterError, Run
 
 

@@ -1,7 +1,7 @@
 "The written gradient against autograd, in both layouts and for every activation."
 import pytest
 import torch
-from symbreak_nb import stacked as st
+from symbreak_nb import perceptrons as st
 
 
 @pytest.mark.parametrize("activation", list(st.ACTIVATIONS))
