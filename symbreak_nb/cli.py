@@ -18,17 +18,17 @@ from typing import Any
 import click
 
 from symbreak_nb.jobs import (
-    _FILES, Job, _cores, _allow_open_files, kernel_class, kernel_environment, longest_first, show_progress, run_jobs,
-    sections_at_once, summary_table,
+    _FILES, Job, _allow_open_files, _cores, _kernel_class, _kernel_environment, _longest_first, _sections_at_once,
+    _show_progress, _summary_table, run_jobs,
 )
 from symbreak_nb.planning import (
-    _H200_PEAK, _H200_UTILISATION, _amount, check_units, plan_table, planned_units, throughput,
+    _H200_PEAK, _H200_UTILISATION, _amount, check_units, _plan_table, planned_units, _throughput,
 )
 from .report import find_reference, write_report
 from .run import PROFILE_NAMES, RunError, is_running, need, write_atomic
 from symbreak_nb.sections import (
-    Notebook, _close, _one_line, _own_parameters, check_section, choose_sections, chosen_profile, find_sections,
-    parameter_rows, read_parameters,
+    Notebook, _close, _one_line, _own_parameters, check_section, _choose_sections, _chosen_profile, find_sections,
+    parameter_rows, _read_parameters,
 )
 
 # %% auto #0
@@ -73,8 +73,8 @@ def _check_all(chosen: list[Notebook], profile: str | None, pairs: tuple) -> Non
     "What would stop a section after its kernel has started; modules are asked only where the user set a parameter."
     _allow_open_files()
     _cores()  # refuses a wrong SYMBREAK_CORES
-    for section in chosen: chosen_profile(section, profile)
-    overrides = read_parameters(pairs, chosen)
+    for section in chosen: _chosen_profile(section, profile)
+    overrides = _read_parameters(pairs, chosen)
     for section in chosen if pairs else (): check_section(section, profile, overrides)
 
 
@@ -112,17 +112,17 @@ def _figures(names: tuple, profile: str | None, seed: int | None, device: str | 
 
     Without a SECTION all of them run. A run that was stopped goes on where it was when the same command is given again.
     """
-    chosen = choose_sections(names, find_sections(notebooks))
+    chosen = _choose_sections(names, find_sections(notebooks))
     common = dict(profile=profile, seed=seed, device=device)
-    parameters = read_parameters(pairs, chosen) | {k: v for k, v in common.items() if v is not None}
+    parameters = _read_parameters(pairs, chosen) | {k: v for k, v in common.items() if v is not None}
     need("papermill", "notebooks", "figures")
-    stored, width = find_reference(reference), sections_at_once(jobs, len(chosen), device)
+    stored, width = find_reference(reference), _sections_at_once(jobs, len(chosen), device)
     _check_all(chosen, profile, pairs)
     work = [Job(section, _prepare(out, section.name)) for section in chosen]
-    manager, order = kernel_class(kernel_environment(width, profile, reuse), kernels := []), work
-    if width > 1: order = longest_first(work, profile, stored)
-    with show_progress(work) as show: run_jobs(order, parameters, manager, kernels, width, show)
-    _console().print(summary_table(work))
+    manager, order = _kernel_class(_kernel_environment(width, profile, reuse), kernels := []), work
+    if width > 1: order = _longest_first(work, profile, stored)
+    with _show_progress(work) as show: run_jobs(order, parameters, manager, kernels, width, show)
+    _console().print(_summary_table(work))
     click.echo(f"report: {write_report(out, reference)}")
     return int(any(job.status != "done" for job in work))
 
@@ -147,7 +147,7 @@ def _list(names: tuple, notebooks: Path | None) -> None:
         for s in sections.values():
             table.add_row(s.name, s.title, "\n".join(s.figures), "\n".join(s.papers), ", ".join(_own_parameters(s)))
         return _console().print(table)
-    for section in choose_sections(names, sections):
+    for section in _choose_sections(names, sections):
         table = Table("parameter", *PROFILE_NAMES, "allowed", "meaning", title=f"{section.name}: {section.title}")
         for row in parameter_rows(section): table.add_row(*row)
         _console().print(table)
@@ -165,14 +165,14 @@ def _list(names: tuple, notebooks: Path | None) -> None:
 @_NOTEBOOKS
 def _plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: bool, notebooks: Path | None) -> int:
     "Estimate operations, memory and time of sections at a profile, here and on an H200."
-    chosen = choose_sections(names, find_sections(notebooks))
-    overrides, device = read_parameters(pairs, chosen), _device(device)
+    chosen = _choose_sections(names, find_sections(notebooks))
+    overrides, device = _read_parameters(pairs, chosen), _device(device)
     for section in chosen: check_section(section, profile, overrides)
     plans = {s.name: planned_units(s, profile, overrides, device) for s in chosen}
     listed = {name: units for name, units in plans.items() if not isinstance(units, str)}
     if check: listed = {name: check_units(units, device, _teller(name)) for name, units in listed.items()}
-    speed = throughput(device)
-    _console().print(plan_table(plans | listed, speed))
+    speed = _throughput(device)
+    _console().print(_plan_table(plans | listed, speed))
     click.echo(f"{profile} profile. here: {device}, {_amount(speed, 'FLOP/s')} measured in float32. "
                f"H200: {_amount(_H200_PEAK, 'FLOP/s')} in bf16, {_H200_UTILISATION:.0%} of it used (assumed).")
     return int(any(unit.outcome.startswith("failed") for units in listed.values() for unit in units))

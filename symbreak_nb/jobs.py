@@ -23,20 +23,19 @@ from subprocess import DEVNULL
 from typing import Any
 
 from .files import json_or_nothing
-from .report import format_duration, read_metrics
+from .report import _format_duration, read_metrics
 from .run import VERDICTS, RunError, is_running, need, usable_cores
-from .sections import Notebook, _one_line, chosen_profile
+from .sections import Notebook, _one_line, _chosen_profile
 
 # %% auto #0
-__all__ = ['kernel_environment', 'sections_at_once', 'kernel_class', 'Job', 'run_job', 'run_jobs', 'longest_first',
-           'show_progress', 'summary_table']
+__all__ = ['Job', 'run_job', 'run_jobs']
 
 # %% ../nbs/93_jobs.ipynb #b82103b2
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PATIENT = dict(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")  # the standard, GNU, LLVM and Intel
 
 
-def kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "same") -> dict[str, str]:
+def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "same") -> dict[str, str]:
     """Environment variables that a section's kernel gets beyond the present ones.
 
     Parameters
@@ -62,7 +61,7 @@ def kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "
     return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
 
 
-def sections_at_once(jobs: int | None, count: int, device: str | None = None) -> int:
+def _sections_at_once(jobs: int | None, count: int, device: str | None = None) -> int:
     """How many sections run at once. A GPU is not shared unless the user says so: its memory is one section's.
 
     Parameters
@@ -90,13 +89,13 @@ def _has_gpu() -> bool:
 def _cores() -> int: return usable_cores()
 
 # %% ../nbs/93_jobs.ipynb #a0118d5e
-def kernel_class(environment: Mapping[str, str], started: list) -> type:
+def _kernel_class(environment: Mapping[str, str], started: list) -> type:
     """A kernel manager for this interpreter, whatever kernels are registered.
 
     Parameters
     ----------
     environment : Mapping[str, str]
-        See `kernel_environment`
+        See `_kernel_environment`
     started : list
         Every kernel manager that is made is appended.
 
@@ -288,7 +287,7 @@ def run_job(job: Job, parameters: Mapping, manager: type) -> Job:
     parameters : Mapping
         What papermill injects.
     manager : type
-        See `kernel_class`
+        See `_kernel_class`
 
     Returns
     -------
@@ -347,7 +346,7 @@ def run_jobs(jobs: list[Job], parameters: Mapping, manager: type, kernels: list,
     parameters : Mapping
         See `run_job`
     manager : type
-        See `kernel_class`
+        See `_kernel_class`
     kernels : list
         The list that `manager` appends to.
     width : int
@@ -371,7 +370,7 @@ def _pause(futures: list[Future], show: Callable[[], None]) -> None:
     if any(f.done() for f in futures): time.sleep(0.1)
 
 # %% ../nbs/93_jobs.ipynb #2d1af8a3
-def longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | None) -> list[Job]:
+def _longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | None) -> list[Job]:
     """The order in which sections start when several run at once: unknown cost first, then by the reference's time.
 
     Parameters
@@ -379,7 +378,7 @@ def longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | No
     jobs : Iterable[Job]
         What to run.
     profile : str | None
-        See `chosen_profile`
+        See `_chosen_profile`
     reference : Path | None
         See `find_reference`
 
@@ -390,7 +389,7 @@ def longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | No
     """
     def cost(job: Job) -> float:
         if reference is None: return math.inf
-        places = [reference/job.section.name/p for p in (chosen_profile(job.section, profile), "quick")]
+        places = [reference/job.section.name/p for p in (_chosen_profile(job.section, profile), "quick")]
         walls = [read_metrics(place/"metrics.json").get("wall_s") for place in places]
         return next((float(w) for w in walls if isinstance(w, (int, float)) and 0 <= w < 1e9), math.inf)
     return sorted(jobs, key=cost, reverse=True)
@@ -409,7 +408,7 @@ class _Lines:
     def _say(self, job: Job) -> None:
         self.last[job.folder] = job.status
         ended = f"({sum(j.ended() for j in self.jobs)} of {len(self.jobs)} sections ended)"
-        after = f" after {format_duration(job.seconds)}" if job.ended() else ""
+        after = f" after {_format_duration(job.seconds)}" if job.ended() else ""
         print(f"{job.section.name}: {job.status}{after} {ended}", file=self.out, flush=True)
         for text in filter(None, (job.message, job.note)):
             print(f"{job.section.name}: {text}", file=self.out, flush=True)
@@ -444,7 +443,7 @@ class _Bars:
 
 # %% ../nbs/93_jobs.ipynb #fed56d91
 @contextmanager
-def show_progress(jobs: list[Job]) -> Iterable[Callable[[], None]]:
+def _show_progress(jobs: list[Job]) -> Iterable[Callable[[], None]]:
     """Something to call while the jobs run: bars on a terminal, lines elsewhere.
 
     Parameters
@@ -465,7 +464,7 @@ def show_progress(jobs: list[Job]) -> Iterable[Callable[[], None]]:
     with Progress(*columns, console=console) as bars: yield _Bars(jobs, bars)
 
 # %% ../nbs/93_jobs.ipynb #33832eeb
-def summary_table(jobs: Iterable[Job]) -> Any:
+def _summary_table(jobs: Iterable[Job]) -> Any:
     """What came of each section.
 
     Parameters
@@ -481,7 +480,7 @@ def summary_table(jobs: Iterable[Job]) -> Any:
     from rich.table import Table
     table = Table("section", "status", "time", "figures", *VERDICTS, "units reused")
     for column in table.columns[2:]: column.justify = "right"
-    for job in jobs: table.add_row(job.section.name, job.status, format_duration(job.seconds), *_counts(job))
+    for job in jobs: table.add_row(job.section.name, job.status, _format_duration(job.seconds), *_counts(job))
     return table
 
 

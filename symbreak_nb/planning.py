@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .checks import MissingPackage, RunError
-from .report import format_duration, format_number
-from .sections import Notebook, _declared, _module, _one_line, section_parameters
+from .report import _format_duration, _format_number
+from .sections import Notebook, _declared, _module, _one_line, _section_parameters
 from .units import WorkUnit
 
 # %% auto #0
-__all__ = ['throughput', 'PlannedUnit', 'planned_units', 'check_units', 'estimated_seconds', 'plan_table']
+__all__ = ['PlannedUnit', 'planned_units', 'check_units']
 
 # %% ../nbs/94_planning.ipynb #bdf3851f
 _H200_PEAK = 790e12        # FLOP/s, bf16 matrix products of a size that fills the device
 _H200_UTILISATION = 0.35   # share of the peak that small networks keep busy; an assumption, not a measurement
 
 
-def throughput(device: str = "cpu", seconds: float = 0.15) -> float:
+def _throughput(device: str = "cpu", seconds: float = 0.15) -> float:
     """Harmonic mean of what this device reaches in a matrix product and in a convolution, in single precision.
 
     Parameters
@@ -109,7 +109,7 @@ def planned_units(section: Notebook, profile: str, overrides: Mapping, device: s
     except MissingPackage as error: return str(error)
     if module is None: return f"has no module symbreak_nb.{section.name}"
     if not hasattr(module, "plan_units"): return "does not list its work (no plan_units)"
-    parameters = section_parameters(section, _declared(section, module), profile, overrides)
+    parameters = _section_parameters(section, _declared(section, module), profile, overrides)
     try: return [PlannedUnit(work) for work in module.plan_units(parameters, device)]
     except MissingPackage as error: return str(error)
     except RunError: raise
@@ -157,7 +157,7 @@ def check_units(units: Iterable[PlannedUnit], device: str, say: Callable[[str], 
     return [replace(tried[key], work=unit.work) for key, unit in zip(keys, units, strict=True)]
 
 # %% ../nbs/94_planning.ipynb #15b36dd1
-def estimated_seconds(unit: PlannedUnit, speed: float) -> tuple[float, float]:
+def _estimated_seconds(unit: PlannedUnit, speed: float) -> tuple[float, float]:
     """Time of all of a unit's repetitions.
 
     Parameters
@@ -184,7 +184,7 @@ def _amount(value: float, symbol: str = "", base: int = 1000) -> str:
     return f"{value/base**power:.3g} {' kMGTPE'[power].strip()}{'i' if power and base == 1024 else ''}{symbol}"
 
 # %% ../nbs/94_planning.ipynb #d4f0037b
-def plan_table(plans: Mapping[str, list[PlannedUnit] | str], speed: float) -> Any:
+def _plan_table(plans: Mapping[str, list[PlannedUnit] | str], speed: float) -> Any:
     """The cost of each unit and of each section.
 
     Parameters
@@ -211,11 +211,11 @@ def plan_table(plans: Mapping[str, list[PlannedUnit] | str], speed: float) -> An
 
 def _total(units: Iterable[PlannedUnit], speed: float) -> list[str]:
     "Time of all units that say what they cost, here and on an H200."
-    columns = zip(*(estimated_seconds(unit, speed) for unit in units), strict=True)
-    return [format_duration(sum(t for t in column if math.isfinite(t))) for column in columns]
+    columns = zip(*(_estimated_seconds(unit, speed) for unit in units), strict=True)
+    return [_format_duration(sum(t for t in column if math.isfinite(t))) for column in columns]
 
 
 def _plan_cells(unit: PlannedUnit, speed: float) -> list[str]:
     work, step = unit.work, unit.outcome if unit.seconds is None else f"{unit.outcome}, {unit.seconds:.3g} s"
     size = [_amount(work.count*work.flops), _amount(work.memory_bytes, "B", 1024)]
-    return [format_number(work.count), *size, *map(format_duration, estimated_seconds(unit, speed)), step]
+    return [_format_number(work.count), *size, *map(_format_duration, _estimated_seconds(unit, speed)), step]

@@ -22,9 +22,7 @@ from .claims import VERDICTS, _parsed
 from .files import clean_text, read_json, write_atomic
 
 # %% auto #0
-__all__ = ['PAPER_TITLES', 'ReportError', 'read_metrics', 'Section', 'read_results', 'format_number', 'format_interval',
-           'format_duration', 'ledger', 'compare', 'find_reference', 'checksum_line', 'read_variants', 'narrow_claims',
-           'report_page', 'write_report']
+__all__ = ['ReportError', 'read_metrics', 'Section', 'read_results', 'ledger', 'compare', 'find_reference', 'write_report']
 
 # %% ../nbs/90_report.ipynb #238a316f
 class ReportError(RunError):
@@ -189,7 +187,7 @@ def read_results(folder: Path) -> list[Section]:
 def _aside(name: str) -> bool: return name.startswith(".") or name == "earlier"  # results kept of earlier parameters
 
 # %% ../nbs/90_report.ipynb #f4832aad
-def format_number(value: Any, digits: int = 4) -> str:
+def _format_number(value: Any, digits: int = 4) -> str:
     """A value as a person would write it.
 
     Parameters
@@ -209,7 +207,7 @@ def format_number(value: Any, digits: int = 4) -> str:
     return (f"{int(value):,}" if whole else f"{value:.{digits}g}").replace("-", "−")
 
 
-def format_interval(interval: Any) -> str:
+def _format_interval(interval: Any) -> str:
     """A 95% interval in brackets.
 
     Parameters
@@ -223,7 +221,7 @@ def format_interval(interval: Any) -> str:
         Empty where the interval is missing, or a point.
     """
     if not _is_pair(interval) or interval[0] == interval[1]: return ""
-    return f"[{format_number(interval[0])}, {format_number(interval[1])}]"
+    return f"[{_format_number(interval[0])}, {_format_number(interval[1])}]"
 
 
 def _is_number(value: Any) -> bool:
@@ -235,7 +233,7 @@ def _is_pair(interval: Any) -> bool:
     return isinstance(interval, (list, tuple)) and len(interval) == 2 and all(map(_is_number, interval))
 
 # %% ../nbs/90_report.ipynb #cd502e32
-def format_duration(seconds: float | None) -> str:
+def _format_duration(seconds: float | None) -> str:
     """Seconds as a person would say them.
 
     Parameters
@@ -305,7 +303,7 @@ def _cards(section: Section,  # whose figures
     return [_card(section, figure, root) for figure in listed]
 
 # %% ../nbs/90_report.ipynb #ab1485c9
-PAPER_TITLES = {"zhang2024": "Zhang et al. 2024, input dimension expansion",
+_PAPER_TITLES = {"zhang2024": "Zhang et al. 2024, input dimension expansion",
           "iqbal2025": "Iqbal and Welling 2025, topological defects",
           "ziyin2025": "Ziyin et al. 2025, parameter symmetry",
           "fok2017": "Fok, An and Wang 2017, spontaneous symmetry breaking"}
@@ -316,14 +314,14 @@ def _ledger_row(section: Section,  # where the claim was decided
                 claim: Mapping,    # as `Run.decide` recorded it
                 ) -> dict[str, str]:
     "One claim as texts, with keys to sort by."
-    text = {k: format_number(claim[k]) if claim.get(k) is not None else "" for k in _TEXTS}
+    text = {k: _format_number(claim[k]) if claim.get(k) is not None else "" for k in _TEXTS}
     value, paper_value = claim.get("value"), claim.get("paper_value")
     return text | dict(
-        paper_name=PAPER_TITLES.get(text["paper"], text["paper"]), section=section.name, verdict=_verdict(claim),
-        value=format_number(value), value_exact=str(value), value_sort=value if _is_number(value) else "",
-        interval=format_interval(claim.get("interval")), alone=_value_alone(text["rule"]),
+        paper_name=_PAPER_TITLES.get(text["paper"], text["paper"]), section=section.name, verdict=_verdict(claim),
+        value=_format_number(value), value_exact=str(value), value_sort=value if _is_number(value) else "",
+        interval=_format_interval(claim.get("interval")), alone=_value_alone(text["rule"]),
         profile=str(claim.get("profile") or section.record.get("profile") or ""),
-        paper_value=format_number(paper_value), paper_sort=paper_value if paper_value is not None else "")
+        paper_value=_format_number(paper_value), paper_sort=paper_value if paper_value is not None else "")
 
 
 def _value_alone(rule: str) -> str:
@@ -402,8 +400,8 @@ def compare(here: Mapping, there: Mapping) -> list[dict]:
         both = _agreement(a, b, a_span, b_span)
         status = "only in reference" if key not in ours else "only here" if key not in theirs else both
         rows.append(dict(
-            kind=key[0], name=key[1], status=status, here=format_number(a, 6), here_interval=format_interval(a_span),
-            there=format_number(b, 6), there_interval=format_interval(b_span)))
+            kind=key[0], name=key[1], status=status, here=_format_number(a, 6), here_interval=_format_interval(a_span),
+            there=_format_number(b, 6), there_interval=_format_interval(b_span)))
     order = ["different", "only in reference", "only here", "within the interval", "equal"]
     return sorted(rows, key=lambda row: order.index(row["status"]))
 
@@ -446,7 +444,7 @@ def _reference_place(section: Section, folder: Path | None) -> Path | None:
     return folder.joinpath(*names)
 
 # %% ../nbs/90_report.ipynb #87ae6185
-def checksum_line(path: Path) -> str:
+def _checksum_line(path: Path) -> str:
     """Digest and name of a file.
 
     Parameters
@@ -465,7 +463,7 @@ def checksum_line(path: Path) -> str:
 def _altered(path: Path) -> str:
     "What speaks against a file beside which a checksum lies; nothing where there is none."
     beside = path.with_name(f"{path.name}.sha256")
-    try: same = not beside.is_file() or beside.read_text() == checksum_line(path)
+    try: same = not beside.is_file() or beside.read_text() == _checksum_line(path)
     except (OSError, ValueError): return "its checksum cannot be read"
     return "" if same else "it does not match its checksum"
 
@@ -479,7 +477,7 @@ def _unlike(here: Mapping,     # record of this run
     return ", ".join(f"{name} ({a}, reference {b})" for name, (a, b) in pairs.items() if a != b)
 
 # %% ../nbs/90_report.ipynb #6648535a
-def read_variants(path: Path) -> dict[str, dict]:
+def _read_variants(path: Path) -> dict[str, dict]:
     """Verdicts of the same run on other settings; none where the file is missing or is something else.
 
     Parameters
@@ -498,7 +496,7 @@ def read_variants(path: Path) -> dict[str, dict]:
     return {k: v for k, v in settings.items() if isinstance(v, dict) and isinstance(v.get("verdicts"), dict)}
 
 
-def narrow_claims(reference: Mapping, variants: Mapping) -> set[str]:
+def _narrow_claims(reference: Mapping, variants: Mapping) -> set[str]:
     """Claims that not every setting decides as the reference does.
 
     Parameters
@@ -506,7 +504,7 @@ def narrow_claims(reference: Mapping, variants: Mapping) -> set[str]:
     reference : Mapping
         Record of the reference.
     variants : Mapping
-        See `read_variants`
+        See `_read_variants`
 
     Returns
     -------
@@ -522,14 +520,14 @@ def _provenance(section: Section,  # see `_read_section_folder`
                 ) -> dict:
     "Where a section's numbers come from, as texts."
     record, units = section.record, section.record["units"]
-    words = [f"{format_number(units.get(key))} {key}" for key in ("computed", "reused", "damaged") if units.get(key)]
+    words = [f"{_format_number(units.get(key))} {key}" for key in ("computed", "reused", "damaged") if units.get(key)]
     notes = [*record["params"].items(), *record["versions"].items(), ("commit", record.get("commit") or "unknown")]
     notes += [("data", source) for source in record["sources"]]
     files = [("metrics.json", "metrics.json"), ("executed notebook", f"{section.folder.name}.ipynb")]
     return dict(
-        profile=str(record.get("profile", "")), seed=format_number(record.get("seed")),
+        profile=str(record.get("profile", "")), seed=_format_number(record.get("seed")),
         device=str(record.get("device") or "–"),
-        wall=format_duration(record.get("wall_s")), started=_moment(record.get("started")),
+        wall=_format_duration(record.get("wall_s")), started=_moment(record.get("started")),
         units=", ".join(words) or "none", details=[(str(k), str(v)) for k, v in notes],
         links=_links(root, [(label, section.folder/name) for label, name in files]))
 
@@ -557,7 +555,7 @@ def _rows_of(section: Section,        # see `_read_section_folder`
              ) -> list[dict]:         # see `_ledger_row`, and whether the verdict is narrow
     "A section's rows of the ledger."
     stored, place = _reference_record(section, reference), _reference_place(section, reference)
-    unsure = narrow_claims(stored, read_variants(place/"variants.json")) if stored and not stored["error"] else set()
+    unsure = _narrow_claims(stored, _read_variants(place/"variants.json")) if stored and not stored["error"] else set()
     return [row | dict(narrow=row["id"] in unsure) for row in ledger([section])]
 
 
@@ -574,7 +572,7 @@ _MARKS = dict(zip(VERDICTS, "✓✕~", strict=True))
 _WORDS = dict(holds="claims hold", fails="claims fail", inconclusive="inconclusive")
 
 
-def report_page(sections: list[Section], root: Path, reference: Path | None = None) -> str:
+def _report_page(sections: list[Section], root: Path, reference: Path | None = None) -> str:
     """The report as one self-contained page; the same results give the same bytes.
 
     Parameters
@@ -633,5 +631,5 @@ def write_report(folder: str | Path, reference: str | Path | None = None) -> Pat
     """
     folder = Path(folder).expanduser().resolve()
     if not folder.is_dir(): raise ReportError(f"{folder} is not a folder: {_ADVICE}")
-    text = report_page(read_results(folder), folder, find_reference(reference))
+    text = _report_page(read_results(folder), folder, find_reference(reference))
     return write_atomic(folder/"index.html", text)

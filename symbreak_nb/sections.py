@@ -24,8 +24,7 @@ from .files import read_json, write_atomic
 from .parameters import PROFILE_NAMES, Declaration
 
 # %% auto #0
-__all__ = ['Notebook', 'read_notebook', 'find_sections', 'choose_sections', 'read_parameters', 'section_parameters',
-           'check_section', 'chosen_profile', 'parameter_rows']
+__all__ = ['Notebook', 'read_notebook', 'find_sections', 'check_section', 'parameter_rows']
 
 # %% ../nbs/92_sections.ipynb #2fbdf798
 _KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/wells"\nL = None  # lattice side'
@@ -195,7 +194,7 @@ def _close(name: str, known: Iterable[str]) -> str:
     return f": did you mean {' or '.join(near)}?" if near else f": there are {', '.join(known)}" if known else ""
 
 
-def choose_sections(names: Iterable[str], sections: Mapping[str, Notebook]) -> list[Notebook]:
+def _choose_sections(names: Iterable[str], sections: Mapping[str, Notebook]) -> list[Notebook]:
     """The named sections.
 
     Parameters
@@ -269,7 +268,7 @@ def _has_text_keys(value: Any) -> bool:
 _OPTIONS = dict(profile="--profile", seed="--seed", device="--device", out_dir="--out")
 
 
-def read_parameters(pairs: Iterable[tuple[str, str]], chosen: Iterable[Notebook]) -> dict[str, Any]:
+def _read_parameters(pairs: Iterable[tuple[str, str]], chosen: Iterable[Notebook]) -> dict[str, Any]:
     """The user's parameters, each declared by every chosen section.
 
     Parameters
@@ -301,7 +300,7 @@ def _declared(section: Notebook, module: Any) -> Declaration:
     return getattr(module, "PARAMETERS", None) or Declaration(section.name)
 
 
-def section_parameters(section: Notebook, declared: Declaration, profile: str, overrides: Mapping) -> dict[str, Any]:
+def _section_parameters(section: Notebook, declared: Declaration, profile: str, overrides: Mapping) -> dict[str, Any]:
     """The parameters that a run would have: the profile's, then what the notebook and the user set.
 
     Parameters
@@ -336,20 +335,20 @@ def check_section(section: Notebook, profile: str | None, overrides: Mapping) ->
     section : Notebook
         See `find_sections`.
     profile : str | None
-        See `chosen_profile`.
+        See `_chosen_profile`.
     overrides : Mapping
-        See `read_parameters`.
+        See `_read_parameters`.
 
     Raises
     ------
     RunError
         Names the section, the parameter, its value and what is allowed.
     """
-    profile = chosen_profile(section, profile)
+    profile = _chosen_profile(section, profile)
     try: module = _module(section.name)
     except MissingPackage: return  # which the section itself will say
     try:
-        parameters = section_parameters(section, _declared(section, module), profile, overrides)
+        parameters = _section_parameters(section, _declared(section, module), profile, overrides)
         getattr(module, "check_parameters", dict)(parameters)
     except RunError as error: raise RunError(f"section {section.name}: {error}") from None
     except Exception as error: wrong = f"{type(error).__name__}: {error}"
@@ -357,7 +356,7 @@ def check_section(section: Notebook, profile: str | None, overrides: Mapping) ->
     raise RunError(f"section {section.name}: its parameters cannot be checked: {wrong}")
 
 
-def chosen_profile(section: Notebook, profile: str | None = None) -> str:
+def _chosen_profile(section: Notebook, profile: str | None = None) -> str:
     """The profile that a run would have.
 
     Parameters

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbreak_nb import cli, jobs, planning, sections
 from symbreak_nb.cli import _guarded
-from symbreak_nb.jobs import kernel_environment, sections_at_once
+from symbreak_nb.jobs import _kernel_environment, _sections_at_once
 from symbreak_nb.run import Declaration, Parameter, ParameterError, Run, between, need
 from symbreak_nb.sections import _read_value, find_sections
 from symbreak_nb.units import WorkUnit
@@ -229,7 +229,7 @@ def both_small(p):
 def test_a_refused_value_starts_no_kernel(notebooks, tmp_path, monkeypatch, capsys, start, given, message):
     module = declared("wells", check_parameters=both_small, plan_units=lambda p, device: pytest.fail("planned"))
     monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
-    monkeypatch.setattr(cli, "kernel_class", lambda *a: pytest.fail("a kernel was made"))
+    monkeypatch.setattr(cli, "_kernel_class", lambda *a: pytest.fail("a kernel was made"))
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     monkeypatch.chdir(tmp_path)
     assert _guarded([*start, *given]) == 2
@@ -250,7 +250,7 @@ def test_modules_are_asked_only_where_a_parameter_is_set(notebooks, tmp_path, mo
 
 @pytest.mark.parametrize("name", ["qcd", "expansion", "alignment"])
 def test_a_section_of_this_package_is_checked_too(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "kernel_class", lambda *a: pytest.fail("a kernel was made"))
+    monkeypatch.setattr(cli, "_kernel_class", lambda *a: pytest.fail("a kernel was made"))
     parameter = "n_seeds" if name != "alignment" else "seeds"
     own = find_sections()[name].parameters
     parameter = parameter if parameter in own else next(p for p in own if p not in ("profile", "seed", "device", "out_dir"))
@@ -290,7 +290,7 @@ def test_a_folder_that_another_run_works_in_stays_its_own(notebooks, tmp_path):
     folder = tmp_path/"wells"
     first = Run(Declaration("wells"), dict(profile="smoke", seed=1, device="cpu", out_dir=folder))
     job = jobs.Job(find_sections(notebooks)["wells"], folder)
-    jobs.run_job(job, dict(seed=2), jobs.kernel_class(kernel_environment(), []))
+    jobs.run_job(job, dict(seed=2), jobs._kernel_class(_kernel_environment(), []))
     assert job.status == "failed" and job.note == "" and "is in use by process" in job.message and "seed 1" in job.message
     assert [p.name for p in folder.iterdir()] == ["run.json"] and json.loads((folder/"run.json").read_text())["seed"] == 1
     first.finish()
@@ -334,7 +334,7 @@ def test_a_wrong_number_of_cores_is_one_line(notebooks, tmp_path, monkeypatch, c
         assert err.startswith("symbreak: SYMBREAK_CORES = ") and err.count("\n") == 1 and len(err) < 200
     assert not (tmp_path/"out").exists()
     monkeypatch.setenv("SYMBREAK_CORES", "3")
-    assert sections_at_once(None, 10, "cpu") == 3 and kernel_environment(2)["SYMBREAK_CORES"] == "1"
+    assert _sections_at_once(None, 10, "cpu") == 3 and _kernel_environment(2)["SYMBREAK_CORES"] == "1"
 
 
 def test_papermill_ends_with_our_line(notebooks, tmp_path):
@@ -389,22 +389,22 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_
 
 def test_side_by_side_each_section_has_one_thread(monkeypatch):
     for name in (*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT"): monkeypatch.delenv(name, raising=False)
-    assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
-    assert not set(THREADS) & set(kernel_environment(1))
-    for found in map(kernel_environment, (1, 2)): assert found["OMP_WAIT_POLICY"] == "PASSIVE" and found["KMP_BLOCKTIME"] == "0"
+    assert [_kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
+    assert not set(THREADS) & set(_kernel_environment(1))
+    for found in map(_kernel_environment, (1, 2)): assert found["OMP_WAIT_POLICY"] == "PASSIVE" and found["KMP_BLOCKTIME"] == "0"
     monkeypatch.setenv("OMP_NUM_THREADS", "")   # as good as not set
-    assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
+    assert [_kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
     monkeypatch.setenv("KMP_BLOCKTIME", "200")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert not {*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & set(kernel_environment(2))
+    assert not {*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & set(_kernel_environment(2))
 
 
 def test_as_many_sections_as_cores_but_one_on_a_gpu(monkeypatch):
     monkeypatch.setattr(jobs, "_cores", lambda: 4)
     monkeypatch.setattr(jobs, "_has_gpu", lambda: False)
-    assert [sections_at_once(None, n) for n in (1, 3, 10)] == [1, 3, 4] and sections_at_once(8, 10) == 8
+    assert [_sections_at_once(None, n) for n in (1, 3, 10)] == [1, 3, 4] and _sections_at_once(8, 10) == 8
     monkeypatch.setattr(jobs, "_has_gpu", lambda: True)
-    assert (sections_at_once(None, 10), sections_at_once(None, 10, "cpu"), sections_at_once(3, 10, "cuda")) == (1, 4, 3)
+    assert (_sections_at_once(None, 10), _sections_at_once(None, 10, "cpu"), _sections_at_once(3, 10, "cuda")) == (1, 4, 3)
 
 
 def test_the_slowest_section_starts_first(notebooks, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from symbreak_nb.report import (
     ReportError,
     _agreement,
     _cards,
-    checksum_line,
+    _checksum_line,
     compare,
     read_metrics,
     read_results,
@@ -163,7 +163,7 @@ def test_a_changed_reference_is_said_and_not_compared(tmp_path):
     section(tmp_path)
     place = tmp_path/"reference"/"wells"/"smoke"
     shutil.copytree(tmp_path/"wells", place)
-    (place/"metrics.json.sha256").write_text(checksum_line(place/"metrics.json"))
+    (place/"metrics.json.sha256").write_text(_checksum_line(place/"metrics.json"))
     assert "agree with the reference" in html(tmp_path, tmp_path/"reference")
     good, seen = (place/"metrics.json").read_bytes(), read_results(tmp_path)
     for i in range(0, 8*len(good), 41):
@@ -352,7 +352,7 @@ each_reference = pytest.mark.parametrize("path", REFERENCES, ids=lambda p: p.par
 
 @each_reference
 def test_a_reference_is_whole_and_its_verdicts_follow_from_its_numbers(path):
-    assert path.with_name("metrics.json.sha256").read_text() == checksum_line(path)
+    assert path.with_name("metrics.json.sha256").read_text() == _checksum_line(path)
     record = read_metrics(path)
     assert (record["section"], record["profile"], record["error"]) == (*path.parts[-3:-1], "")
     number = lambda x: math.nan if x is None else x

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 from symbreak_nb.claims import claim
-from symbreak_nb.report import narrow_claims, read_metrics, read_variants
+from symbreak_nb.report import _narrow_claims, _read_variants, read_metrics
 from symbreak_nb.run import Declaration, Estimate, Parameter, Run
 from symbreak_nb.sections import find_sections
 
@@ -50,11 +50,11 @@ def test_verdicts_of_other_settings_are_merged_and_the_narrow_ones_are_listed(va
         results(tmp_path/name/"wells", value)
         variants.main(["collect", str(tmp_path/name), name, "--capability", "avx2", "--threads", "2", "--cpu", "a | b"])
     place = tmp_path/"reference"/"wells"/"smoke"
-    found = read_variants(place/"variants.json")
+    found = _read_variants(place/"variants.json")
     assert [(v["capability"], v["threads"], v["cpu"]) for v in found.values()] == [("avx2", 2, "a | b")]*2
     assert found["two"]["verdicts"] == {"fok.near": "inconclusive", "fok.far": "holds"}
     assert found["two"]["measured"]["fok.near"] == dict(value=0.75, interval=[-0.25, 1.75]), "the second collection replaces the first"
-    assert narrow_claims(read_metrics(place/"metrics.json"), found) == {"fok.near"}
+    assert _narrow_claims(read_metrics(place/"metrics.json"), found) == {"fok.near"}
     variants.main(["table"])
     page = (tmp_path/"docs"/"processors.md").read_text()
     assert "1 sections with 2 claims were run; 1 of them are narrow." in page

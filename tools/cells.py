@@ -17,7 +17,7 @@ from pathlib import Path
 
 from symbreak_nb.claims import Claim
 from symbreak_nb.parameters import Declaration, cell_source
-from symbreak_nb.report import PAPER_TITLES, format_interval, format_number, narrow_claims, read_metrics, read_variants
+from symbreak_nb.report import _PAPER_TITLES, _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
 from symbreak_nb.run import write_atomic
 from symbreak_nb.sections import Notebook, find_sections
 
@@ -32,7 +32,7 @@ def papers_claims() -> set[str]:
 
 
 def row(claim: Mapping, narrow: bool) -> str:
-    measured = f"{format_number(claim['value'])} {format_interval(claim['interval'])}".strip()
+    measured = f"{_format_number(claim['value'])} {_format_interval(claim['interval'])}".strip()
     statement = " ".join(str(claim["statement"]).split()).replace("|", "\\|")
     return f"| {statement} | {measured} | **{claim['verdict']}**{' (narrow)' if narrow else ''} |"
 
@@ -56,7 +56,7 @@ def opening(declared: Declaration, known: Mapping[str, Claim] | None, place: Pat
     record = read_metrics(place/"metrics.json")
     lines, claims = picture(declared, record, place), [c for c in record["claims"] if known is None or c["id"] in known]
     if not claims: return "\n".join([*lines, f"No verdicts are stored yet; `symbreak figures {declared.section}` decides the claims."])
-    narrow, papers = narrow_claims(record, read_variants(place/"variants.json")), papers_claims()
+    narrow, papers = _narrow_claims(record, _read_variants(place/"variants.json")), papers_claims()
     said, controls = [c for c in claims if c["id"] in papers], [c for c in claims if c["id"] not in papers]
     lines += [f"What came out at `{record['profile']}`, seed {record['seed']} ([every claim with its rule](../CLAIMS.md)):", ""]
     if not said or not controls: return "\n".join(lines + table(claims, narrow))
@@ -112,7 +112,7 @@ def overview() -> str:
     "README.md with its table of sections as they are."
     rows = ["| section | notebook | paper | figures |", "|---|---|---|---|"]
     for section in find_sections(NBS).values():
-        papers = "; ".join(PAPER_TITLES[paper].rsplit(", ", 1)[0] for paper in section.papers)
+        papers = "; ".join(_PAPER_TITLES[paper].rsplit(", ", 1)[0] for paper in section.papers)
         rows.append(f"| {section.title} | [`{section.path.stem}`](nbs/{section.path.name}) | {papers} | {figures(section)} |")
     return filled(README, "sections", rows)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
-from symbreak_nb.report import checksum_line
+from symbreak_nb.report import _checksum_line
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"
@@ -52,7 +52,7 @@ def store_picture(source: Path, target: Path) -> None:
     picture = Image.open(source).convert("RGB")
     if picture.width > WIDEST: picture = picture.resize((WIDEST, round(picture.height*WIDEST/picture.width)), Image.Resampling.LANCZOS)
     picture.quantize(256, dither=Image.Dither.NONE).save(target, "png", optimize=True)
-    target.with_name(f"{target.name}.sha256").write_text(checksum_line(target))
+    target.with_name(f"{target.name}.sha256").write_text(_checksum_line(target))
 
 
 def lighter(png: str) -> str:
@@ -92,7 +92,7 @@ def refresh_section(path: Path, notebook, name: str) -> None:
     record = json.loads((RESULTS/name/"metrics.json").read_text())
     record["params"].pop("out_dir", None)
     (target/"metrics.json").write_text(json.dumps(record, indent=1) + "\n")
-    (target/"metrics.json.sha256").write_text(checksum_line(target/"metrics.json"))
+    (target/"metrics.json.sha256").write_text(_checksum_line(target/"metrics.json"))
     for old in target.glob("*.png*"): old.unlink()
     for shown in pictures(name): store_picture(RESULTS/name/"figures"/f"{shown}.png", target/f"{shown}.png")
 
