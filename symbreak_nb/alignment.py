@@ -16,7 +16,7 @@ import torch
 from . import data
 from .claims import claim
 from symbreak_nb.equilibrium import (
-    _power, alignment_table, balanced_kernel, hidden_layers, record_steps, transformation, universal_kernel,
+    _power, alignment_table, balanced_kernel, _hidden_layers, _record_steps, _transformation, universal_kernel,
 )
 from .parameters import Declaration, Parameter
 from .run import ParameterError, between, one_of
@@ -182,11 +182,11 @@ class _NetworkStack:
         layers = forward([w.mT for w in self.weights], self.probes, activation)[1:-1]
         return [[h[k] for h in layers] for k in range(len(self.transforms))]
 
-# %% ../nbs/43_alignment.ipynb #85d00d8b
+# %% ../nbs/43_alignment.ipynb #382ef9f6
 def _part(one: Mapping, key: tuple, depth: int, found: Mapping, centred: bool, full: bool) -> tuple:
     "Inputs, targets, initial weights (as nn.Linear draws them, uniform within 1/sqrt(inputs)) and transform."
     x, y = _own_data(one, found, centred, random_stream(*key, "labels"))
-    M = transformation(one["transform"], x.shape[1], random_stream(*key, "transform")).numpy()
+    M = _transformation(one["transform"], x.shape[1], random_stream(*key, "transform")).numpy()
     generator, shapes = random_stream(*key, "weights"), layer_shapes(x.shape[1], one["width"], depth, y.shape[1])
     weights = [(2*torch.rand(o, i, generator=generator) - 1)/math.sqrt(i) for i, o in shapes]
     return *(condensed(x @ M.T, y) if full else (x @ M.T, y)), weights, M
@@ -203,8 +203,8 @@ def _kernel_test(stack: _NetworkStack, found: Mapping) -> np.ndarray:
     sigma, rest = x.T @ x/len(x), y - x @ V.T
     noisy, rows = universal_kernel(V, sigma, rest.T @ rest/len(x)), []
     used = np.linalg.svd(V @ _power(sigma, .5), full_matrices=False)[2]
-    basis = hidden_layers(weights, _power(sigma, .5) @ M.T)
-    for i, h in enumerate(hidden_layers(weights, found["probe"] @ M.T), 1):
+    basis = _hidden_layers(weights, _power(sigma, .5) @ M.T)
+    for i, h in enumerate(_hidden_layers(weights, found["probe"] @ M.T), 1):
         roots = [found["probe"] @ _power(G, .5) for G in (noisy, balanced_kernel(V, i, depth))]
         ignored = 1 - ((used @ basis[i - 1])**2).sum()/(basis[i - 1]**2).sum()
         rows.append([*alignment_table([h, *roots])[0, 1:], ignored])
@@ -246,7 +246,7 @@ def train_company(seed: int, members: Mapping[str, dict], activation: str, optim
     stacks = [_NetworkStack([members[names[k]] for k in group], [(seed, names[k]) for k in group], depth, found,
                             optimizer, lr, device, data_set["centred"]) for group in groups]
     hidden = lambda: _by_member([s.hidden(activation) for s in stacks], groups)
-    when, tables, losses = record_steps(steps), [], []
+    when, tables, losses = _record_steps(steps), [], []
     with torch.no_grad():
         fixed = hidden()[0] + _by_member([s.probes for s in stacks], groups)
         for step in range(steps + 1):

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARAMETERS', 'CLAIMS', 'alignment_table', 'alignment', 'noise_energy', 'universal_kernel', 'equilibrium',
-           'along_orbit', 'hidden_layers', 'transformation', 'record_steps', 'noisy_training', 'kernel_cosines',
-           'descent', 'balanced_kernel', 'plan_units']
+           'along_orbit', 'noisy_training', 'descent', 'balanced_kernel', 'plan_units']
 
 # %% ../nbs/48_equilibrium.ipynb #8f9b4473
 import functools
@@ -214,21 +213,8 @@ def along_orbit(weights: Sequence[np.ndarray], generators: Sequence[np.ndarray],
     return [there[i + 1] @ w @ back[i] for i, w in enumerate(weights)]
 
 # %% ../nbs/48_equilibrium.ipynb #7c06e970
-def hidden_layers(weights: Sequence[np.ndarray], x: np.ndarray) -> list[np.ndarray]:
-    """Hidden layers of a linear network.
-
-    Parameters
-    ----------
-    weights : sequence of numpy.ndarray
-        W_1 to W_D.
-    x : numpy.ndarray
-        Inputs, (n, d).
-
-    Returns
-    -------
-    list of numpy.ndarray
-        (n, width) each.
-    """
+def _hidden_layers(weights: Sequence[np.ndarray], x: np.ndarray) -> list[np.ndarray]:
+    "Hidden layers (n, width) of a linear network W_1 to W_D for inputs (n, d)."
     layers = [x]
     for w in weights[:-1]: layers.append(layers[-1] @ w.T)
     return layers[1:]
@@ -243,7 +229,7 @@ def _theorem_gap(shapes: Sequence[Sequence[int]], rng: np.random.Generator, inpu
         M = rng.normal(size=(inputs, inputs))
         seen, back = x @ M.T, np.linalg.inv(M)
         sigma = seen.T @ seen/len(x)
-        layers += hidden_layers(equilibrium(V @ back, sigma, e @ e.T, widths, rng), seen)
+        layers += _hidden_layers(equilibrium(V @ back, sigma, e @ e.T, widths, rng), seen)
         task = np.linalg.svd(_power(e @ e.T, .5) @ V @ back @ _power(sigma, .5), compute_uv=False)
         scales += [_layer_scale(i + 1, len(widths) + 1, task.sum(), np.trace(sigma), np.trace(e @ e.T))
                    for i in range(len(widths))]
@@ -276,30 +262,8 @@ CLAIMS = {c.id: c for c in (
 )}
 
 # %% ../nbs/48_equilibrium.ipynb #a9cca30a
-def transformation(kind: str, d: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    """A random invertible map of the inputs.
-
-    Parameters
-    ----------
-    kind : str
-        `orthogonal` (a rotation), `gaussian` (entries of variance 1/d) or `none`.
-    d : int
-        Inputs.
-    generator : torch.Generator
-        Of the entries.
-    dtype : torch.dtype
-        Of the result.
-
-    Returns
-    -------
-    torch.Tensor
-        (d, d).
-
-    Raises
-    ------
-    ParameterError
-        If there is no such kind.
-    """
+def _transformation(kind: str, d: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    "A random invertible map (d, d): `orthogonal` (a rotation), `gaussian` (entries of variance 1/d) or `none`."
     one_of("orthogonal", "gaussian", "none")("transform", kind)
     if kind == "none": return torch.eye(d, dtype=dtype)
     M = torch.randn(d, d, generator=generator, dtype=torch.float64)/math.sqrt(d)
@@ -308,7 +272,7 @@ def transformation(kind: str, d: int, generator: torch.Generator, dtype: torch.d
 
 def _bounded_transforms(seeds: Sequence[int], name: str) -> torch.Tensor:
     "Invertible 4 x 4 maps with singular values from 0.5 to 1.5, (R, 4, 4)."
-    drawn = [transformation("gaussian", 4, random_stream(s, name)) for s in seeds]
+    drawn = [_transformation("gaussian", 4, random_stream(s, name)) for s in seeds]
     u, _, v = torch.linalg.svd(torch.stack(drawn))
     return u*torch.linspace(.5, 1.5, 4, dtype=torch.float64) @ v
 
@@ -327,21 +291,8 @@ def _product_kernels(weights: Sequence[torch.Tensor], M: torch.Tensor) -> list[t
     return found
 
 
-def record_steps(steps: int, count: int = 16) -> np.ndarray:
-    """Steps at which a training is looked at: a geometric series, and evenly through the second half.
-
-    Parameters
-    ----------
-    steps : int
-        Of the training.
-    count : int, default 16
-        About how many records.
-
-    Returns
-    -------
-    numpy.ndarray of int
-        Increasing, from 0 to `steps`.
-    """
+def _record_steps(steps: int, count: int = 16) -> np.ndarray:
+    "Steps at which a training is looked at: a geometric series, and evenly through the second half."
     late = np.linspace(steps/2, steps, max(count//3, 2))
     return np.unique(np.r_[0, np.geomspace(min(4, steps), steps, count), late].astype(int))
 
@@ -397,7 +348,7 @@ def noisy_training(seeds: Sequence[int], noise: float, steps: int, lr: float, ba
     V = torch.stack([torch.randn(2, 4, generator=random_stream(s, "task"), dtype=torch.float64)/2 for s in seeds])
     nets, maps = _small_networks(seeds, width, depths, gain)
     movers = [OPTIMIZERS[optimizer]([torch.nn.Parameter(w) for w in weights], lr=lr, fused=True) for weights in nets]
-    when, rows, generator = record_steps(steps), [], random_stream(seeds[0], "samples", noise)
+    when, rows, generator = _record_steps(steps), [], random_stream(seeds[0], "samples", noise)
     for step in range(steps + 1):
         if step in when: rows.append(_small_record(nets, maps, V))
         for weights, M, mover in zip(nets, maps, movers, strict=True):
@@ -411,19 +362,8 @@ def noisy_training(seeds: Sequence[int], noise: float, steps: int, lr: float, ba
                 trace_x=torch.stack(maps).pow(2).sum((2, 3)).T.numpy())
 
 # %% ../nbs/48_equilibrium.ipynb #5583a878
-def kernel_cosines(kernels: np.ndarray) -> np.ndarray:
-    """Alignment of every pair of layers from their kernels in the coordinates of white inputs.
-
-    Parameters
-    ----------
-    kernels : numpy.ndarray
-        (..., L, d, d).
-
-    Returns
-    -------
-    numpy.ndarray
-        (..., L, L).
-    """
+def _kernel_cosines(kernels: np.ndarray) -> np.ndarray:
+    "Alignment (..., L, L) of every pair of layers from kernels (..., L, d, d) in the coordinates of white inputs."
     flat = kernels.reshape(*kernels.shape[:-2], -1)
     with np.errstate(all="ignore"): flat = flat/np.linalg.norm(flat, axis=-1, keepdims=True)
     return flat @ flat.swapaxes(-1, -2)

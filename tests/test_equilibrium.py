@@ -75,7 +75,7 @@ def test_minimising_the_noise_energy_over_the_orbit_finds_the_universal_kernel()
 
     for _ in range(5): optimizer.step(energy)
     x = rng.normal(size=(30, 4))
-    layers = eq.hidden_layers([w.detach().numpy() for w in moved()], x)
+    layers = eq._hidden_layers([w.detach().numpy() for w in moved()], x)
     values, vectors = np.linalg.eigh(eq.universal_kernel(V, sigma_x, sigma_e))
     root = x @ (vectors*np.clip(values, 0, None)**.5)
     assert eq.alignment_table([*layers, root]).min() > 1 - 1e-5
@@ -84,7 +84,7 @@ def test_minimising_the_noise_energy_over_the_orbit_finds_the_universal_kernel()
 @pytest.mark.parametrize("kind", ["orthogonal", "gaussian"])
 def test_the_universal_kernel_belongs_to_the_images_not_to_their_transform(kind):
     _, V, sigma_x, sigma_e = task(5, 5, 3)
-    M = eq.transformation(kind, 5, random_stream(2, kind)).numpy()
+    M = eq._transformation(kind, 5, random_stream(2, kind)).numpy()
     moved = eq.universal_kernel(V @ np.linalg.inv(M), M @ sigma_x @ M.T, sigma_e)
     np.testing.assert_allclose(M.T @ moved @ M, eq.universal_kernel(V, sigma_x, sigma_e), atol=1e-6)
 
@@ -119,7 +119,7 @@ def test_noisy_training_is_plain_training(optimizer, kind):
 
 def test_noisy_training_that_diverges_is_recorded():
     wild = eq.noisy_training([0], .5, 40, 5., 2, 3, [3])
-    assert np.isnan(eq.kernel_cosines(wild["kernels"])[-1]).any()
+    assert np.isnan(eq._kernel_cosines(wild["kernels"])[-1]).any()
 
 
 def test_drift_of_balance_halves_with_the_learning_rate():
@@ -134,11 +134,11 @@ def test_a_small_start_is_balanced_and_gives_each_layer_its_own_power():
     assert keep.any()
     for V, kernels in zip(found["V"][keep], found["kernels"][keep], strict=True):
         closed = np.array([eq.balanced_kernel(V, i, 4) for i in (1, 2, 3)])
-        assert np.diagonal(eq.kernel_cosines(np.concatenate([kernels, closed])), 3).min() > .99
+        assert np.diagonal(eq._kernel_cosines(np.concatenate([kernels, closed])), 3).min() > .99
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: eq.transformation("affine", 3, random_stream(0)), "transform = 'affine'"),
+    (lambda: eq._transformation("affine", 3, random_stream(0)), "transform = 'affine'"),
     (lambda: eq.equilibrium(np.eye(3), np.eye(3), np.eye(3), [4, 2], np.random.default_rng(0)), "at least 3 units"),
 ])
 def test_bad_input_is_refused_in_one_line(call, words):
@@ -154,7 +154,7 @@ def test_bad_parameters_stop_before_any_work(tmp_path, name, value):
 
 
 def test_records_reach_from_the_first_step_to_the_last():
-    assert eq.record_steps(100)[[0, 1, -1]].tolist() == [0, 4, 100]
+    assert eq._record_steps(100)[[0, 1, -1]].tolist() == [0, 4, 100]
 
 
 def test_the_plan():
