@@ -29,7 +29,7 @@ _LEVELS = lambda low: each(between(low, 1e6), 50)
 PARAMETERS = Declaration("adaptation",
     n_seeds=Parameter("networks a setting, each with data of its own", between(1, 1000, int), 2, 6, 5),
     mlp_steps=Parameter("steps of the teacher-student experiment", between(1, 10**7, int), 8, 1000, 50_000),
-    noise_levels=Parameter("of the labels, in units of the clean labels' standard deviation, increasing from 0",
+    noise_levels=Parameter("noise of the labels, in standard deviations of the clean ones, increasing from 0",
                            _LEVELS(0), [0.0, 1.0], [0.0, 0.3, 1.0, 2.0], [0.0, 0.1, 0.3, 0.6, 1.0, 2.0]),
     scale_levels=Parameter("factors by which the input is made weaker, increasing from 1", _LEVELS(1e-6),
                            [1.0, 3.0], [1.0, 1.5, 2.0, 3.0], [1.0, 1.5, 2.0, 3.0, 4.0, 6.0]),

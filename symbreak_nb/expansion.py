@@ -75,7 +75,7 @@ PARAMETERS = Declaration(
     factor=Parameter("K: every side grows by this factor", _whole(2, 8), 2),
     fill=Parameter("constant of the added pixels, 1 is white", _a_fill, 0.5),
     width=Parameter("channels of the small ResNet's first stage", _whole(1, 512), 4, 8, 64),
-    normalise=Parameter("none | before | after: standardise the images before or after the expansion, or not",
+    normalise=Parameter("none | before | after: standardise before or after the expansion, or not",
                         one_of(*_NORMALISE), "none"),
     max_size=Parameter("images with longer sides are averaged down to this; 0 keeps every image as it is",
                        _whole(4, 4096, zero=True), 8, 16, 0),

@@ -73,7 +73,7 @@ def check_parameters(p: Mapping) -> None:
         Where two parameters contradict each other.
     """
     _check_components(p["n_components"], p["replicas"])
-    complete = data.row(p["dataset"]).train
+    complete = data.data_set(p["dataset"]).train
     if complete: between(2, complete, int)("images", p["images"])
 
 # %% ../nbs/13_rd_metric.ipynb #8ac53628
