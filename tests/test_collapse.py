@@ -145,9 +145,11 @@ def test_the_monitor_sees_what_the_classifier_sees():
 def test_the_monitor_finds_the_classifier_of_torchvision_and_transformers():
     from symbreak_nb.run import import_torchvision
     models = import_torchvision().models
-    for make in (models.resnet18, models.vgg11, models.mobilenet_v3_small): assert co.CollapseMonitor(make(num_classes=7)).layer.out_features == 7
+    for make in (models.resnet18, models.vgg11, models.mobilenet_v3_small):
+        assert co.CollapseMonitor(make(num_classes=7)).layer.out_features == 7
     transformers = pytest.importorskip("transformers")
-    config = transformers.BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=30, num_labels=3)
+    config = transformers.BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+                                     vocab_size=30, num_labels=3)
     model = transformers.BertForSequenceClassification(config)
     monitor = co.CollapseMonitor(model, every=1)
     model(torch.randint(0, 30, (12, 5)))
@@ -201,7 +203,8 @@ def test_the_papers_network_trains_a_step_and_measures():
     setting = co._setting(co.PARAMETERS["paper"] | dict(n_train=100, batch=50, epochs=1, data_set="digits"), "cpu")
     found = co._train_piece([["syre", 1.0, 5e-4, 0]], start=0, stop=1, **setting | dict(sizes=[0, 10]) | dict(
         images=setting["images"] | dict(data_set="photographs", drop=0)))
-    assert found["measures"].shape == (1, 8) and np.isfinite(found["measures"]).all() and found["net.model.conv1.weight"].shape == (64, 3, 3, 3)
+    assert found["measures"].shape == (1, 8) and np.isfinite(found["measures"]).all()
+    assert found["net.model.conv1.weight"].shape == (64, 3, 3, 3)
 
 
 @pytest.mark.parametrize("name, value, words", [
