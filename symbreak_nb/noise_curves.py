@@ -15,9 +15,7 @@ from .run import ParameterError, between, each, one_of
 from .transmogrification import most_shapes, random_shapes, shapes, trained_network
 
 # %% auto #0
-__all__ = ['READINGS', 'tiled_images', 'noise_stream', 'noise_scan', 'background_scan', 'half_noise', 'expected_density',
-           'adjusted_means', 'rmse_curves', 'per_doubling', 'weak_and_strong', 'crossing_strength', 'redrawn_curves',
-           'size_errors']
+__all__ = ['noise_scan', 'expected_density']
 
 # %% ../nbs/09_noise_curves.ipynb #8a4cd5a7
 def tiled_images(cells: int, cell: int, size: int, seed: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,7 +160,7 @@ def expected_density(size: int) -> float:
     "Mean density of `random_shapes` on images of this side, in shapes per 1000 pixels, exactly."
     return 1000*(1 + most_shapes(size))/2/size**2
 
-
+# %% ../nbs/09_noise_curves.ipynb #a4060353
 def adjusted_means(values: Sequence[np.ndarray], density: Sequence[np.ndarray], means: Sequence[float]) -> tuple:
     """Means over images with the density as a control variate, one slope for all sizes.
 
