@@ -235,9 +235,25 @@ def pressure_over_t4(mass_over_t: Any, degeneracy: float = 1.0, statistics: str 
     else: value = degeneracy*_pressure(x, sign)
     return _as_given(value, mass_over_t)
 
-
+# %% ../nbs/23_quasiparticles.ipynb #4edd4d80
 def log_pressure_over_t4(mass_over_t: Any, degeneracy: float = 1.0, statistics: str = "bose") -> Any:
-    "Natural logarithm of `pressure_over_t4`, also where P/T^4 itself is too small for a float; degeneracy above 0."
+    """Natural logarithm of P/T^4, also where P/T^4 itself is too small for a float.
+
+    Parameters
+    ----------
+    mass_over_t, degeneracy, statistics
+        See `pressure_over_t4`; the degeneracy is above 0.
+
+    Returns
+    -------
+    number, array or tensor
+        Of the kind and shape of `mass_over_t`, differentiable for a tensor.
+
+    Raises
+    ------
+    ParameterError
+        For a bad mass, degeneracy or statistics.
+    """
     between(0, None, open=True)("degeneracy", degeneracy)
     x, sign = _checked_ratio(mass_over_t, statistics)
     light, heavy = _pressure(x.clamp(max=_ALIKE), sign).log(), _log_boltzmann(x.clamp(min=_ALIKE))
@@ -300,7 +316,7 @@ def _mass_rows(masses: Any, T: torch.Tensor) -> torch.Tensor:
         return m.expand(*m.shape[:-2], 3 if m.shape[-2] == 3 else -2, n)
     except RuntimeError: raise ParameterError("masses", [tuple(v.shape) for v in parts], words) from None
 
-# %% ../nbs/23_quasiparticles.ipynb #2c7fb0b2
+# %% ../nbs/23_quasiparticles.ipynb #1c95bd0d
 def _mass_function(masses: Any) -> Callable:
     three = isinstance(masses, (list, tuple)) and len(masses) == 3 and all(map(callable, masses))
     if not (three or callable(masses)): raise ParameterError("masses", masses, "a function of T, or three of them")

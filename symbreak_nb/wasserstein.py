@@ -143,12 +143,16 @@ class Density:
     y: np.ndarray
 
     @property
-    def mean(self) -> float: return float((self.x*self.y).sum()/self.y.sum())
+    def mean(self) -> float:
+        "Mean distance, which is RD."
+        return float((self.x*self.y).sum()/self.y.sum())
 
     @property
-    def peak(self) -> float: return float(self.x[self.y.argmax()])
+    def peak(self) -> float:
+        "The most frequent distance."
+        return float(self.x[self.y.argmax()])
 
-
+# %% ../nbs/19_wasserstein.ipynb #aa932a7b
 def smoothed_density(distances: np.ndarray, bins: int = 200, smoothing: float = 4) -> Density:
     """Histogram of distances with room for the tails, smoothed, of unit area (zhang2024, Sec. 6.8).
 
