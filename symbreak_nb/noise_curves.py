@@ -70,7 +70,15 @@ def _overlap_and_walls(x: torch.Tensor, ground: torch.Tensor) -> dict:
 
 # %% ../nbs/09_noise_curves.ipynb #6fc9bcb1
 def noise_stream(*key: int, device: str = "cpu") -> torch.Generator:
-    "The generator of the noise for a key of integers."
+    """The generator of the noise for a key of integers.
+
+    Parameters
+    ----------
+    *key : int
+        What the noise is for.
+    device : str, default "cpu"
+        Where it is drawn.
+    """
     return torch.Generator(device).manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
 
@@ -149,6 +157,13 @@ def background_scan(weights: Mapping[str, np.ndarray], size: int, etas: Sequence
 def half_noise(etas: Sequence[float], rmse: np.ndarray) -> float:
     """Where an error (etas,) has risen half-way from first to highest, by linear interpolation.
 
+    Parameters
+    ----------
+    etas : Sequence[float]
+        Strengths of the noise, increasing.
+    rmse : np.ndarray
+        (etas,)
+
     Returns
     -------
     float
@@ -159,7 +174,13 @@ def half_noise(etas: Sequence[float], rmse: np.ndarray) -> float:
 
 # %% ../nbs/09_noise_curves.ipynb #180578fd
 def expected_density(size: int) -> float:
-    "Mean density of `random_shapes` on images of this side, in shapes per 1000 pixels, exactly."
+    """Mean density of `random_shapes` on images of this side, in shapes per 1000 pixels, exactly.
+
+    Parameters
+    ----------
+    size : int
+        Side of the images.
+    """
     return 1000*(1 + most_shapes(size))/2/size**2
 
 
@@ -237,7 +258,15 @@ def per_doubling(curves: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 
 
 def weak_and_strong(curves: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    "`per_doubling`, (..., 2), where the mean curve is in its lowest third and in its highest: weak and strong noise."
+    """`per_doubling`, (..., 2), where the mean curve is in its lowest and in its highest third: weak and strong noise.
+
+    Parameters
+    ----------
+    curves : np.ndarray
+        (..., sizes, etas).
+    sizes : Sequence[int]
+        Sides of the images.
+    """
     mean, change = curves.mean(-2), per_doubling(curves, sizes)
     low, high = mean.min(-1, keepdims=True), mean.max(-1, keepdims=True)
     level = (mean - low)/np.maximum(high - low, 1e-12)
