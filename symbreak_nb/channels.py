@@ -18,7 +18,7 @@ from .labels import _support
 from .trace import Trace
 
 # %% auto #0
-__all__ = ['Structure', 'gather', 'families']
+__all__ = ['Structure', 'gather']
 
 # %% ../nbs/08_channels.ipynb #43f9493c
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 # %% auto #0
-__all__ = ['RunError', 'ParameterError', 'MissingPackage', 'need', 'Check', 'between', 'one_of', 'each']
+__all__ = ['RunError', 'ParameterError', 'need', 'Check', 'between', 'one_of', 'each']
 
 # %% ../nbs/00_checks.ipynb #9dd2f4f5
 class RunError(Exception):
@@ -55,7 +55,7 @@ def _shown(value: Any) -> str:
 class MissingPackage(RunError, ImportError):
     "A package of an extra that is not installed."
 
-
+# %% ../nbs/00_checks.ipynb #a69785fe
 def need(module: str, extra: str, purpose: str = "this") -> types.ModuleType:
     """Import a module of an extra; MissingPackage says which extra to install.
 

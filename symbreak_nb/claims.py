@@ -15,7 +15,7 @@ from .checks import ParameterError, one_of
 from .statistics import Estimate
 
 # %% auto #0
-__all__ = ['VERDICTS', 'PAPERS', 'verdict', 'Claim', 'claim', 'decided', 'Ledger']
+__all__ = ['verdict', 'Claim', 'claim', 'Ledger']
 
 # %% ../nbs/00_claims.ipynb #35f490e2
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"

@@ -32,7 +32,7 @@ from symbreak_nb.sections import (
 )
 
 # %% auto #0
-__all__ = ['command', 'main']
+__all__ = ['main']
 
 # %% ../nbs/91_cli.ipynb #c3a9e4d5
 _FOLDER = click.Path(path_type=Path)

@@ -14,9 +14,8 @@ from .checks import ParameterError, between
 from .statistics import bootstrap
 
 # %% auto #0
-__all__ = ['binder_cumulant', 'sample_cumulant', 'curie_weiss_binder_cumulant', 'crossing', 'crossings', 'rescale',
-           'collapse_quality', 'synthetic_curves', 'Collapse', 'check_curves', 'search_collapse', 'data_collapse',
-           'curve_errors', 'bootstrap_collapse']
+__all__ = ['binder_cumulant', 'curie_weiss_binder_cumulant', 'crossings', 'rescale', 'collapse_quality', 'Collapse',
+           'data_collapse', 'bootstrap_collapse']
 
 # %% ../nbs/05_criticality.ipynb #6c5f290d
 def binder_cumulant(m2: np.ndarray, m4: np.ndarray) -> np.ndarray:
@@ -36,7 +35,7 @@ def binder_cumulant(m2: np.ndarray, m4: np.ndarray) -> np.ndarray:
     """
     return 1 - np.asarray(m4)/(3*np.asarray(m2)**2)
 
-
+# %% ../nbs/05_criticality.ipynb #fba380e2
 def sample_cumulant(m: np.ndarray, axis: int = -1) -> np.ndarray:
     """Binder's cumulant of samples of an order parameter that is symmetric about zero.
 
@@ -105,7 +104,7 @@ def crossing(x: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
     i = change[np.argmax(np.abs(step[change]))]
     return float(x[i] - gap[i]*(x[i + 1] - x[i])/step[i])
 
-
+# %% ../nbs/05_criticality.ipynb #63176a8b
 def crossings(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Crossings of the curves of successive sizes; nan where two do not cross.
 

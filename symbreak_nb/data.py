@@ -26,8 +26,7 @@ from .files import open_npz
 from .run import IDENTITIES, RunError, import_torchvision, need, note_input, write_atomic
 
 # %% auto #0
-__all__ = ['DATA_SETS', 'SHA256', 'SHIPPED', 'DataError', 'ImageData', 'DataSet', 'data_set', 'local_file', 'verified', 'load',
-           'identity', 'available', 'sources', 'verify']
+__all__ = ['DATA_SETS', 'DataError', 'ImageData', 'load', 'available', 'verify']
 
 # %% ../nbs/01_data.ipynb #51cd7fe4
 class DataError(RunError):
@@ -693,7 +692,7 @@ def available(name: str) -> str:
     if all(_find_pack(name, split) for split in ("train", "test")): return "the complete set in the cache"
     return SHIPPED[name].__doc__.split("\n")[0].rstrip(".") if name in SHIPPED else ""
 
-
+# %% ../nbs/01_data.ipynb #8e4a5ebd
 def sources(names: Iterable[str] = tuple(DATA_SETS)) -> dict[str, dict]:
     """One row a data set: what it is and where it would come from, or else what to do.
 

@@ -14,7 +14,7 @@ from torch import nn
 from .run import ParameterError, between, one_of
 
 # %% auto #0
-__all__ = ['neuron_order', 'delta', 'Degree', 'degree_of_symmetry', 'project', 'SymmetryMonitor', 'monitor_share']
+__all__ = ['delta', 'Degree', 'degree_of_symmetry', 'project', 'SymmetryMonitor']
 
 # %% ../nbs/06_distances.ipynb #ce2478f0
 def _neurons(a: Any, b: Any = None, bias: Any = None) -> torch.Tensor:

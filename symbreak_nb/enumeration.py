@@ -19,8 +19,7 @@ import numpy as np
 from .checks import ParameterError, between, each, one_of
 
 # %% auto #0
-__all__ = ['ACTIVATIONS', 'check_size', 'DiscreteNetwork', 'sign_flips', 'loss_blocks', 'enumerate_losses', 'Levels',
-           'count_floats', 'levels', 'representatives', 'plot_sorted']
+__all__ = ['DiscreteNetwork', 'enumerate_losses', 'Levels', 'levels', 'plot_sorted']
 
 # %% ../nbs/09_enumeration.ipynb #81435199
 _MOST = 2**26   # 512 MiB of losses, about 1.5 GiB at the peak

@@ -24,8 +24,7 @@ from .checks import ParameterError, need, one_of
 from .fingerprint import Memo
 
 # %% auto #0
-__all__ = ['import_torchvision', 'versions', 'environment', 'commit', 'resolve_device', 'seed_everything', 'usable_cores',
-           'one_thread']
+__all__ = ['import_torchvision', 'versions', 'seed_everything', 'one_thread']
 
 # %% ../nbs/00_environment.ipynb #224ca48a
 _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -73,7 +72,7 @@ def versions() -> dict[str, str]:
     """
     return dict(_versions())
 
-
+# %% ../nbs/00_environment.ipynb #44ed812a
 def environment(device: str = "cpu") -> dict:
     """What a unit is computed with.
 
@@ -127,7 +126,7 @@ def resolve_device(device: str) -> str:
         raise ParameterError("device", device, "'auto' or 'cpu' on this machine: torch sees no CUDA device")
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
-
+# %% ../nbs/00_environment.ipynb #d92b6337
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and Torch (CPU and CUDA), and ask cuDNN for repeatable kernels.
 
@@ -150,7 +149,7 @@ def usable_cores() -> int:
     if given: raise ParameterError("SYMBREAK_CORES", given, "an integer from 1 to 99999, or nothing")
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-
+# %% ../nbs/00_environment.ipynb #3963d73f
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     "Let torch compute with one thread inside a `with` block; the number of before comes back after it."

@@ -23,7 +23,7 @@ import numpy as np
 from .checks import RunError
 
 # %% auto #0
-__all__ = ['LIMIT', 'write_atomic', 'pack', 'open_npz', 'unpack', 'read_json', 'clean_text', 'json_or_nothing']
+__all__ = ['write_atomic', 'pack', 'unpack']
 
 # %% ../nbs/00_files.ipynb #ef9b6d37
 def write_atomic(path: str | Path, content: bytes | str) -> Path:
@@ -88,7 +88,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     if array.dtype.hasobject: raise TypeError(f"{name}: {type(value).__name__} cannot be stored without pickle")
     return array
 
-
+# %% ../nbs/00_files.ipynb #c6f2bddb
 def pack(values: Mapping[str, Any], meta: Mapping | None = None) -> bytes:
     """Arrays, notes and a digest of both as the bytes of an .npz file.
 

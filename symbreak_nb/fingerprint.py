@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 # %% auto #0
-__all__ = ['Unhashable', 'Memo', 'reached', 'code_fingerprint']
+__all__ = ['code_fingerprint']
 
 # %% ../nbs/00_fingerprint.ipynb #460df4db
 class _Scope:
@@ -533,7 +533,7 @@ def reached(function: Callable) -> list[str]:
     walk.text(function, getattr(function, "__qualname__", type(function).__qualname__))
     return walk.lines
 
-
+# %% ../nbs/00_fingerprint.ipynb #69bef8e0
 def code_fingerprint(function: Callable) -> str:
     """Digest of a function's code and of the code and constants that it reaches; Unhashable names what cannot be told.
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from .run import need
 
 # %% auto #0
-__all__ = ['evolve_with_gradient', 'evolve_without_gradient']
+__all__ = ['evolve_with_gradient']
 
 # %% ../nbs/09_fourier_step.ipynb #06e31d86
 @functools.lru_cache(maxsize=8)

@@ -28,7 +28,7 @@ from .run import VERDICTS, RunError, is_running, need, usable_cores
 from .sections import Notebook, _one_line, _chosen_profile
 
 # %% auto #0
-__all__ = ['Job', 'run_job', 'run_jobs']
+__all__ = ['run_jobs']
 
 # %% ../nbs/93_jobs.ipynb #b82103b2
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 # %% auto #0
-__all__ = ['Labels', 'Value', 'Facts']
+__all__ = ['Labels']
 
 # %% ../nbs/07_labels.ipynb #eb4d6d08
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Labels:
     of: torch.Tensor
     var: int
 
-
+# %% ../nbs/07_labels.ipynb #c4d7e72b
 @dataclass(frozen=True, eq=False)
 class Value:
     """What is known of an array.

@@ -18,9 +18,7 @@ from .checks import ParameterError, between, one_of
 from .run import COLORS
 
 # %% auto #0
-__all__ = ['CRITICAL_TEMPERATURE', 'bond_energy', 'energy', 'count_states', 'Thermodynamics', 'DensityOfStates',
-           'density_of_states', 'kaufman_energy', 'onsager_energy', 'domain_walls', 'wall_length', 'wall_segments',
-           'plot_walls']
+__all__ = ['energy', 'DensityOfStates', 'density_of_states', 'kaufman_energy', 'onsager_energy', 'domain_walls', 'plot_walls']
 
 # %% ../nbs/09_lattice.ipynb #a6c02c20
 def bond_energy(spins: np.ndarray) -> np.ndarray:
@@ -410,7 +408,7 @@ def domain_walls(spins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     up = np.asarray(spins) > 0
     return up != np.roll(up, -1, -1), up != np.roll(up, -1, -2)
 
-
+# %% ../nbs/09_lattice.ipynb #43507282
 def wall_length(spins: np.ndarray) -> np.ndarray:
     """Total length of the domain walls in lattice spacings: the number of broken bonds.
 
@@ -446,7 +444,7 @@ def wall_segments(spins: np.ndarray) -> np.ndarray:
     horizontal = np.stack([np.stack([m - .5, k + .5], -1), np.stack([m + .5, k + .5], -1)], 1)
     return np.concatenate([vertical, horizontal])
 
-
+# %% ../nbs/09_lattice.ipynb #45f3bbc3
 def plot_walls(spins: np.ndarray, ax: Any) -> Any:
     """Draw a configuration: up black, down white, domain walls red (iqbal2025, Fig. 2).
 

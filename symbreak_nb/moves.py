@@ -17,8 +17,7 @@ from .checks import ParameterError
 from .enumeration import DiscreteNetwork, check_size, sign_flips
 
 # %% auto #0
-__all__ = ['generators', 'transform', 'SymmetryOrbits', 'symmetry_orbits', 'FlipGraph', 'flip_graph', 'random_descent',
-           'local_minima', 'barriers']
+__all__ = ['generators', 'SymmetryOrbits', 'symmetry_orbits', 'FlipGraph', 'flip_graph', 'local_minima', 'barriers']
 
 # %% ../nbs/09_moves.ipynb #e9c3e2e8
 def generators(net: DiscreteNetwork) -> Iterator[tuple[int, int, str]]:
@@ -38,7 +37,7 @@ def generators(net: DiscreteNetwork) -> Iterator[tuple[int, int, str]]:
         yield from ((layer, unit, "exchange") for unit in range(width - 1))
         yield from ((layer, unit, "flip") for unit in range(width if sign_flips(net) else 0))
 
-
+# %% ../nbs/09_moves.ipynb #6d4f163d
 def transform(net: DiscreteNetwork, table: np.ndarray, generator: tuple[int, int, str],
               leave: Sequence[int] = ()) -> np.ndarray:
     """Read a table at the configurations that a generator makes of all configurations.

@@ -15,9 +15,7 @@ from .run import ParameterError, between, each, one_of
 from .transmogrification import most_shapes, random_shapes, shapes, trained_network
 
 # %% auto #0
-__all__ = ['READINGS', 'tiled_images', 'noise_stream', 'noise_scan', 'background_scan', 'half_noise', 'expected_density',
-           'adjusted_means', 'rmse_curves', 'per_doubling', 'weak_and_strong', 'crossing_strength', 'redrawn_curves',
-           'size_errors']
+__all__ = ['noise_scan', 'expected_density']
 
 # %% ../nbs/09_noise_curves.ipynb #8a4cd5a7
 def tiled_images(cells: int, cell: int, size: int, seed: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,15 +68,7 @@ def _overlap_and_walls(x: torch.Tensor, ground: torch.Tensor) -> dict:
 
 # %% ../nbs/09_noise_curves.ipynb #6fc9bcb1
 def noise_stream(*key: int, device: str = "cpu") -> torch.Generator:
-    """The generator of the noise for a key of integers.
-
-    Parameters
-    ----------
-    *key : int
-        What the noise is for.
-    device : str, default "cpu"
-        Where it is drawn.
-    """
+    "The generator of the noise for a key of integers."
     return torch.Generator(device).manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
 
@@ -157,13 +147,6 @@ def background_scan(weights: Mapping[str, np.ndarray], size: int, etas: Sequence
 def half_noise(etas: Sequence[float], rmse: np.ndarray) -> float:
     """Where an error (etas,) has risen half-way from first to highest, by linear interpolation.
 
-    Parameters
-    ----------
-    etas : Sequence[float]
-        Strengths of the noise, increasing.
-    rmse : np.ndarray
-        (etas,)
-
     Returns
     -------
     float
@@ -174,16 +157,10 @@ def half_noise(etas: Sequence[float], rmse: np.ndarray) -> float:
 
 # %% ../nbs/09_noise_curves.ipynb #180578fd
 def expected_density(size: int) -> float:
-    """Mean density of `random_shapes` on images of this side, in shapes per 1000 pixels, exactly.
-
-    Parameters
-    ----------
-    size : int
-        Side of the images.
-    """
+    "Mean density of `random_shapes` on images of this side, in shapes per 1000 pixels, exactly."
     return 1000*(1 + most_shapes(size))/2/size**2
 
-
+# %% ../nbs/09_noise_curves.ipynb #a4060353
 def adjusted_means(values: Sequence[np.ndarray], density: Sequence[np.ndarray], means: Sequence[float]) -> tuple:
     """Means over images with the density as a control variate, one slope for all sizes.
 
@@ -258,15 +235,7 @@ def per_doubling(curves: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 
 
 def weak_and_strong(curves: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """`per_doubling`, (..., 2), where the mean curve is in its lowest and in its highest third: weak and strong noise.
-
-    Parameters
-    ----------
-    curves : np.ndarray
-        (..., sizes, etas).
-    sizes : Sequence[int]
-        Sides of the images.
-    """
+    "`per_doubling`, (..., 2), where the mean curve is in its lowest third and in its highest: weak and strong noise."
     mean, change = curves.mean(-2), per_doubling(curves, sizes)
     low, high = mean.min(-1, keepdims=True), mean.max(-1, keepdims=True)
     level = (mean - low)/np.maximum(high - low, 1e-12)

@@ -18,8 +18,7 @@ from .run import Check, ParameterError, between, one_of
 from .units import count_flops
 
 # %% auto #0
-__all__ = ['NOISE_CONVENTIONS', 'KuramotoNet', 'z2_error', 'uniform_state', 'energy_density', 'energy', 'energy_identity_error',
-           'spectrum', 'stability', 'alternation', 'rotation', 'cyclic_group', 'group_average', 'step_flops']
+__all__ = ['KuramotoNet', 'z2_error', 'energy', 'spectrum', 'stability', 'group_average']
 
 # %% ../nbs/09_oscillators.ipynb #b9033476
 def _symmetrised(kernel: torch.Tensor) -> torch.Tensor:
@@ -334,7 +333,7 @@ def energy_density(net: KuramotoNet, x: torch.Tensor) -> torch.Tensor:
     field = _couple(x, net.coupling(), net.padding)/2
     return -(x*(field if net.c is None else field + net.c[:, None, None])).sum(1)
 
-
+# %% ../nbs/09_oscillators.ipynb #1b51faa5
 def energy(net: KuramotoNet, x: torch.Tensor) -> torch.Tensor:
     """The energy that Eq. 4 of iqbal2025 lowers, (B,): the sum of `energy_density` over the sites.
 
@@ -520,7 +519,7 @@ def cyclic_group(n: int, channels: int) -> list[torch.Tensor]:
     between(1, None, int)("n", n)
     return [rotation(2*math.pi*i/n, channels) for i in range(n)]
 
-
+# %% ../nbs/09_oscillators.ipynb #3590a6b8
 def group_average(kernel: torch.Tensor, group: Sequence[torch.Tensor]) -> torch.Tensor:
     """A kernel (..., N, N, k, k) averaged over all elements (N, N) of a group of rotations of the internal space.
 

@@ -14,13 +14,13 @@ from typing import Any
 from .checks import Check, ParameterError, _shown, one_of
 
 # %% auto #0
-__all__ = ['PROFILE_NAMES', 'Parameter', 'Declaration', 'injected_names', 'cell_source']
+__all__ = ['Parameter', 'Declaration']
 
 # %% ../nbs/00_parameters.ipynb #cee682a7
 PROFILE_NAMES = ("smoke", "quick", "paper")
 _COMMON = dict(profile="quick", seed=0, device="auto", out_dir="")  # what every section has; out_dir is its own
 
-
+# %% ../nbs/00_parameters.ipynb #a6dcfbc7
 class Parameter:
     """One parameter of a section.
 

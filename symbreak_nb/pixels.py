@@ -19,7 +19,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 # %% auto #0
-__all__ = ['FILLS', 'PATTERNS', 'ExpandPixels', 'expand_features']
+__all__ = ['ExpandPixels', 'expand_features']
 
 # %% ../nbs/18_pixels.ipynb #870ee4d1
 FILLS = ("random", "noise")
@@ -222,7 +222,7 @@ class ExpandPixels(v2.Transform):
 # %% ../nbs/18_pixels.ipynb #a731436c
 PATTERNS = ("xc", "xcxcx")
 
-
+# %% ../nbs/18_pixels.ipynb #41dc896d
 def expand_features(x: torch.Tensor | np.ndarray, constants: float | Sequence[float],
                     pattern: str = "xcxcx") -> torch.Tensor | np.ndarray:
     """Repeat features among copies of constants: [x, t] becomes [x, c, x, c, x, t, c', t, c', t] (zhang2024, Sec. 2.2).

@@ -18,7 +18,7 @@ from .sections import Notebook, _declared, _module, _one_line, _section_paramete
 from .units import WorkUnit
 
 # %% auto #0
-__all__ = ['PlannedUnit', 'planned_units', 'check_units']
+__all__ = ['planned_units']
 
 # %% ../nbs/94_planning.ipynb #bdf3851f
 _H200_PEAK = 790e12        # FLOP/s, bf16 matrix products of a size that fills the device

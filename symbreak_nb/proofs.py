@@ -27,7 +27,7 @@ from .run import RunError
 from .trace import Trace, _exactly, _leaves, _line, _meet_in_storage, _nodes, _owners, _sources
 
 # %% auto #0
-__all__ = ['TOLERANCE', 'EVIDENCE', 'borrowed', 'Bench', 'prepare', 'Proof', 'try_out']
+__all__ = ['Proof']
 
 # %% ../nbs/08_proofs.ipynb #ac5f26b8
 def _snapshot(model: nn.Module, leave: Any = ()) -> Callable:

@@ -18,15 +18,14 @@ from . import data
 from .run import ParameterError, between, one_of
 
 # %% auto #0
-__all__ = ['VALID_RANGE', 'EquationOfState', 'hotqcd', 'speed_of_sound', 'lattice_table', 'pressure_over_t4',
-           'log_pressure_over_t4', 'bessel_sum', 'QuasiParticleModel', 'equivalent_masses']
+__all__ = ['EquationOfState', 'hotqcd', 'QuasiParticleModel', 'equivalent_masses']
 
 # %% ../nbs/23_quasiparticles.ipynb #b77c013f
 VALID_RANGE = (0.13, 0.4)  # GeV, where the parametrization was fitted to lattice data
 _HOTQCD = dict(T_c=0.154, c_t=3.8706, t_0=0.9761, numerator=(95*math.pi**2/180, -8.7704, 3.9200, 0.0, 0.3419),
                denominator=(1.0, -1.2600, 0.8425, 0.0, -0.0475))
 
-
+# %% ../nbs/23_quasiparticles.ipynb #261f55f5
 class EquationOfState(NamedTuple):
     """Pressure and energy density over T^4, without units.
 
@@ -119,7 +118,7 @@ def hotqcd(temperature: Any, extrapolate: bool = False) -> EquationOfState:
     p, slope, _ = _hotqcd(_temperatures(temperature, extrapolate)/_HOTQCD["T_c"])
     return EquationOfState(*(float(v) if np.ndim(v) == 0 else v for v in (p, 3*p + slope)))
 
-
+# %% ../nbs/23_quasiparticles.ipynb #edf49c9e
 def speed_of_sound(p: Any, first: Any, second: Any) -> Any:
     """Squared speed of sound, dP/d epsilon = s/(T ds/dT).
 

@@ -22,7 +22,7 @@ from .claims import VERDICTS, _parsed
 from .files import clean_text, read_json, write_atomic
 
 # %% auto #0
-__all__ = ['ReportError', 'read_metrics', 'Section', 'read_results', 'ledger', 'compare', 'find_reference', 'write_report']
+__all__ = ['read_metrics', 'ledger', 'compare', 'write_report']
 
 # %% ../nbs/90_report.ipynb #238a316f
 class ReportError(RunError):
@@ -32,7 +32,7 @@ class ReportError(RunError):
 _KINDS = dict(metrics=dict, intervals=dict, params=dict, versions=dict, units=dict,
               claims=list, figures=list, sources=list)
 
-
+# %% ../nbs/90_report.ipynb #9c016156
 def read_metrics(path: Path) -> dict:
     """Read one run's record, tolerant of what is missing, strict about what is wrong.
 

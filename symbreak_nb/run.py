@@ -39,7 +39,7 @@ from symbreak_nb.units import (  # noqa: F401
 )
 
 # %% auto #0
-__all__ = ['COLORS', 'style', 'is_running', 'Run']
+__all__ = ['COLORS', 'style', 'Run']
 
 # %% ../nbs/00_run.ipynb #50746fc4
 COLORS = dict(raw="#0072B2", expanded="#D55E00", reference="#000000", exact="#000000", green="#009E73",

@@ -24,7 +24,7 @@ from .files import read_json, write_atomic
 from .parameters import PROFILE_NAMES, Declaration
 
 # %% auto #0
-__all__ = ['Notebook', 'read_notebook', 'find_sections', 'check_section', 'parameter_rows']
+__all__ = ['Notebook', 'find_sections']
 
 # %% ../nbs/92_sections.ipynb #2fbdf798
 _KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/wells"\nL = None  # lattice side'

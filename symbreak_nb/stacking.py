@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from .checks import ParameterError, between, each, need
 
 # %% auto #0
-__all__ = ['Streams', 'TransformHalf', 'StackedNetwork']
+__all__ = ['StackedNetwork']
 
 # %% ../nbs/02_stacking.ipynb #e011f8ac
 class _Request(NamedTuple):

@@ -15,8 +15,8 @@ import numpy as np
 from .checks import ParameterError
 
 # %% auto #0
-__all__ = ['Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile_interval', 'percentile', 'jackknife',
-           'permutation', 'rank_correlation', 'correlation', 'fieller', 'holm', 'benjamini_hochberg']
+__all__ = ['Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile', 'jackknife', 'permutation', 'rank_correlation',
+           'holm', 'benjamini_hochberg']
 
 # %% ../nbs/04_statistics.ipynb #3a3f25c5
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .stacking import (StackedNetwork, Streams, _ahead, _answer, _in_channels, _
                                   _Request, _traced)
 
 # %% auto #0
-__all__ = ['LOSSES', 'OPTIMIZERS', 'Training', 'Step']
+__all__ = ['Training']
 
 # %% ../nbs/03_steps.ipynb #edf2ef76
 LOSSES = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}

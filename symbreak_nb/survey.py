@@ -27,7 +27,7 @@ from .run import COLORS, ParameterError, RunError, between, one_of
 from .trace import Trace, _floats, _leaves, _line, trace
 
 # %% auto #0
-__all__ = ['COLUMNS', 'Symmetry', 'SymmetryReport', 'plot_broken', 'symmetry_report']
+__all__ = ['SymmetryReport', 'symmetry_report']
 
 # %% ../nbs/08_survey.ipynb #46c24668
 def _siblings(model: nn.Module) -> list[tuple[str, list]]:

@@ -17,7 +17,7 @@ from .run import ParameterError
 from .units import WorkUnit
 
 # %% auto #0
-__all__ = ['NormalDraws', 'OwnData', 'perceptron', 'linear_layers', 'train_own_data', 'one_step', 'plan_own_data']
+__all__ = ['OwnData']
 
 # %% ../nbs/02_tasks.ipynb #ea0ff665
 class NormalDraws(nn.Module):

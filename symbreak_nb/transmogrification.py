@@ -17,8 +17,7 @@ from .oscillators import KuramotoNet, step_flops
 from .run import ParameterError, WorkUnit, between, one_of
 
 # %% auto #0
-__all__ = ['ARMS', 'draw_shapes', 'most_shapes', 'random_shapes', 'shapes', 'trained_network', 'train_network', 'train_arms',
-           'training_unit']
+__all__ = ['shapes', 'train_arms']
 
 # %% ../nbs/09_transmogrification.ipynb #c0158aa3
 def _outside(kind: torch.Tensor, y: torch.Tensor, x: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:

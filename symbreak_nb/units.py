@@ -31,8 +31,7 @@ from .files import _as_array, _digest, pack, unpack, write_atomic
 from .fingerprint import Unhashable
 
 # %% auto #0
-__all__ = ['IDENTITIES', 'code_fingerprint', 'Handle', 'unit_key', 'note_input', 'executor', 'UnitStore', 'compute_units',
-           'WorkUnit', 'count_flops']
+__all__ = ['Handle', 'executor', 'WorkUnit', 'count_flops']
 
 # %% ../nbs/00_units.ipynb #f8f6025d
 def code_fingerprint(function: Callable) -> str:

@@ -17,7 +17,7 @@ from .oscillators import (KuramotoNet, cyclic_group, energy_density, group_avera
 from .run import ParameterError
 
 # %% auto #0
-__all__ = ['filled_square', 'forgetting', 'wall_structure', 'initial_walls', 'winding', 'relaxed_colours']
+__all__ = ['wall_structure', 'relaxed_colours']
 
 # %% ../nbs/09_walls.ipynb #d457c27d
 def filled_square(size: int) -> torch.Tensor:
@@ -107,7 +107,7 @@ def wall_structure(net: KuramotoNet, size: int, steps: int, near: int = 6) -> di
                 share=(excess[edge].sum()/excess.sum()).item(), cosine=-(corner @ centre).item(),
                 difference=((density[size//2, size//2] - density[0, 0])/excess.max()).item())
 
-
+# %% ../nbs/09_walls.ipynb #9c9cae86
 def initial_walls(seed: int, size: int, steps: int, near: int, **architecture) -> dict:
     """`wall_structure` of an untrained network without c.
 

@@ -15,7 +15,7 @@ import numpy as np
 from .run import ParameterError, between, need
 
 # %% auto #0
-__all__ = ['pairwise_wasserstein', 'umap_embed', 'Density', 'smoothed_density', 'bootstrap_pairs']
+__all__ = ['pairwise_wasserstein', 'umap_embed', 'smoothed_density']
 
 # %% ../nbs/19_wasserstein.ipynb #bd402203
 def _check_points(points: np.ndarray, name: str = "points") -> np.ndarray:
