@@ -14,7 +14,7 @@ SECTIONS = {name: section for name, section in find_sections().items()
 MODULES = {name: importlib.import_module(f"symbreak_nb.{name}") for name in SECTIONS}
 CHECKS = {name: {key: one.check for key, one in module.PARAMETERS.settable().items()} for name, module in MODULES.items()}
 EVERY = [(name, key) for name, checks in CHECKS.items() for key in checks]
-TRUTHS = {"conv_share_masks", "centred"}   # parameters that are truth values
+TRUTHS = {"conv_share_masks", "centred", "augment"}   # parameters that are truth values
 WILD = [math.nan, math.inf, -math.inf, -1e308, -1e30, "", "1", {}, [], [[]], [math.nan], [1, math.inf], 1j, b"1", object()]
 
 
