@@ -108,6 +108,18 @@ def commit() -> str:
 
 # %% ../nbs/00_environment.ipynb #a34a7801
 def resolve_device(device: str) -> str:
+    """The device that `auto` stands for here.
+
+    Parameters
+    ----------
+    device : str
+        auto, cpu or cuda.
+
+    Raises
+    ------
+    ParameterError
+        If torch sees no such device.
+    """
     one_of("auto", "cpu", "cuda")("device", device)
     import torch
     if device == "cuda" and not torch.cuda.is_available():

@@ -66,19 +66,46 @@ class Facts:
     """What a trace collects: which labels are one channel, what may not move, and how scales balance.
 
     All fields start empty; the rules of the operations fill them.
+
+    Attributes
+    ----------
+    count : int
+        Labels given out.
+    variables : int
+        Unknown scales given out.
+    ties : list
+        Pairs of labels of one channel, (2, n) each.
+    frozen : list
+        Labels that may not move.
+    members : list
+        Pairs (fine label, coarse label), (2, n) each.
+    equations : list
+        (of exponents, of signs, the unknown it defines or None).
+    crossed : list
+        Unknowns of labels that meet themselves elsewhere.
+    marks : dict
+        Kind -> labels.
+    seen : dict
+        Unknown -> labels that it scales.
+    unknown : list
+        Names of operations without a rule.
+    eps : list
+        Normalisations, which have an eps.
+    lost : dict
+        Unknown operation -> labels it has frozen.
     """
-    count: int = 0                                   # labels given out
-    variables: int = 0                               # unknown scales given out
-    ties: list = field(default_factory=list)         # pairs of labels of one channel, (2, n) each
-    frozen: list = field(default_factory=list)       # labels that may not move
-    members: list = field(default_factory=list)      # pairs (fine label, coarse label), (2, n) each
-    equations: list = field(default_factory=list)    # (of exponents, of signs, the unknown it defines or None)
-    crossed: list = field(default_factory=list)      # unknowns of labels that meet themselves elsewhere
-    marks: dict = field(default_factory=lambda: defaultdict(list))  # kind -> labels
-    seen: dict = field(default_factory=lambda: defaultdict(list))   # unknown -> labels that it scales
-    unknown: list = field(default_factory=list)      # names of operations without a rule
-    eps: list = field(default_factory=list)          # normalisations, which have an eps
-    lost: dict = field(default_factory=lambda: defaultdict(list))   # unknown operation -> labels it has frozen
+    count: int = 0
+    variables: int = 0
+    ties: list = field(default_factory=list)
+    frozen: list = field(default_factory=list)
+    members: list = field(default_factory=list)
+    equations: list = field(default_factory=list)
+    crossed: list = field(default_factory=list)
+    marks: dict = field(default_factory=lambda: defaultdict(list))
+    seen: dict = field(default_factory=lambda: defaultdict(list))
+    unknown: list = field(default_factory=list)
+    eps: list = field(default_factory=list)
+    lost: dict = field(default_factory=lambda: defaultdict(list))
 
     def new(self, n: int) -> torch.Tensor:
         "The next n labels."

@@ -157,7 +157,13 @@ def half_noise(etas: Sequence[float], rmse: np.ndarray) -> float:
 
 # %% ../nbs/09_noise_curves.ipynb #180578fd
 def expected_density(size: int) -> float:
-    "Mean density of `random_shapes` on images of this side, in shapes per 1000 pixels, exactly."
+    """Mean density of `random_shapes` on images of this side, in shapes per 1000 pixels, exactly.
+
+    Parameters
+    ----------
+    size : int
+        Side of the images.
+    """
     return 1000*(1 + most_shapes(size))/2/size**2
 
 # %% ../nbs/09_noise_curves.ipynb #a4060353

@@ -335,7 +335,15 @@ def energy_density(net: KuramotoNet, x: torch.Tensor) -> torch.Tensor:
 
 # %% ../nbs/09_oscillators.ipynb #1b51faa5
 def energy(net: KuramotoNet, x: torch.Tensor) -> torch.Tensor:
-    "The energy that Eq. 4 of iqbal2025 lowers, (B,): the sum of `energy_density` over the sites."
+    """The energy that Eq. 4 of iqbal2025 lowers, (B,): the sum of `energy_density` over the sites.
+
+    Parameters
+    ----------
+    net : KuramotoNet
+        With its kernel and its c.
+    x : torch.Tensor
+        State, (B, N, H, W).
+    """
     return energy_density(net, x).sum((-2, -1))
 
 
@@ -499,13 +507,29 @@ def rotation(angle: float, channels: int) -> torch.Tensor:
 
 
 def cyclic_group(n: int, channels: int) -> list[torch.Tensor]:
-    "Z_n as `rotation` by the multiples of 2 pi / n: n matrices (N, N)."
+    """Z_n as `rotation` by the multiples of 2 pi / n: n matrices (N, N).
+
+    Parameters
+    ----------
+    n : int
+        Order of the group.
+    channels : int
+        N, even.
+    """
     between(1, None, int)("n", n)
     return [rotation(2*math.pi*i/n, channels) for i in range(n)]
 
 # %% ../nbs/09_oscillators.ipynb #3590a6b8
 def group_average(kernel: torch.Tensor, group: Sequence[torch.Tensor]) -> torch.Tensor:
-    "A kernel (..., N, N, k, k) averaged over all elements (N, N) of a group of rotations of the internal space."
+    """A kernel (..., N, N, k, k) averaged over all elements (N, N) of a group of rotations of the internal space.
+
+    Parameters
+    ----------
+    kernel : torch.Tensor
+        (..., N, N, k, k).
+    group : Sequence[torch.Tensor]
+        Its elements, (N, N) each.
+    """
     R = torch.stack(list(group)).to(kernel)
     return torch.einsum("gab,...bckl,gdc->...adkl", R, kernel, R)/len(R)
 

@@ -68,7 +68,13 @@ def draw_shapes(shapes: Mapping[str, np.ndarray], n: int, height: int, width: in
 
 # %% ../nbs/09_transmogrification.ipynb #b8ad0b83
 def most_shapes(size: int) -> int:
-    "Shapes that an image of this side has at most: 8 at 64 x 64, in proportion to the area (iqbal2025 Sec. 3.2)."
+    """Shapes that an image of this side has at most: 8 at 64 x 64, in proportion to the area (iqbal2025 Sec. 3.2).
+
+    Parameters
+    ----------
+    size : int
+        Side of the image.
+    """
     return max(1, round(8*size*size/4096))
 
 

@@ -21,7 +21,13 @@ __all__ = ['wall_structure', 'relaxed_colours']
 
 # %% ../nbs/09_walls.ipynb #d457c27d
 def filled_square(size: int) -> torch.Tensor:
-    "+0.5 in the middle square of half the side and -0.5 around it, (1, 1, size, size) (iqbal2025 Figs. 1 and 5)."
+    """+0.5 in the middle square of half the side and -0.5 around it, (1, 1, size, size) (iqbal2025 Figs. 1 and 5).
+
+    Parameters
+    ----------
+    size : int
+        Side of the image.
+    """
     image = torch.full((1, 1, size, size), -0.5)
     image[..., size//4:size//4 + size//2, size//4:size//4 + size//2] = 0.5
     return image
@@ -103,7 +109,21 @@ def wall_structure(net: KuramotoNet, size: int, steps: int, near: int = 6) -> di
 
 # %% ../nbs/09_walls.ipynb #9c9cae86
 def initial_walls(seed: int, size: int, steps: int, near: int, **architecture) -> dict:
-    "`wall_structure` of an untrained network without c."
+    """`wall_structure` of an untrained network without c.
+
+    Parameters
+    ----------
+    seed : int
+        Of the kernel.
+    size : int
+        Side of the image.
+    steps : int
+        Depth T.
+    near : int
+        Distance from the walls, in sites.
+    **architecture : Any
+        Of `KuramotoNet`.
+    """
     return wall_structure(KuramotoNet(seed=seed, **architecture), size, steps, near)
 
 # %% ../nbs/09_walls.ipynb #e462621b
