@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .ising import wall_length, wall_segments
+from .lattice import wall_length, wall_segments
 from .run import COLORS, Check, Claim, ParameterError, between, each, need, one_of
 
 # %% auto #0

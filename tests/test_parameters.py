@@ -12,7 +12,7 @@ SECTIONS = {name: section for name, section in find_sections().items()
             if COMMON < set(section.parameters)}
 MODULES = {name: importlib.import_module(f"symbreak_nb.{name}") for name in SECTIONS}
 EVERY = [(name, key) for name, module in MODULES.items() for key in module.allowed()]
-TRUTHS = {("landscape", "conv_share_masks"), ("alignment", "centred")}   # parameters that are truth values
+TRUTHS = {("convnets", "conv_share_masks"), ("alignment", "centred")}   # parameters that are truth values
 WILD = [math.nan, math.inf, -math.inf, -1e308, -1e30, "", "1", {}, [], [[]], [math.nan], [1, math.inf], 1j, b"1", object()]
 
 
@@ -70,8 +70,8 @@ def test_values_that_would_fail_after_work_are_refused_before(name, key, value):
 
 
 @pytest.mark.parametrize("name, changed, words", [
-    ("landscape", dict(widths=[64, 64]), "widths"), ("landscape", dict(conv_kernel=4, conv_padding=0), "conv_kernel"),
-    ("landscape", dict(conv_channels=4, conv_hidden=4), "conv_hidden"), ("rd_metric", dict(n_components=24), "n_components"),
+    ("landscape", dict(widths=[64, 64]), "widths"), ("convnets", dict(conv_kernel=4, conv_padding=0), "conv_kernel"),
+    ("convnets", dict(conv_channels=4, conv_hidden=4), "conv_hidden"), ("rd_metric", dict(n_components=24), "n_components"),
     ("rd_metric", dict(images=10**7), "images"),
     ("capacity", dict(widths=[64, 32]), "widths"), ("capacity", dict(noise_levels=[0.0, 0.0]), "noise_levels"),
     ("capacity", dict(scale_levels=[1.0]), "scale_levels"),

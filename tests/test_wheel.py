@@ -15,8 +15,8 @@ EXAMPLES = w.examples()
 MISSING = {
     "from symbreak_nb import expansion": "symbreak_nb.expansion needs torchvision: pip install 'symbreak-nb[data]'",
     "from symbreak_nb import data; data.load('digits')": "needs platformdirs: pip install 'symbreak-nb[data]'",
-    "from symbreak_nb import ising; ising.wolff(4, 2.0)": "needs numba: pip install 'symbreak-nb[compiled]'",
-    "from symbreak_nb import landscape; landscape.explorer(live=True)": "needs ipywidgets: pip install 'symbreak-nb[notebooks]'",
+    "from symbreak_nb import montecarlo; montecarlo.wolff(4, 2.0)": "needs numba: pip install 'symbreak-nb[compiled]'",
+    "from symbreak_nb import explorer; explorer.explorer(live=True)": "needs ipywidgets: pip install 'symbreak-nb[notebooks]'",
     "from torch import nn; from symbreak_nb.rd_metric import replica_distance; "
     "replica_distance([nn.Linear(2, 2) for _ in range(4)], 'umap', 1)": "UMAP needs umap: pip install 'symbreak-nb[manifold]'",
 }

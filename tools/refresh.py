@@ -18,7 +18,7 @@ from symbreak_nb.report import checksum_line
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"
-PICTURES = {"ising": ["zhang_fig05_ising_landscape"], "landscape": ["zhang_fig06_loss_landscape"],
+PICTURES = {"ising": ["zhang_fig05_ising_landscape"], "landscape": ["zhang_fig06_loss_landscape"], "convnets": ["zhang_fig07_convnets"],
             "expansion": ["expansion_controls"], "rd_metric": ["rd_null_tests"],
             "kuramoto": ["iqbal_fig09_trained_walls"], "symmetries": ["symmetries_by_layer"], "dynamics": ["ziyin_kick"],
             "alignment": ["alignment_controls"]}  # shown by the README
