@@ -303,10 +303,8 @@ def hmc(temperature: Sequence[float], lattice_size: int, dimension: int = 3, n_c
     ----------
     temperature : sequence of float, (points,)
         Above 0, in units in which the gradient term of H has the factor 1/2.
-    lattice_size : int
-        Sites a side, odd or even, 2 or more.
-    dimension, n_components : int
-        D and N, 1 or more.
+    lattice_size, dimension, n_components : int
+        Sites a side (2 or more, odd or even), D and N.
     m2, lam : float
         m^2 and lambda of H. The free field has lam = 0 and m2 > 0.
     chains, samples : int
@@ -315,46 +313,40 @@ def hmc(temperature: Sequence[float], lattice_size: int, dimension: int = 3, n_c
         Mean length of a trajectory.
     step_size : float, optional
         Of all chains. By default it is tuned for each temperature to accept nine proposals in ten.
-    seed : int
-        Of all random numbers. CPU and GPU draw different ones.
-    device : str
-        cpu or cuda.
+    seed, device : int, str
+        Of all random numbers; cpu or cuda, which draw different ones.
 
     Returns
     -------
     dict of array
-        `order`, `phi2`, `virial` (points, chains, samples): |M|, phi.phi and phi.dH/dphi a site. `exp_dh` of the same
-        shape. `spectrum` (points, chains, 2, L//2 + 1): means of |phi_k|^2 along and across the magnetisation, at
-        momenta 2 pi n/L on the axes. `acceptance` and `step` (points,).
+        `order`, `phi2`, `virial` (points, chains, samples): |M|, phi.phi and phi.dH/dphi a site; `exp_dh` likewise.
+        `spectrum` (points, chains, 2, L//2 + 1): means of |phi_k|^2 along and across the magnetisation, at momenta
+        2 pi n/L on the axes. `acceptance` and `step` (points,).
 
     Raises
     ------
     ParameterError
         For values outside these ranges, an action without a minimum, and a step at which nothing is accepted.
-
-    References
-    ----------
-    S. Duane, A. Kennedy, B. Pendleton and D. Roweth, Phys. Lett. B 195, 216 (1987).
-
-    Examples
-    --------
-    >>> hmc([0.5], 4, dimension=2, samples=20, chains=2)["order"].shape
-    (1, 2, 20)
     """
     _check_lattice(temperature, lattice_size, dimension, n_components, m2, lam, chains, samples, step_size)
     state = _Chains(temperature, lattice_size, dimension, n_components, m2, lam, chains, step_size, seed, device)
     for k in range(max(20, samples//4)): state.tune(_trajectory(state, length)[0], k)
-    series, spectrum = [], 0
+    return _recorded(state, samples, length)
+
+# %% ../nbs/50_fields.ipynb #fldrec
+def _recorded(state: "_Chains", samples: int, length: float) -> dict[str, np.ndarray]:
+    "Series and mean spectra of the next trajectories."
+    series, spectrum, shape = [], 0, (-1, state.chains)
     for k in range(samples):
         accepted, weight = _trajectory(state, length)
-        numbers, waves = _measure(state.phi, m2, lam)
+        numbers, waves = _measure(state.phi, state.m2, state.lam)
         series.append(torch.cat([numbers, weight[:, None], accepted[:, None]], 1))
         spectrum = spectrum + waves
-        if k == min(19, samples - 1): _check_acceptance(torch.stack(series)[..., -1].mean(0), state, step_size)
-    table = torch.stack(series, -1).cpu().numpy().reshape(len(temperature), chains, 5, samples)
+        if k == min(19, samples - 1): _check_acceptance(torch.stack(series)[..., -1].mean(0), state)
+    table = torch.stack(series, -1).cpu().numpy().reshape(*shape, 5, samples)
     found = {name: table[:, :, k] for k, name in enumerate(("order", "phi2", "virial", "exp_dh"))}
-    return found | dict(spectrum=(spectrum/samples).cpu().numpy().reshape(len(temperature), chains, 2, -1),
-                        acceptance=table[:, :, 4].mean((1, 2)), step=state.step[::chains].cpu().numpy())
+    return found | dict(spectrum=(spectrum/samples).cpu().numpy().reshape(*shape, *spectrum.shape[1:]),
+                        acceptance=table[:, :, 4].mean((1, 2)), step=state.step[::state.chains].cpu().numpy())
 
 # %% ../nbs/50_fields.ipynb #fldhmcs
 class _Chains:
@@ -372,7 +364,9 @@ class _Chains:
         volume = n_components*lattice_size**dimension
         self.step = torch.full_like(self.T, step_size or min(1.0, 2.5*volume**-.25)/stiff)
 
-    def wide(self, x: torch.Tensor) -> torch.Tensor: return x.view(-1, *[1]*(self.phi.ndim - 1))
+    def wide(self, x: torch.Tensor) -> torch.Tensor:
+        "One number a chain, in the shape of the fields."
+        return x.view(-1, *[1]*(self.phi.ndim - 1))
 
     def tune(self, accepted: torch.Tensor, k: int) -> None:
         "Move the step of each temperature towards nine accepted proposals in ten."
@@ -408,12 +402,12 @@ def _check_lattice(temperature: Sequence[float], lattice_size: int, dimension: i
     if step_size is not None: between(0, None, open=True)("step_size", step_size)
 
 
-def _check_acceptance(share: torch.Tensor, state: _Chains, step_size: float | None) -> None:
+def _check_acceptance(share: torch.Tensor, state: _Chains) -> None:
     "One line for a step that is too long: a chain that never moves has no error bars either."
     worst = float(share.view(-1, state.chains).mean(1).min())
     if worst >= .02: return
     safe = 1.5/math.sqrt(4*(state.phi.ndim - 2) + max(state.m2, -2*state.m2))/state.phi[0].numel()**.25
-    raise ParameterError("step_size", step_size or float(state.step.min()),
+    raise ParameterError("step_size", round(float(state.step.max()), 6),
                          f"a smaller one: {worst:.0%} of the proposals were accepted; try {safe:.2g}")
 
 # %% ../nbs/50_fields.ipynb #fldfreec
@@ -469,12 +463,18 @@ def blocked(series: np.ndarray) -> Estimate:
     half = float(stats.t.ppf(.975, n - 1))*error
     return Estimate(value, (value - half, value + half), n, None, f"blocks, {blocks} a chain", error=error)
 
+
+def _deviation(series: np.ndarray, expected: float) -> float:
+    "How far a mean is from its expectation, in standard errors of a normal variable that is as improbable."
+    from scipy import stats
+    return float(stats.norm.isf(blocked(series).p_value(expected)/2))
+
 # %% ../nbs/50_fields.ipynb #fldfreeu
 def _free_field(lattice_size: int, dimension: int, mass2: float, samples: int, step_size: float | None, seed: int,
                 device: str) -> dict:
     "Chains of the free field with one component at T = 1; long trajectories where the slowest mode is slow."
     chains = int(np.clip(2**17//lattice_size**dimension, 8, 32))
-    length = float(np.clip(np.pi/2/math.sqrt(mass2), .5, 8))
+    length = float(np.clip(np.pi/2/math.sqrt(mass2), .5, 12))
     found = hmc([1.0], lattice_size, dimension, 1, mass2, 0.0, chains, samples, length, step_size, seed, device)
     return {name: found[name][0] for name in ("phi2", "virial", "exp_dh", "spectrum")}
 
@@ -496,11 +496,10 @@ def _transition(model: str, lattice_size: int, ratios: Sequence[float], chains: 
     found = hmc(critical*np.asarray(ratios), lattice_size, dimension, n, m2, 1.0, chains, samples, length, step_size,
                 seed, device)
     q = found["order"]**2
-    virial = [blocked(x/(n*critical*r)) for x, r in zip(found["virial"], ratios, strict=True)]
-    weight = [blocked(x) for x in found["exp_dh"]]
-    score = lambda estimates: np.array([abs(e.value - 1)/e.error for e in estimates])
-    return dict(q2=q.mean(2), q4=(q*q).mean(2), order=found["order"].mean(2), virial=score(virial),
-                exp_dh=score(weight), tau=np.array([autocorrelation_time(x) for x in found["order"]]))
+    virial = [_deviation(x/(n*critical*r), 1.0) for x, r in zip(found["virial"], ratios, strict=True)]
+    return dict(q2=q.mean(2), q4=(q*q).mean(2), order=found["order"].mean(2), virial=np.array(virial),
+                exp_dh=np.array([_deviation(x, 1.0) for x in found["exp_dh"]]),
+                tau=np.array([autocorrelation_time(x) for x in found["order"]]))
 
 # %% ../nbs/50_fields.ipynb #fldmassc
 _BELOW, _ABOVE = (0.05, 0.1, 0.2, 0.4, 0.6, 0.9), (1.6, 2.0, 3.0)   # temperatures around the transition near 1.1
@@ -509,11 +508,10 @@ _BELOW, _ABOVE = (0.05, 0.1, 0.2, 0.4, 0.6, 0.9), (1.6, 2.0, 3.0)   # temperatur
 def _spectra(lattice_size: int, chains: int, samples: int, step_size: float | None, seed: int, device: str) -> dict:
     "Spectra of sigma and pion of each chain, below and above the transition, with the exact tests."
     found = hmc(_BELOW + _ABOVE, lattice_size, 3, 2, -1.0, 1.0, chains, samples, 2.5, step_size, seed, device)
-    score = lambda x, expected: abs((e := blocked(x)).value - expected)/e.error
     T = np.array(_BELOW + _ABOVE)
     return dict(spectrum=found["spectrum"], order=found["order"].mean(2),
-                virial=np.array([score(x, 2*t) for x, t in zip(found["virial"], T, strict=True)]),
-                exp_dh=np.array([score(x, 1.0) for x in found["exp_dh"]]))
+                virial=np.array([_deviation(x, 2*t) for x, t in zip(found["virial"], T, strict=True)]),
+                exp_dh=np.array([_deviation(x, 1.0) for x in found["exp_dh"]]))
 
 
 def _fitted_mass2(spectrum: np.ndarray, temperature: float, lattice_size: int) -> float:
@@ -531,10 +529,10 @@ def _over_chains(function: Any, spectrum: np.ndarray, *arguments: Any) -> Estima
 
 # %% ../nbs/50_fields.ipynb #fldlimit
 def _cold_limit(spectra: np.ndarray, lattice_size: int) -> float:
-    "Squared mass of sigma extrapolated to T = 0 by a parabola through the four coldest temperatures."
-    cold = _BELOW[:4]
-    found = [_fitted_mass2(spectra[:, k], t, lattice_size) for k, t in enumerate(cold)]
-    return float(np.polyfit(cold, found, 2)[-1])
+    "Squared mass of sigma extrapolated to T = 0 by a parabola through T/G - k^2 at the four coldest temperatures."
+    cold, k2 = np.array(_BELOW[:4]), 4*np.sin(np.pi*np.arange(1, 4)/lattice_size)**2
+    inverse = cold[:, None]/spectra.mean(0)[:4, 1:4]
+    return float(np.polyfit(cold, np.average(inverse - k2, axis=1, weights=inverse**-2), 2)[-1])
 
 
 def _log_slope(spectrum: np.ndarray, lattice_size: int) -> float:

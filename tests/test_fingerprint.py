@@ -288,6 +288,7 @@ def test_loops_of_references_end():
 
 
 UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance kicked grouped", qcd="fit",
+             fields="_free_field _transition _spectra",
              capacity="train_width train_factors train_students train_attention train_six train_layers",
              expansion="train_one", ising="count_states chain_averages quench _equilibrium binder_moments droplet_lifetime",
              kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
