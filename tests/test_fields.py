@@ -55,7 +55,11 @@ def test_a_descent_finds_the_closed_form(n, mu, lam, ratio, seed):
     assert np.allclose(found["eigenvalues"], wanted, atol=1e-7*mu**2)
     assert abs(found["value"] - ground.v_min) < 1e-10*max(1, mu**4/lam)
     assert (np.abs(found["eigenvalues"]) < 1e-7*mu**2).sum() == ground.n_goldstone
-    assert abs(_numerical_eta_c(mu, lam) - ground.eta_c) < 1e-10*ground.eta_c
+
+
+@pytest.mark.parametrize("mu, lam", [(1.0, 1.0), (0.3, 4.0), (7.0, 0.02)])
+def test_the_curvature_at_the_origin_changes_sign_at_eta_c(mu, lam):
+    assert _numerical_eta_c(mu, lam) == pytest.approx(vacuum(0.0, mu, lam).eta_c, rel=1e-12)
 
 
 @pytest.mark.parametrize("mu, lam, eta, n", [(1.3, 0.6, 0.9, 4), (0.2, 7.0, 0.05, 1), (3.0, 2.0, 10.0, 3), (0.0, 1.0, 0.0, 2)])
@@ -190,7 +194,8 @@ def test_two_parameters_limit_each_other():
     smoke = PARAMETERS["smoke"]
     check_parameters(smoke)
     check_parameters(smoke | dict(lattice_size=32, step_size=0.1))
-    with pytest.raises(ParameterError, match="lattice_size = 33: allowed is at most 32 in 3"): check_parameters(smoke | dict(lattice_size=33))
+    with pytest.raises(ParameterError, match="lattice_size = 33: allowed is at most 32 in 3"):
+        check_parameters(smoke | dict(lattice_size=33))
     with pytest.raises(ParameterError, match="step_size = 0.6"): check_parameters(smoke | dict(step_size=0.6))
 
 
