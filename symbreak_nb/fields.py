@@ -145,11 +145,6 @@ def potential(w: Any, eta: float, mu: float = 1.0, lam: float = 1.0) -> Any:
     ------
     ParameterError
         For a field without components.
-
-    Examples
-    --------
-    >>> potential(np.array([1.0, 0.0]), eta=0.0)
-    -0.25
     """
     if np.ndim(w) < 1 or np.shape(w)[-1] < 1: raise ParameterError("w", f"shape {np.shape(w)}", "(..., N) with N >= 1")
     square = (w*w).sum(-1)
@@ -164,14 +159,10 @@ class Vacuum:
     ----------
     eta_c : float
         Learning rate at which the minimum leaves the origin.
-    w_star : float
-        Distance of the minimum from the origin.
-    v_min : float
-        Potential there.
-    sigma_mass2 : float
-        Largest Hessian eigenvalue there: -2 m^2, or m^2 in the symmetric phase.
-    pi_mass2 : float
-        The other N - 1 eigenvalues: 0, or m^2 in the symmetric phase.
+    w_star, v_min : float
+        Distance of the minimum from the origin, and the potential there.
+    sigma_mass2, pi_mass2 : float
+        Hessian eigenvalues there: -2 m^2 once and 0 in N - 1 directions; all m^2 in the symmetric phase.
     n_goldstone : int
         Zero modes that a broken symmetry leaves; none in the symmetric phase.
     """
@@ -201,11 +192,6 @@ def vacuum(eta: float, mu: float = 1.0, lam: float = 1.0, n_components: int = 2)
     ------
     ParameterError
         For lam = 0, where the potential has no minimum, and for other values outside of these ranges.
-
-    Examples
-    --------
-    >>> vacuum(0.0, n_components=3).n_goldstone
-    2
     """
     between(0, None)("eta", eta), between(0, None)("mu", mu), between(1, None, int)("n_components", n_components)
     if not between(0, None, open=True).ok(lam):
