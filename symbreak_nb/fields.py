@@ -35,7 +35,7 @@ PARAMETERS = Declaration(
     dimension=Parameter("dimensions of the free field's lattice", between(1, 4, int), 3, cell=3),
     mass2=Parameter("squared mass of the free field; at 0 its mean would wander off", between(1e-3, 100), 0.5,
                     cell=0.5),
-    step_size=Parameter("leapfrog step of all chains; None: tuned to accept nine proposals in ten",
+    step_size=Parameter("leapfrog step of the free field; None: tuned to accept nine proposals in ten",
                         Check(lambda v: v is None or _settable_step.ok(v), f"None or {_settable_step.text}"), None),
     free_samples=Parameter("trajectories of the free field", None, 200, 800, 4000, fixed=True),
     models=Parameter("lattices of the transition, dimension and components", None, ["3D N=2"],
@@ -474,13 +474,13 @@ _MODELS = {  # dimension, components, lambda_4, critical beta, nu, Binder cumula
 
 
 def _transition(model: str, lattice_size: int, ratios: Sequence[float], chains: int, samples: int,
-                step_size: float | None, seed: int, device: str) -> dict:
+                seed: int, device: str) -> dict:
     "Moments of |M| of each chain around the published critical temperature, and the exact tests."
     dimension, n, lam4, beta, *_ = _MODELS[model]
     m2, critical = 2*(1 - 2*lam4 - dimension*beta)/beta, 4*lam4/beta**2
     length = 4/math.sqrt(max(1.0, -m2))
-    found = hmc(critical*np.asarray(ratios), lattice_size, dimension, n, m2, 1.0, chains, samples, length, step_size,
-                seed, device)
+    found = hmc(critical*np.asarray(ratios), lattice_size, dimension, n, m2, 1.0, chains, samples, length, seed=seed,
+                device=device)
     q = found["order"]**2
     virial = [_deviation(x/(n*critical*r), 1.0) for x, r in zip(found["virial"], ratios, strict=True)]
     return dict(q2=q.mean(2), q4=(q*q).mean(2), order=found["order"].mean(2), virial=np.array(virial),
@@ -491,9 +491,9 @@ def _transition(model: str, lattice_size: int, ratios: Sequence[float], chains: 
 _BELOW, _ABOVE = (0.05, 0.1, 0.2, 0.4, 0.6, 0.9), (1.6, 2.0, 3.0)   # temperatures around the transition near 1.1
 
 
-def _spectra(lattice_size: int, chains: int, samples: int, step_size: float | None, seed: int, device: str) -> dict:
+def _spectra(lattice_size: int, chains: int, samples: int, seed: int, device: str) -> dict:
     "Spectra of sigma and pion of each chain, below and above the transition, with the exact tests."
-    found = hmc(_BELOW + _ABOVE, lattice_size, 3, 2, -1.0, 1.0, chains, samples, 2.5, step_size, seed, device)
+    found = hmc(_BELOW + _ABOVE, lattice_size, 3, 2, -1.0, 1.0, chains, samples, 2.5, seed=seed, device=device)
     T = np.array(_BELOW + _ABOVE)
     return dict(spectrum=found["spectrum"], order=found["order"].mean(2),
                 virial=np.array([_deviation(x, 2*t) for x, t in zip(found["virial"], T, strict=True)]),

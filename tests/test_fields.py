@@ -138,7 +138,7 @@ def test_masses_of_known_spectra():
 
 
 def test_pions_are_lighter_than_the_paper_says():
-    found = _spectra(6, 16, 150, None, seed=3, device="cpu")
+    found = _spectra(6, 16, 150, seed=3, device="cpu")
     pion, sigma = (np.array([_fitted_mass2(s[:, k], T, 6) for s, T in zip(found["spectrum"][3:6], (0.4, 0.6, 0.9), strict=True)])
                    for k in (1, 0))
     assert (np.abs(pion) < 0.15).all() and (sigma > 0.3).all()
@@ -148,7 +148,7 @@ def test_pions_are_lighter_than_the_paper_says():
     ("3D N=1", 4, 0.4255, 0.5055), ("3D N=2", 4, 0.5456, 0.6256), ("3D N=3", 4, 0.5802, 0.6602),
     ("2D N=1", 12, 0.52, 0.6107)])   # a weak coupling: the cumulant rises to 0.6107 with the side
 def test_cumulants_at_published_critical_points(model, L, low, high):
-    found = _transition(model, L, [1.0], 32, 200, None, 5, "cpu")
+    found = _transition(model, L, [1.0], 32, 200, 5, "cpu")
     assert low < 1 - found["q4"].mean()/(3*found["q2"].mean()**2) < high
     assert found["virial"].max() < 4.5 and found["exp_dh"].max() < 4.5
 
