@@ -5,6 +5,7 @@ import torch
 from scipy.sparse.linalg import eigsh
 from symbreak_nb.field_theory import (
     PARAMETERS,
+    _autocorrelation,
     _balanced_net,
     _batch_gradients,
     _commutators,
@@ -19,14 +20,13 @@ from symbreak_nb.field_theory import (
     _report_dimension,
     _skip_symmetries,
     _spectra,
-    autocorrelation,
+    _zero_modes,
     check_parameters,
     hessian,
     hessian_operator,
     input_gradients,
     orbit_dimension,
     plan_units,
-    zero_modes,
 )
 from symbreak_nb.run import ParameterError
 from torch import nn
@@ -40,11 +40,11 @@ def closed_form(widths): return sum(a*b for a, b in zip(widths, widths[1:], stri
 def test_zero_modes_of_deep_linear_networks(widths):
     for seed in range(3):
         found = _deep_linear(widths, 0.02, seed)
-        assert zero_modes(found["bare"]) == closed_form(widths)
+        assert _zero_modes(found["bare"]) == closed_form(widths)
         assert np.abs(found["bare"] - found["closed"]).max() < 1e-12*found["closed"].max()
         assert np.abs(found["decayed"][:closed_form(widths)] - 0.04).max(initial=0) < 1e-12
         turns, scalings = _orbit_with_decay(widths)
-        assert found["slope"] < 1e-12 and zero_modes(found["minimum"], 1e-9) == turns
+        assert found["slope"] < 1e-12 and _zero_modes(found["minimum"], 1e-9) == turns
         assert (np.abs(found["minimum"]/0.02 - 4) < 1e-6).sum() >= scalings
 
 
@@ -64,7 +64,7 @@ def test_a_trained_minimum_has_the_same_zero_modes():
     optimiser.step(closure)
     w = w.detach()
     assert loss(w) < 1e-20
-    assert zero_modes(np.linalg.eigvalsh(hessian(loss, w)), 1e-8) == closed_form([4, 3, 4]) == 9
+    assert _zero_modes(np.linalg.eigvalsh(hessian(loss, w)), 1e-8) == closed_form([4, 3, 4]) == 9
 
 
 def test_products_and_dense_hessian_agree():
@@ -94,7 +94,7 @@ def test_a_unit_that_is_always_on_adds_an_accidental_mode():
     for shift, zeros in ((0.0, 3), (9.0, 4)):
         net[0].weight.data = torch.tensor([[1.0, 2], [2, -1], [-1, 1]], dtype=torch.float64)
         net[0].bias.data = torch.tensor([0.1, 0.1, shift], dtype=torch.float64)
-        assert zero_modes(np.linalg.eigvalsh(hessian(*_loss_of(net, x, net(x).detach())))) == zeros
+        assert _zero_modes(np.linalg.eigvalsh(hessian(*_loss_of(net, x, net(x).detach())))) == zeros
         assert orbit_dimension(net) == 3
 
 
@@ -133,10 +133,10 @@ def test_gradients_along_a_line_are_derivatives():
 def test_autocorrelation_of_known_noise():
     rng = np.random.default_rng(0)
     white = rng.normal(size=(200, 256))
-    assert abs(autocorrelation(white)[:, 1].mean()) < 0.02 and np.allclose(autocorrelation(white)[:, 0], 1)
+    assert abs(_autocorrelation(white)[:, 1].mean()) < 0.02 and np.allclose(_autocorrelation(white)[:, 0], 1)
     smooth = white[:, 1:] + white[:, :-1]
-    assert abs(autocorrelation(smooth, 3)[:, 1].mean() - 0.5) < 0.03
-    assert autocorrelation(white.cumsum(-1))[:, 1].mean() > 0.9
+    assert abs(_autocorrelation(smooth, 3)[:, 1].mean() - 0.5) < 0.03
+    assert _autocorrelation(white.cumsum(-1))[:, 1].mean() > 0.9
 
 
 def test_batch_gradients_sum_to_the_whole_gradient():
