@@ -5,7 +5,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from symbreak_nb.cli import _PATIENT, _THREADS, kernel_environment
+from symbreak_nb.jobs import _PATIENT, _THREADS, _kernel_environment
 
 SECONDS, AT_MOST = 1.0, 55.0   # of a measurement; of all: what is not measured then is left out, and said
 STEPS = """
@@ -45,7 +45,7 @@ def busy(programs: int):
 def main() -> None:
     "Both arms under the same load, one after the other."
     for name in (*_THREADS, *_PATIENT): os.environ.pop(name, None)
-    spin, sleep = dict.fromkeys(_THREADS, "2"), kernel_environment(jobs=2)   # GNU's OpenMP spins unless it is told
+    spin, sleep = dict.fromkeys(_THREADS, "2"), _kernel_environment(jobs=2)   # GNU's OpenMP spins unless it is told
     end = time.perf_counter() + AT_MOST
     for programs in (1, 2, 0):
         try:

@@ -3,7 +3,7 @@ import time
 
 import torch
 
-from symbreak_nb.expansion import ExpandPixels
+from symbreak_nb.pixels import ExpandPixels
 
 
 def seconds(work, repeats: int = 7) -> float:

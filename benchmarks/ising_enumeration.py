@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 
-from symbreak_nb.ising import density_of_states
+from symbreak_nb.lattice import density_of_states
 
 
 def plain_loop(size: int, configurations: int) -> Counter:

@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 
-from symbreak_nb.ising import CRITICAL_TEMPERATURE, autocorrelation_time, kaufman_energy, metropolis, wolff
+from symbreak_nb.lattice import CRITICAL_TEMPERATURE, kaufman_energy
+from symbreak_nb.montecarlo import autocorrelation_time, metropolis, wolff
 
 
 def price(sampler, size: int, samples: int, **options) -> tuple[float, float, float]:

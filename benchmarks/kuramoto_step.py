@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from symbreak_nb.kuramoto import KuramotoNet, shapes
+from symbreak_nb.oscillators import KuramotoNet
+from symbreak_nb.transmogrification import shapes
 
 
 def plain(net: KuramotoNet, images: torch.Tensor) -> torch.Tensor:

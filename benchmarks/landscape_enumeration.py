@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from symbreak_nb.landscape import classifier, count_floats, enumerate_losses, levels, loss_blocks, representatives
+from symbreak_nb.enumeration import count_floats, enumerate_losses, levels, loss_blocks, representatives
+from symbreak_nb.landscape import classifier
 
 
 def seconds(work, repeats: int) -> float:

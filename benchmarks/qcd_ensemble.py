@@ -5,6 +5,8 @@ import numpy as np
 import torch
 
 from symbreak_nb import qcd
+from symbreak_nb.environment import usable_cores
+from symbreak_nb.units import executor
 
 SEEDS, STEPS = 16, 20
 
@@ -19,24 +21,30 @@ def seconds(work, repeats: int = 3) -> np.ndarray:
     return np.min(found, 0)
 
 
-def plain(seeds, steps: int, aim: qcd.Target) -> np.ndarray:
+def plain(seeds, steps: int, aim: qcd._Target) -> np.ndarray:
     "The loop: one seed after the other."
-    return np.array([qcd.plain_trace(qcd.plain_networks(w), aim, None, steps) for w in qcd.initial_weights(seeds)])
+    return np.array([qcd._plain_trace(qcd._plain_networks(w), aim, None, steps) for w in qcd._initial_weights(seeds)])
+
+
+def stacked(values: dict) -> np.ndarray:
+    "Losses of all seeds, a group of them a thread."
+    group = lambda seeds: qcd.fit(seeds, 1, 0.0, values, STEPS, 1)["trace"][:, :STEPS]
+    with executor("threads", usable_cores()) as pool:
+        return np.concatenate(list(pool.map(group, qcd._groups(range(SEEDS)))))
 
 
 def main() -> None:
-    T = np.linspace(*qcd.VALID, 50)
+    T = np.linspace(*qcd.VALID_RANGE, 50)
     state = qcd.hotqcd(T)
-    aim, values = qcd.target(T, *state), dict(T=T.tolist(), p=state.p.tolist(), e=state.e.tolist())
-    stacked = lambda: qcd.fit(list(range(SEEDS)), 1, 0.0, values, STEPS, 1)["trace"][:, :STEPS]
+    aim, values = qcd._target(T, *state), dict(T=T.tolist(), p=state.p.tolist(), e=state.e.tolist())
     few = range(2)
-    assert np.allclose(stacked()[:2], plain(few, STEPS, aim), rtol=1e-7)
+    assert np.allclose(stacked(values)[:2], plain(few, STEPS, aim), rtol=1e-7)
     loops = []
     for threads in sorted({1, torch.get_num_threads()}):  # the loop may have the threads that suit it best
         torch.set_num_threads(threads)
         loops.append(1e3*seconds(lambda: plain(few, STEPS, aim))/len(few)/STEPS)
         print(f"qcd_plain_loop_{threads}_threads {loops[-1][0]:.2f} ms/seed/step")
-    ensemble = 1e3*seconds(stacked, repeats=7)/SEEDS/(STEPS + 2)  # L-BFGS evaluates its start and one step
+    ensemble = 1e3*seconds(lambda: stacked(values), repeats=7)/SEEDS/(STEPS + 2)  # L-BFGS evaluates start and step
     clock, cores = np.min(loops, 0)/ensemble
     print(f"qcd_ensemble {ensemble[0]:.2f} ms/seed/step")
     print(f"qcd_ensemble_speedup {clock:.1f} ratio")

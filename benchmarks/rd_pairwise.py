@@ -5,7 +5,7 @@ import time
 import numpy as np
 import ot
 
-from symbreak_nb.rd_metric import pairwise_wasserstein
+from symbreak_nb.wasserstein import pairwise_wasserstein
 
 
 def seconds(work, repeats: int) -> float:

@@ -26,13 +26,19 @@ class RunError(Exception):
 
 
 class ParameterError(RunError, ValueError):
-    "A parameter outside what is allowed; nothing was computed and nothing stored was touched."
+    """A parameter outside what is allowed; nothing was computed and nothing stored was touched.
 
-    def __init__(self,
-                 name: str,     # the parameter, as the parameters cell spells it
-                 value: Any,    # the value that was given
-                 allowed: str,  # what would be accepted, in words
-                 ):
+    Parameters
+    ----------
+    name : str
+        The parameter, as the parameters cell spells it.
+    value : Any
+        The value that was given.
+    allowed : str
+        What would be accepted, in words.
+    """
+
+    def __init__(self, name: str, value: Any, allowed: str):
         super().__init__(f"{name} = {_shown(value)}: allowed is {allowed}")
 
     def __reduce__(self): return RunError, (str(self),)
@@ -50,11 +56,23 @@ class MissingPackage(RunError, ImportError):
     "A package of an extra that is not installed."
 
 
-def need(module: str,             # as in an import statement, submodules too
-         extra: str,              # the extra of this package that brings it
-         purpose: str = "this",   # what cannot go on without it, the first word of the message
-         ) -> types.ModuleType:   # the module
-    "Import a module of an extra; MissingPackage says which extra to install."
+def need(module: str, extra: str, purpose: str = "this") -> types.ModuleType:
+    """Import a module of an extra; MissingPackage says which extra to install.
+
+    Parameters
+    ----------
+    module : str
+        As in an import statement, submodules too.
+    extra : str
+        The extra of this package that brings it.
+    purpose : str, default "this"
+        What cannot go on without it, the first word of the message.
+
+    Returns
+    -------
+    types.ModuleType
+        The module.
+    """
     top = module.split(".")[0]
     try: return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -64,9 +82,17 @@ def need(module: str,             # as in an import statement, submodules too
 # %% ../nbs/00_checks.ipynb #78e0703e
 @dataclass(frozen=True)
 class Check:
-    "A condition on one parameter, and the words for it."
-    ok: Callable[[Any], bool]  # true for an allowed value
-    text: str                  # what is allowed, completing 'allowed is ...'
+    """A condition on one parameter, and the words for it.
+
+    Attributes
+    ----------
+    ok : Callable[[Any], bool]
+        True for an allowed value.
+    text : str
+        What is allowed, completing 'allowed is ...'.
+    """
+    ok: Callable[[Any], bool]
+    text: str
 
     def __call__(self, name: str, value: Any) -> Any:
         "Return `value`, or raise a ParameterError that names it."
@@ -81,12 +107,33 @@ def _is_number(value: Any, kind: type) -> bool:
     except OverflowError: return False  # an integer that no float can hold
 
 # %% ../nbs/00_checks.ipynb #5971a33f
-def between(low: float | None,   # smallest allowed value, None for no bound
-            high: float | None,  # largest allowed value, None for no bound
-            kind: type = float,  # int or float; an int is a float, a float is never an int
-            open: bool = False,  # exclude the bounds themselves
-            ) -> Check:
-    "A finite number in a range."
+def between(low: float | None, high: float | None, kind: type = float, open: bool = False) -> Check:
+    """A finite number in a range.
+
+    Parameters
+    ----------
+    low : float | None
+        Smallest allowed value, None for no bound.
+    high : float | None
+        Largest allowed value, None for no bound.
+    kind : type, default float
+        int or float; an int is a float, a float is never an int.
+    open : bool, default False
+        Exclude the bounds themselves.
+
+    Returns
+    -------
+    Check
+        It returns an allowed value, and refuses another one.
+
+    Examples
+    --------
+    >>> between(2, 8, int)("L", 5)
+    5
+    >>> between(2, 8, int)("L", 9)
+    Traceback (most recent call last):
+    symbreak_nb.checks.ParameterError: L = 9: allowed is an integer from 2 to 8
+    """
     lo, hi = (-math.inf if low is None else low), (math.inf if high is None else high)
     noun = "an integer" if kind is int else "a finite number"
     if open: words = [f"above {low}"] * (low is not None) + [f"below {high}"] * (high is not None)
@@ -96,15 +143,40 @@ def between(low: float | None,   # smallest allowed value, None for no bound
                  " ".join([noun, " and ".join(words)]).strip())
 
 # %% ../nbs/00_checks.ipynb #dbaa73a9
-def one_of(*values: Any,  # the allowed values
-           ) -> Check:
-    "One of a few values; names that are close to a typo are the reader's business, the list is short."
+def one_of(*values: Any) -> Check:
+    """One of a few values; names that are close to a typo are the reader's business, the list is short.
+
+    Parameters
+    ----------
+    *values : Any
+        The allowed values.
+
+    Returns
+    -------
+    Check
+    """
     return Check(lambda v: any(type(v) is type(a) and v == a for a in values), "one of " + ", ".join(map(repr, values)))
 
 
-def each(check: Check,            # what every element has to satisfy
-         longest: int = 1000,     # most elements
-         ) -> Check:
-    "A non-empty list whose elements all pass `check`."
+def each(check: Check, longest: int = 1000) -> Check:
+    """A non-empty list whose elements all pass `check`.
+
+    Parameters
+    ----------
+    check : Check
+        What every element has to satisfy.
+    longest : int, default 1000
+        Most elements.
+
+    Returns
+    -------
+    Check
+        Of the whole list.
+
+    Examples
+    --------
+    >>> each(between(0, 1))("fills", [0, 0.5])
+    [0, 0.5]
+    """
     return Check(lambda v: isinstance(v, (list, tuple)) and 0 < len(v) <= longest and all(map(check.ok, v)),
                  f"a non-empty list, each element {check.text}")

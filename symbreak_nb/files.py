@@ -26,10 +26,21 @@ from .checks import RunError
 __all__ = ['LIMIT', 'write_atomic', 'pack', 'open_npz', 'unpack', 'read_json', 'clean_text', 'json_or_nothing']
 
 # %% ../nbs/00_files.ipynb #ef9b6d37
-def write_atomic(path: str | Path,      # final name; its folder is created
-                 content: bytes | str,  # the whole content
-                 ) -> Path:             # the path written
-    "Write a file whole or not at all; RunError names the file when the disk or the folder refuses."
+def write_atomic(path: str | Path, content: bytes | str) -> Path:
+    """Write a file whole or not at all; RunError names the file when the disk or the folder refuses.
+
+    Parameters
+    ----------
+    path : str | Path
+        Final name; its folder is created.
+    content : bytes | str
+        The whole content.
+
+    Returns
+    -------
+    Path
+        The path written.
+    """
     path, temporary = Path(path), None
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -78,10 +89,21 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def pack(values: Mapping[str, Any],      # name -> array, number or string
-         meta: Mapping | None = None,    # JSON-able notes kept beside them
-         ) -> bytes:                     # content of an .npz file
-    "Arrays, notes and a digest of both as the bytes of an .npz file."
+def pack(values: Mapping[str, Any], meta: Mapping | None = None) -> bytes:
+    """Arrays, notes and a digest of both as the bytes of an .npz file.
+
+    Parameters
+    ----------
+    values : Mapping[str, Any]
+        Name -> array, number or string.
+    meta : Mapping | None, default None
+        JSON-able notes kept beside them.
+
+    Returns
+    -------
+    bytes
+        Content of an .npz file.
+    """
     arrays, text = {k: _as_array(k, v) for k, v in values.items()}, json.dumps(meta or {}, sort_keys=True)
     if (total := sum(a.nbytes for a in arrays.values())) > LIMIT:
         raise RunError(f"{total:,} bytes in {', '.join(arrays)}: a stored file holds at most {LIMIT:,}")
@@ -97,10 +119,21 @@ def _most(size: int, limit: int) -> int:
     return min(limit, max(2**26, 100*size))
 
 # %% ../nbs/00_files.ipynb #5b1d07aa
-def open_npz(file: str | Path | io.BufferedIOBase,  # an .npz file, or a seekable stream of one
-             limit: int = LIMIT,                    # most bytes that its arrays may take together
-             ) -> np.lib.npyio.NpzFile:             # reads an array when it is asked for
-    "Open an .npz file after a check of the sizes that it declares; ValueError if they are wrong or too large."
+def open_npz(file: str | Path | io.BufferedIOBase, limit: int = LIMIT) -> np.lib.npyio.NpzFile:
+    """Open an .npz file after a check of the sizes that it declares; ValueError if they are wrong or too large.
+
+    Parameters
+    ----------
+    file : str | Path | io.BufferedIOBase
+        An .npz file, or a seekable stream of one.
+    limit : int, default LIMIT
+        Most bytes that its arrays may take together.
+
+    Returns
+    -------
+    np.lib.npyio.NpzFile
+        Reads an array when it is asked for.
+    """
     path = Path(file) if isinstance(file, (str, Path)) else None
     if path and path.exists() and not path.is_file(): raise ValueError("it is not a plain file")
     limit = _most(path.stat().st_size if path else file.seek(0, io.SEEK_END), limit)
@@ -126,10 +159,20 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         if math.prod(shape)*dtype.itemsize != member.file_size - stream.tell():
             raise ValueError(f"{member.filename} declares the shape {shape}, which its size does not fit")
 
+# %% ../nbs/00_files.ipynb #eeb4168f
+def unpack(path: str | Path) -> tuple[dict[str, Any], dict]:
+    """Read what `pack` made; ValueError if the file is truncated, altered or of another kind.
 
-def unpack(path: str | Path,                 # file written from `pack`
-           ) -> tuple[dict[str, Any], dict]: # values (0-d arrays as Python scalars) and notes
-    "Read what `pack` made; ValueError if the file is truncated, altered or of another kind."
+    Parameters
+    ----------
+    path : str | Path
+        File written from `pack`
+
+    Returns
+    -------
+    tuple[dict[str, Any], dict]
+        Values (0-d arrays as Python scalars) and notes.
+    """
     try:
         with open_npz(path) as file: arrays = {k: file[k] for k in file.files}
         text, digest = str(arrays.pop("__meta__")), str(arrays.pop("__digest__"))
@@ -143,10 +186,21 @@ def unpack(path: str | Path,                 # file written from `pack`
 _MOST_BYTES, _MOST_DEPTH, _MOST_TEXT, _MOST_DIGITS = 64*2**20, 40, 10_000, 300
 
 
-def read_json(path: Path,          # any file
-              cut: bool = False,   # shorten long texts; a notebook keeps its pictures
-              ) -> Any:            # plain values that any page can show
-    "Read JSON of bounded size and depth; OSError or ValueError, in one line, for everything else."
+def read_json(path: Path, cut: bool = False) -> Any:
+    """Read JSON of bounded size and depth; OSError or ValueError, in one line, for everything else.
+
+    Parameters
+    ----------
+    path : Path
+        Any file.
+    cut : bool, default False
+        Shorten long texts; a notebook keeps its pictures.
+
+    Returns
+    -------
+    Any
+        Plain values that any page can show.
+    """
     if not path.exists(): raise FileNotFoundError(2, "no such file", str(path))
     if not path.is_file(): raise ValueError("it is not a plain file")
     if path.stat().st_size > _MOST_BYTES: raise ValueError(f"it is larger than {_MOST_BYTES//2**20} MiB")
@@ -169,13 +223,34 @@ def _tame(value: Any, longest: int, depth: int = 0) -> Any:
 
 
 def clean_text(text: str) -> str:
-    "Half characters and control characters, which HTML forbids, become the replacement character."
+    """Half characters and control characters, which HTML forbids, become the replacement character.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        What a page can show.
+    """
     return re.sub("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\ufffd", text)
 
+# %% ../nbs/00_files.ipynb #89f51d1a
+def json_or_nothing(path: Path) -> dict:
+    """A JSON object, or nothing: for files that another process may be writing or have damaged.
 
-def json_or_nothing(path: Path,  # a small file
-                    ) -> dict:   # empty if it is not there, or holds no JSON object that `read_json` would read
-    "A JSON object, or nothing: for files that another process may be writing or have damaged."
+    Parameters
+    ----------
+    path : Path
+        A small file.
+
+    Returns
+    -------
+    dict
+        Empty if it is not there, or holds no JSON object that `read_json` would read.
+    """
     try: found = read_json(path)
     except (OSError, ValueError): return {}
     return found if isinstance(found, dict) else {}

@@ -516,15 +516,35 @@ _KINDS = ((types.FunctionType, _function), (types.MethodType, _method), (types.B
           (Mapping, _mapping))
 
 
-def reached(function: Callable,  # a function of a module, of a notebook, or made by another function
-            ) -> list[str]:      # a line for each function, class and instance that it reaches, itself first in number
-    "All that a function reaches, as text; two lists differ where its code or a constant differs."
+def reached(function: Callable) -> list[str]:
+    """All that a function reaches, as text; two lists differ where its code or a constant differs.
+
+    Parameters
+    ----------
+    function : Callable
+        A function of a module, of a notebook, or made by another function.
+
+    Returns
+    -------
+    list[str]
+        A line for each function, class and instance that it reaches, itself first in number.
+    """
     walk = _Walk({"symbreak_nb", _module_of(function).split(".")[0]})
     walk.text(function, getattr(function, "__qualname__", type(function).__qualname__))
     return walk.lines
 
 
-def code_fingerprint(function: Callable,  # see `reached`
-                     ) -> str:            # 16 hexadecimal digits
-    "Digest of a function's code and of the code and constants that it reaches; Unhashable names what cannot be told."
+def code_fingerprint(function: Callable) -> str:
+    """Digest of a function's code and of the code and constants that it reaches; Unhashable names what cannot be told.
+
+    Parameters
+    ----------
+    function : Callable
+        See `reached`
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
     return hashlib.sha256("\n".join(reached(function)).encode()).hexdigest()[:16]

@@ -27,7 +27,7 @@ from .run import RunError
 from .trace import Trace, _exactly, _leaves, _line, _meet_in_storage, _nodes, _owners, _sources
 
 # %% auto #0
-__all__ = ['TOLERANCE', 'EVIDENCE', 'borrowed', 'Point', 'Bench', 'prepare', 'Proof', 'try_out']
+__all__ = ['TOLERANCE', 'EVIDENCE', 'borrowed', 'Bench', 'prepare', 'Proof', 'try_out']
 
 # %% ../nbs/08_proofs.ipynb #ac5f26b8
 def _snapshot(model: nn.Module, leave: Any = ()) -> Callable:
@@ -126,7 +126,7 @@ def _widen_in_place(model: nn.Module, stack: contextlib.ExitStack) -> list:
     _quiet(model, dtype)
     return shared
 
-
+# %% ../nbs/08_proofs.ipynb #proofshare0
 def _shared(tensors: list) -> list:
     "All living tensors on the storages of these, whoever holds them."
     kinds = {_span(t)[0]: t.dtype for t in tensors if t.numel()}
@@ -270,33 +270,19 @@ EVIDENCE = 1e-7    # least change of an output when a tensor of the group elemen
 
 
 @dataclass(eq=False)
-class Point:
-    """Outputs in one state for one input, and how far each element of them moves when the weights do.
+class _Point:
+    "Outputs in one state for one input, and how far each element of them moves when the weights do."
+    run: Callable    # (state, inputs) -> outputs
+    state: dict      # name -> weight
+    inputs: tuple    # (args, kwargs) of the call
+    want: list       # the outputs
+    scale: list = field(default_factory=list)  # for each element of the outputs: how far it moves,
+    seen: list = field(default_factory=list)   # and whether this is more than rounding
 
-    Parameters
-    ----------
-    run : callable
-        (state, inputs) -> outputs.
-    state : dict of str to tensor
-        The weights.
-    inputs : tuple (args, kwargs)
-        The arguments of the call.
-    want : list of tensor
-        The outputs.
-    scale, seen : list of tensor
-        For each element of the outputs: how far it moves, and whether this is more than rounding.
-    """
-    run: Callable
-    state: dict
-    inputs: tuple
-    want: list
-    scale: list = field(default_factory=list)
-    seen: list = field(default_factory=list)
-
-
-def _point(bench: Bench, run: Callable, state: dict, inputs: tuple) -> Point:
+# %% ../nbs/08_proofs.ipynb #proofpointm
+def _point(bench: Bench, run: Callable, state: dict, inputs: tuple) -> _Point:
     "Measure the outputs in a state."
-    point = Point(run, state, inputs, run(state, inputs))
+    point = _Point(run, state, inputs, run(state, inputs))
     others = [s for s in bench.states[::-1] if s is not state][:2]
     others = [run(s, inputs) for s in others]
     rounded = [run(_rounded(bench, state), inputs) for _ in range(2)]
@@ -329,7 +315,7 @@ def _apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.where(far.isnan(), math.inf, far)
 
 
-def _error(point: Point, got: list, seen: bool = False) -> float:
+def _error(point: _Point, got: list, seen: bool = False) -> float:
     "Largest change of an element in units of its scale; of the elements that the weights move, if `seen`."
     if len(got) != len(point.want): return math.inf
     worst = 0.0
@@ -341,7 +327,7 @@ def _error(point: Point, got: list, seen: bool = False) -> float:
     return worst
 
 
-def _change(point: Point, change: dict, seen: bool = False) -> float:
+def _change(point: _Point, change: dict, seen: bool = False) -> float:
     "How far the outputs move if some tensors are changed."
     return _error(point, point.run(point.state | change, point.inputs), seen)
 
@@ -362,9 +348,9 @@ class Bench:
         The example, and others like it.
     first : list of tensor
         The outputs for the example.
-    points : list of Point
+    points : list of _Point
         States and inputs with what the outputs are there.
-    limit : list of Point or None
+    limit : list of _Point or None
         The same for the traced program with eps = 0; empty if that program is not the model.
     """
     desk: _Desk
@@ -379,7 +365,7 @@ class Bench:
         "Copies of all outputs in a state."
         return _outputs(self.desk, state, inputs)
 
-
+# %% ../nbs/08_proofs.ipynb #proofprepa0
 def prepare(model: nn.Module, args: tuple, kwargs: dict, shared: list = (), seed: int = 0) -> Bench:
     """Prepare a borrowed model for trials.
 
@@ -509,7 +495,7 @@ def _unsteady(bench: Bench) -> str:
     return "a call draws random numbers from Python or numpy; nothing was proved" if drawn() != before else ""
 
 # %% ../nbs/08_proofs.ipynb #3828c4bf
-def _limit_points(bench: Bench, trace: Trace) -> list[Point]:
+def _limit_points(bench: Bench, trace: Trace) -> list[_Point]:
     "Points of the traced program at eps = 0, if that program is the model as long as eps is its own."
     if bench.limit is None:
         p, run = bench.points[1], _traced_run(bench, trace, 0.0)
@@ -571,7 +557,7 @@ class Proof:
     own_error: float
     limit: bool
 
-
+# %% ../nbs/08_proofs.ipynb #prooftryou0
 def try_out(bench: Bench, trace: Trace, c: Candidate, seed: int = 0, eps: str = "limit") -> Proof | None:
     """Apply a random element at the model's own weights and at random ones, and once with a tensor left out.
 

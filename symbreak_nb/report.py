@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from .checks import RunError
+from .claims import VERDICTS, _parsed
 from .files import clean_text, read_json, write_atomic
-from .run import VERDICTS, RunError, parse_rule
 
 # %% auto #0
-__all__ = ['PAPERS', 'STATUSES', 'TITLE', 'MARKS', 'WORDS', 'ReportError', 'read_metrics', 'Section', 'read_section',
-           'read_results', 'nice', 'span', 'duration', 'inline', 'card', 'cards', 'ledger_row', 'ledger', 'agreement',
-           'compare', 'find_reference', 'reference_record', 'checksum_line', 'unlike', 'read_variants', 'narrow',
-           'provenance', 'view', 'rows_of', 'guarded_view', 'page', 'write_report']
+__all__ = ['ReportError', 'read_metrics', 'Section', 'read_results', 'ledger', 'compare', 'find_reference', 'write_report']
 
 # %% ../nbs/90_report.ipynb #238a316f
 class ReportError(RunError):
@@ -35,9 +33,19 @@ _KINDS = dict(metrics=dict, intervals=dict, params=dict, versions=dict, units=di
               claims=list, figures=list, sources=list)
 
 
-def read_metrics(path: Path,  # a metrics.json
-                 ) -> dict:   # its content with every expected container present; key `error` if it could not be read
-    "Read one run's record, tolerant of what is missing, strict about what is wrong."
+def read_metrics(path: Path) -> dict:
+    """Read one run's record, tolerant of what is missing, strict about what is wrong.
+
+    Parameters
+    ----------
+    path : Path
+        A metrics.json.
+
+    Returns
+    -------
+    dict
+        Its content with every expected container present; key `error` if it could not be read.
+    """
     try: found = read_json(path, cut=True)
     except FileNotFoundError: return _empty()
     except (OSError, ValueError) as error: return _empty(f"{path} could not be read: {error}")
@@ -58,38 +66,7 @@ def _misshapen(found: Any) -> str:
     rows = [row for name in ("claims", "figures") for row in found.get(name) or []]
     return "" if all(isinstance(row, dict) for row in rows) else "a claim or a figure is not a JSON object"
 
-# %% ../nbs/90_report.ipynb #2dfe39bd
-@dataclass
-class Section:
-    "What one section left on disk."
-    name: str                                          # folder name
-    folder: Path                                       # where it lies
-    record: dict = field(default_factory=_empty)       # see `read_metrics`
-    title: str = ""                                    # first heading of the executed notebook
-    failure: str = ""                                  # error of the last run, one line
-    progress: str = ""                                 # of a run that has not ended, one line
-
-
-def read_section(folder: Path,  # holds metrics.json, SECTION.ipynb, run.json, or several of them
-                 ) -> Section:
-    "Read one section's folder; whatever goes wrong becomes the section's error."
-    try: return _read_section(folder)
-    except Exception as error: wrong = _said(error)
-    name = clean_text(folder.name)
-    return Section(name, folder, _empty(f"{folder} could not be read: {wrong}"), name)
-
-
-def _read_section(folder: Path) -> Section:
-    title, error = _from_notebook(folder/f"{folder.name}.ipynb")
-    failed_title, failure = _from_notebook(folder/f"{folder.name}.failed.ipynb")
-    record, begun = read_metrics(folder/"metrics.json"), _begun(folder)
-    first = begun and not (folder/"metrics.json").exists()
-    if first: record |= {k: begun[k] for k in ("section", "profile", "seed", "device", "params") if k in begun}
-    name = record.get("section") or clean_text(folder.name)
-    progress = _progress(folder, begun, first) if begun.get("status") == "running" else ""
-    return Section(name, folder, record, title or failed_title or name, failure or error, progress)
-
-
+# %% ../nbs/90_report.ipynb #e4d7c07f
 def _said(error: Exception) -> str: return clean_text(" ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
@@ -108,7 +85,7 @@ def _error(cells: list[dict]) -> str:
     errors = [o for c in cells for o in c.get("outputs", []) if o["output_type"] == "error"]
     return " ".join(f"{errors[0]['ename']}: {errors[0]['evalue']}".split()) if errors else ""
 
-
+# %% ../nbs/90_report.ipynb #2376693d
 def _begun(folder: Path) -> dict:
     "What run.json says; nothing where it says nothing that can be read."
     found = read_metrics(folder/"run.json")
@@ -136,39 +113,115 @@ def _alive(pid: Any) -> bool:
     except (OSError, OverflowError): return True
     return True
 
+# %% ../nbs/90_report.ipynb #2dfe39bd
+@dataclass
+class Section:
+    """What one section left on disk.
+
+    Attributes
+    ----------
+    name : str
+        Folder name.
+    folder : Path
+        Where it lies.
+    record : dict, default _empty()
+        See `read_metrics`
+    title : str, default ""
+        First heading of the executed notebook.
+    failure : str, default ""
+        Error of the last run, one line.
+    progress : str, default ""
+        Of a run that has not ended, one line.
+    """
+    name: str
+    folder: Path
+    record: dict = field(default_factory=_empty)
+    title: str = ""
+    failure: str = ""
+    progress: str = ""
+
+
+def _read_section_folder(folder: Path,  # holds metrics.json, SECTION.ipynb, run.json, or several of them
+                         ) -> Section:
+    "Read one section's folder; whatever goes wrong becomes the section's error."
+    try: return _read_section(folder)
+    except Exception as error: wrong = _said(error)
+    name = clean_text(folder.name)
+    return Section(name, folder, _empty(f"{folder} could not be read: {wrong}"), name)
+
+
+def _read_section(folder: Path) -> Section:
+    title, error = _from_notebook(folder/f"{folder.name}.ipynb")
+    failed_title, failure = _from_notebook(folder/f"{folder.name}.failed.ipynb")
+    record, begun = read_metrics(folder/"metrics.json"), _begun(folder)
+    first = begun and not (folder/"metrics.json").exists()
+    if first: record |= {k: begun[k] for k in ("section", "profile", "seed", "device", "params") if k in begun}
+    name = record.get("section") or clean_text(folder.name)
+    progress = _progress(folder, begun, first) if begun.get("status") == "running" else ""
+    return Section(name, folder, record, title or failed_title or name, failure or error, progress)
+
 # %% ../nbs/90_report.ipynb #cccf3703
 _ADVICE = "run `symbreak figures` first, or name the folder that it wrote"
 
 
-def read_results(folder: Path,  # a folder of section folders, or one section's own folder
-                 ) -> list[Section]:
-    "Every section below a folder, in the order of their names."
+def read_results(folder: Path) -> list[Section]:
+    """Every section below a folder, in the order of their names.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder of section folders, or one section's own folder.
+
+    Returns
+    -------
+    list[Section]
+    """
     patterns = [depth + kind for depth in ("", "*/", "*/*/") for kind in ("metrics.json", "run.json", "*.ipynb")]
     files = [p for pattern in patterns for p in folder.glob(pattern)]
     folders = {p.parent for p in files if p.suffix == ".json" or p.stem.removesuffix(".failed") == p.parent.name}
     found = [f for f in sorted(folders) if not any(map(_aside, f.relative_to(folder).parts))]
     if not found: raise ReportError(f"no results in {folder}: {_ADVICE}")
-    return [read_section(f) for f in found]
+    return [_read_section_folder(f) for f in found]
 
 
 def _aside(name: str) -> bool: return name.startswith(".") or name == "earlier"  # results kept of earlier parameters
 
 # %% ../nbs/90_report.ipynb #f4832aad
-def nice(value: Any,       # number, text, list or nothing
-         digits: int = 4,  # significant digits of a float
-         ) -> str:
-    "A value as a person would write it."
+def _format_number(value: Any, digits: int = 4) -> str:
+    """A value as a person would write it.
+
+    Parameters
+    ----------
+    value : Any
+        Number, text, list or nothing.
+    digits : int, default 4
+        Significant digits of a float.
+
+    Returns
+    -------
+    str
+    """
     if value is None: return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)): return str(value)
     whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e15)
     return (f"{int(value):,}" if whole else f"{value:.{digits}g}").replace("-", "−")
 
 
-def span(interval: Any,  # [low, high], or nothing
-         ) -> str:       # empty where the interval is missing, or a point
-    "A 95% interval in brackets."
+def _format_interval(interval: Any) -> str:
+    """A 95% interval in brackets.
+
+    Parameters
+    ----------
+    interval : Any
+        [low, high], or nothing.
+
+    Returns
+    -------
+    str
+        Empty where the interval is missing, or a point.
+    """
     if not _is_pair(interval) or interval[0] == interval[1]: return ""
-    return f"[{nice(interval[0])}, {nice(interval[1])}]"
+    return f"[{_format_number(interval[0])}, {_format_number(interval[1])}]"
 
 
 def _is_number(value: Any) -> bool:
@@ -180,9 +233,18 @@ def _is_pair(interval: Any) -> bool:
     return isinstance(interval, (list, tuple)) and len(interval) == 2 and all(map(_is_number, interval))
 
 # %% ../nbs/90_report.ipynb #cd502e32
-def duration(seconds: float | None,  # wall time
-             ) -> str:
-    "Seconds as a person would say them."
+def _format_duration(seconds: float | None) -> str:
+    """Seconds as a person would say them.
+
+    Parameters
+    ----------
+    seconds : float | None
+        Wall time.
+
+    Returns
+    -------
+    str
+    """
     if not _is_number(seconds): return "–"
     if seconds < 60: return f"{seconds:.1f} s"
     minutes = round(seconds/60)
@@ -193,8 +255,8 @@ def duration(seconds: float | None,  # wall time
 _MIME = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
-def inline(path: Path,  # .png or .svg
-           ) -> str:    # data URI
+def _inline(path: Path,  # .png or .svg
+            ) -> str:    # data URI
     "A picture as text that an `img` element can show."
     return f"data:{_MIME[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
@@ -218,70 +280,79 @@ def _exists(path: Path) -> bool:
     except (OSError, ValueError): return False
 
 
-def card(section: Section,  # whose figure it is
-         figure: Mapping,   # name, caption
-         root: Path,        # where the page will lie; links start there
-         ) -> dict:         # name, caption, alt, image, shape, problem, links
+def _card(section: Section,  # whose figure it is
+          figure: Mapping,   # name, caption
+          root: Path,        # where the page will lie; links start there
+          ) -> dict:         # name, caption, alt, image, shape, problem, links
     "One figure, ready to be shown."
     name, caption = str(figure.get("name") or "unnamed"), str(figure.get("caption") or "")
     pictures = [section.folder/"figures"/f"{name}{ending}" for ending in _MIME] if Path(name).name == name else []
     shown = next((p for p in pictures if _exists(p) and os.access(p, os.R_OK)), None)
     problem = "" if shown else f"The picture {name[:100]}.png is missing from {clean_text(section.folder.name)}/figures"
     files = [(p.suffix[1:].upper(), p) for p in pictures] + [("data", section.folder/"data"/f"{Path(name).name}.npz")]
-    return dict(name=name, caption=caption, alt=caption or name, image=inline(shown) if shown else "",
+    return dict(name=name, caption=caption, alt=caption or name, image=_inline(shown) if shown else "",
                 shape=_shape(shown), problem=problem, links=_links(root, files))
 
 # %% ../nbs/90_report.ipynb #ce27637d
-def cards(section: Section,  # whose figures
-          root: Path,        # where the page will lie
-          ) -> list[dict]:   # see `card`
+def _cards(section: Section,  # whose figures
+           root: Path,        # where the page will lie
+           ) -> list[dict]:   # see `_card`
     "Every figure of a section; pictures on disk where the record, of an older version, names none."
     listed, on_disk = section.record["figures"], sorted(section.folder.glob("figures/*.png"))
     if not listed and not section.record.get("started"): listed = [dict(name=p.stem) for p in on_disk]
-    return [card(section, figure, root) for figure in listed]
+    return [_card(section, figure, root) for figure in listed]
 
 # %% ../nbs/90_report.ipynb #ab1485c9
-PAPERS = {"zhang2024": "Zhang et al. 2024, input dimension expansion",
+_PAPER_TITLES = {"zhang2024": "Zhang et al. 2024, input dimension expansion",
           "iqbal2025": "Iqbal and Welling 2025, topological defects",
           "ziyin2025": "Ziyin et al. 2025, parameter symmetry",
           "fok2017": "Fok, An and Wang 2017, spontaneous symmetry breaking"}
 _TEXTS = ("id", "paper", "where", "statement", "rule", "measure", "n")
 
 
-def ledger_row(section: Section,  # where the claim was decided
-               claim: Mapping,    # as `Run.decide` recorded it
-               ) -> dict[str, str]:
+def _ledger_row(section: Section,  # where the claim was decided
+                claim: Mapping,    # as `Run.decide` recorded it
+                ) -> dict[str, str]:
     "One claim as texts, with keys to sort by."
-    text = {k: nice(claim[k]) if claim.get(k) is not None else "" for k in _TEXTS}
+    text = {k: _format_number(claim[k]) if claim.get(k) is not None else "" for k in _TEXTS}
     value, paper_value = claim.get("value"), claim.get("paper_value")
     return text | dict(
-        paper_name=PAPERS.get(text["paper"], text["paper"]), section=section.name, verdict=_verdict(claim),
-        value=nice(value), value_exact=str(value), value_sort=value if _is_number(value) else "",
-        interval=span(claim.get("interval")), alone=_value_alone(text["rule"]),
+        paper_name=_PAPER_TITLES.get(text["paper"], text["paper"]), section=section.name, verdict=_verdict(claim),
+        value=_format_number(value), value_exact=str(value), value_sort=value if _is_number(value) else "",
+        interval=_format_interval(claim.get("interval")), alone=_value_alone(text["rule"]),
         profile=str(claim.get("profile") or section.record.get("profile") or ""),
-        paper_value=nice(paper_value), paper_sort=paper_value if paper_value is not None else "")
+        paper_value=_format_number(paper_value), paper_sort=paper_value if paper_value is not None else "")
 
 
 def _value_alone(rule: str) -> str:
     "A note for a verdict that no interval has decided."
-    try: return "" if parse_rule(rule)["interval"] else "decided by the value alone"
+    try: return "" if _parsed(rule)["interval"] else "decided by the value alone"
     except RunError: return ""
 
 
 def _verdict(claim: Mapping) -> str: return claim["verdict"] if claim.get("verdict") in VERDICTS else "inconclusive"
 
 
-def ledger(sections: list[Section],  # see `read_results`
-           ) -> list[dict[str, str]]:
-    "Every decided claim, by paper and identifier."
-    rows = [ledger_row(s, claim) for s in sections for claim in s.record["claims"]]
+def ledger(sections: list[Section]) -> list[dict[str, str]]:
+    """Every decided claim, by paper and identifier.
+
+    Parameters
+    ----------
+    sections : list[Section]
+        See `read_results`
+
+    Returns
+    -------
+    list[dict[str, str]]
+    """
+    rows = [_ledger_row(s, claim) for s in sections for claim in s.record["claims"]]
     return sorted(rows, key=_order)
 
 
 def _order(row: Mapping) -> tuple: return row["paper"], row["id"], row["section"]
 
 # %% ../nbs/90_report.ipynb #b524fad1
-STATUSES = dict(zip(("equal", "within the interval", "different", "only here", "only in reference"),
+_STATUSES = dict(zip(("equal", "within the interval", "different", "only here", "only in reference"),
                     ("equal", "within", "different", "", ""), strict=True))
 
 
@@ -289,11 +360,11 @@ def _inside(value: Any, interval: Any) -> bool:
     return _is_number(value) and _is_pair(interval) and interval[0] <= value <= interval[1]
 
 
-def agreement(here: Any,                   # measured in this run
-              there: Any,                  # stored in the reference
-              here_interval: Any = None,   # 95% interval of this run
-              there_interval: Any = None,  # 95% interval of the reference
-              ) -> str:                    # a key of STATUSES
+def _agreement(here: Any,                   # measured in this run
+               there: Any,                  # stored in the reference
+               here_interval: Any = None,   # 95% interval of this run
+               there_interval: Any = None,  # 95% interval of the reference
+               ) -> str:                    # a key of STATUSES
     "How a number of this run stands to the reference."
     if here == there: return "equal"
     if not (_is_number(here) and _is_number(there)): return "different"
@@ -308,33 +379,55 @@ def _measured(record: Mapping) -> dict[tuple[str, str], tuple[Any, Any]]:
     return metrics | claims | {("verdict", str(c.get("id"))): (_verdict(c), None) for c in record["claims"]}
 
 
-def compare(here: Mapping,        # record of this run
-            there: Mapping,       # record of the reference
-            ) -> list[dict]:      # kind, name, here, here_interval, there, there_interval, status
-    "Each metric, measured claim and verdict beside the reference, the different ones first."
+def compare(here: Mapping, there: Mapping) -> list[dict]:
+    """Each metric, measured claim and verdict beside the reference, the different ones first.
+
+    Parameters
+    ----------
+    here : Mapping
+        Record of this run.
+    there : Mapping
+        Record of the reference.
+
+    Returns
+    -------
+    list[dict]
+        Kind, name, here, here_interval, there, there_interval, status.
+    """
     ours, theirs, rows = _measured(here), _measured(there), []
     for key in sorted(ours | theirs):
         (a, a_span), (b, b_span) = ours.get(key, (None, None)), theirs.get(key, (None, None))
-        both = agreement(a, b, a_span, b_span)
+        both = _agreement(a, b, a_span, b_span)
         status = "only in reference" if key not in ours else "only here" if key not in theirs else both
-        rows.append(dict(kind=key[0], name=key[1], here=nice(a, 6), here_interval=span(a_span), there=nice(b, 6),
-                         there_interval=span(b_span), status=status))
+        rows.append(dict(
+            kind=key[0], name=key[1], status=status, here=_format_number(a, 6), here_interval=_format_interval(a_span),
+            there=_format_number(b, 6), there_interval=_format_interval(b_span)))
     order = ["different", "only in reference", "only here", "within the interval", "equal"]
     return sorted(rows, key=lambda row: order.index(row["status"]))
 
 # %% ../nbs/90_report.ipynb #33a6ec4d
-def find_reference(named: Path | None = None,  # the user's choice
-                   ) -> Path | None:           # None where there is none
-    "The folder of reference results: the named one, or the one of the checkout or the package."
+def find_reference(named: Path | None = None) -> Path | None:
+    """The folder of reference results: the named one, or the one of the checkout or the package.
+
+    Parameters
+    ----------
+    named : Path | None, default None
+        The user's choice.
+
+    Returns
+    -------
+    Path | None
+        None where there is none.
+    """
     if named is not None and not Path(named).is_dir(): raise ReportError(f"reference {named} is not a folder")
     here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
     places = [Path(named)] if named is not None else [here.parent/"reference", here/"reference"]
     return next((p for p in places if p.is_dir()), None)
 
 
-def reference_record(section: Section,         # whose reference
-                     folder: Path | None,      # see `find_reference`
-                     ) -> dict | None:         # None where there is none for this section and profile
+def _reference_record(section: Section,         # whose reference
+                      folder: Path | None,      # see `find_reference`
+                      ) -> dict | None:         # None where there is none for this section and profile
     "The stored record of the same section and profile; its `error` says if it is damaged."
     place = _reference_place(section, folder)
     if place is None or section.record["error"] or not _exists(place/"metrics.json"): return None
@@ -350,114 +443,158 @@ def _reference_place(section: Section, folder: Path | None) -> Path | None:
     if folder is None or any(not n or n in (".", "..") or re.search(r"[/\\\0]", n) for n in names): return None
     return folder.joinpath(*names)
 
+# %% ../nbs/90_report.ipynb #87ae6185
+def _checksum_line(path: Path) -> str:
+    """Digest and name of a file.
 
-def checksum_line(path: Path,  # a file
-                  ) -> str:    # as `sha256sum` writes and checks it
-    "Digest and name of a file."
+    Parameters
+    ----------
+    path : Path
+        A file.
+
+    Returns
+    -------
+    str
+        As `sha256sum` writes and checks it.
+    """
     return f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
 
 
 def _altered(path: Path) -> str:
     "What speaks against a file beside which a checksum lies; nothing where there is none."
     beside = path.with_name(f"{path.name}.sha256")
-    try: same = not beside.is_file() or beside.read_text() == checksum_line(path)
+    try: same = not beside.is_file() or beside.read_text() == _checksum_line(path)
     except (OSError, ValueError): return "its checksum cannot be read"
     return "" if same else "it does not match its checksum"
 
 
-def unlike(here: Mapping,     # record of this run
-           there: Mapping,    # record of the reference
-           ) -> str:          # such as 'seed (1, reference 0)'
+def _unlike(here: Mapping,     # record of this run
+            there: Mapping,    # record of the reference
+            ) -> str:          # such as 'seed (1, reference 0)'
     "In what a run was asked for something else than the reference."
     ours, theirs = (dict(seed=record.get("seed")) | record["params"] for record in (here, there))
     pairs = {name: (ours.get(name), theirs.get(name)) for name in dict.fromkeys([*ours, *theirs])}
     return ", ".join(f"{name} ({a}, reference {b})" for name, (a, b) in pairs.items() if a != b)
 
 # %% ../nbs/90_report.ipynb #6648535a
-def read_variants(path: Path,  # a variants.json
-                  ) -> dict[str, dict]:  # setting -> capability, threads, cpu, verdicts, measured
-    "Verdicts of the same run on other settings; none where the file is missing or is something else."
+def _read_variants(path: Path) -> dict[str, dict]:
+    """Verdicts of the same run on other settings; none where the file is missing or is something else.
+
+    Parameters
+    ----------
+    path : Path
+        A variants.json.
+
+    Returns
+    -------
+    dict[str, dict]
+        Setting -> capability, threads, cpu, verdicts, measured.
+    """
     try: settings = read_json(path, cut=True)["settings"]
     except (OSError, ValueError, LookupError, TypeError): return {}
     if not isinstance(settings, dict): return {}
     return {k: v for k, v in settings.items() if isinstance(v, dict) and isinstance(v.get("verdicts"), dict)}
 
 
-def narrow(reference: Mapping,  # record of the reference
-           variants: Mapping,   # see `read_variants`
-           ) -> set[str]:       # identifiers of claims
-    "Claims that not every setting decides as the reference does."
+def _narrow_claims(reference: Mapping, variants: Mapping) -> set[str]:
+    """Claims that not every setting decides as the reference does.
+
+    Parameters
+    ----------
+    reference : Mapping
+        Record of the reference.
+    variants : Mapping
+        See `_read_variants`
+
+    Returns
+    -------
+    set[str]
+        Identifiers of claims.
+    """
     tables = [{str(c.get("id")): _verdict(c) for c in reference["claims"]}, *(v["verdicts"] for v in variants.values())]
     return {id for table in tables for id in table if len({str(t[id]) for t in tables if id in t}) > 1}
 
 # %% ../nbs/90_report.ipynb #7dee8d23
-def provenance(section: Section,  # see `read_section`
-               root: Path,        # where the page will lie
-               ) -> dict:
+def _provenance(section: Section,  # see `_read_section_folder`
+                root: Path,        # where the page will lie
+                ) -> dict:
     "Where a section's numbers come from, as texts."
     record, units = section.record, section.record["units"]
-    words = [f"{nice(units.get(key))} {key}" for key in ("computed", "reused", "damaged") if units.get(key)]
+    words = [f"{_format_number(units.get(key))} {key}" for key in ("computed", "reused", "damaged") if units.get(key)]
     notes = [*record["params"].items(), *record["versions"].items(), ("commit", record.get("commit") or "unknown")]
     notes += [("data", source) for source in record["sources"]]
     files = [("metrics.json", "metrics.json"), ("executed notebook", f"{section.folder.name}.ipynb")]
     return dict(
-        profile=str(record.get("profile", "")), seed=nice(record.get("seed")), device=str(record.get("device") or "–"),
-        wall=duration(record.get("wall_s")), started=_moment(record.get("started")),
+        profile=str(record.get("profile", "")), seed=_format_number(record.get("seed")),
+        device=str(record.get("device") or "–"),
+        wall=_format_duration(record.get("wall_s")), started=_moment(record.get("started")),
         units=", ".join(words) or "none", details=[(str(k), str(v)) for k, v in notes],
         links=_links(root, [(label, section.folder/name) for label, name in files]))
 
 # %% ../nbs/90_report.ipynb #d874d17e
-def view(section: Section,        # see `read_section`
-         root: Path,              # where the page will lie
-         reference: Path | None,  # see `find_reference`
-         ) -> dict:               # what the template shows of it
+def _view(section: Section,        # see `_read_section_folder`
+          root: Path,              # where the page will lie
+          reference: Path | None,  # see `find_reference`
+          ) -> dict:               # what the template shows of it
     "One section, ready to be shown."
-    stored = reference_record(section, reference)
+    stored = _reference_record(section, reference)
     damaged = stored["error"] if stored else ""
     comparison = compare(section.record, stored) if stored and not damaged else []
     statuses = Counter(row["status"] for row in comparison)
-    return provenance(section, root) | dict(
+    return _provenance(section, root) | dict(
         name=section.name, title=section.title, error=section.record["error"], failure=section.failure,
         progress=section.progress, damaged=damaged,
-        cards=cards(section, root), counts=Counter(_verdict(claim) for claim in section.record["claims"]),
-        comparison=comparison, unlike=unlike(section.record, stored) if comparison else "",
-        agreement={s: statuses[s] for s in STATUSES if statuses[s]},
+        cards=_cards(section, root), counts=Counter(_verdict(claim) for claim in section.record["claims"]),
+        comparison=comparison, unlike=_unlike(section.record, stored) if comparison else "",
+        agreement={s: statuses[s] for s in _STATUSES if statuses[s]},
         differences=statuses["different"] + statuses["only in reference"])
 
 
-def rows_of(section: Section,        # see `read_section`
-            reference: Path | None,  # see `find_reference`
-            ) -> list[dict]:         # see `ledger_row`, and whether the verdict is narrow
+def _rows_of(section: Section,        # see `_read_section_folder`
+             reference: Path | None,  # see `find_reference`
+             ) -> list[dict]:         # see `_ledger_row`, and whether the verdict is narrow
     "A section's rows of the ledger."
-    stored, place = reference_record(section, reference), _reference_place(section, reference)
-    unsure = narrow(stored, read_variants(place/"variants.json")) if stored and not stored["error"] else set()
+    stored, place = _reference_record(section, reference), _reference_place(section, reference)
+    unsure = _narrow_claims(stored, _read_variants(place/"variants.json")) if stored and not stored["error"] else set()
     return [row | dict(narrow=row["id"] in unsure) for row in ledger([section])]
 
 
-def guarded_view(section: Section, root: Path, reference: Path | None) -> tuple[dict, list[dict]]:
+def _guarded_view(section: Section, root: Path, reference: Path | None) -> tuple[dict, list[dict]]:
     "View and ledger rows of a section; where building them fails, an error card and no rows."
-    try: return view(section, root, reference), rows_of(section, reference)
+    try: return _view(section, root, reference), _rows_of(section, reference)
     except Exception as error: wrong = f"{section.folder/'metrics.json'} could not be shown: {_said(error)}"
     name = clean_text(section.folder.name)
-    return view(Section(name, section.folder, _empty(wrong), name), root, None), []
+    return _view(Section(name, section.folder, _empty(wrong), name), root, None), []
 
 # %% ../nbs/90_report.ipynb #66748195
-TITLE = "Symmetry breaking in neural networks: results"
-MARKS = dict(zip(VERDICTS, "✓✕~", strict=True))
-WORDS = dict(holds="claims hold", fails="claims fail", inconclusive="inconclusive")
+_TITLE = "Symmetry breaking in neural networks: results"
+_MARKS = dict(zip(VERDICTS, "✓✕~", strict=True))
+_WORDS = dict(holds="claims hold", fails="claims fail", inconclusive="inconclusive")
 
 
-def page(sections: list[Section],          # see `read_results`
-         root: Path,                       # where the page will lie
-         reference: Path | None = None,    # see `find_reference`
-         ) -> str:                         # the whole HTML file
-    "The report as one self-contained page; the same results give the same bytes."
-    built = [guarded_view(s, root, reference) for s in sections]
+def _report_page(sections: list[Section], root: Path, reference: Path | None = None) -> str:
+    """The report as one self-contained page; the same results give the same bytes.
+
+    Parameters
+    ----------
+    sections : list[Section]
+        See `read_results`
+    root : Path
+        Where the page will lie.
+    reference : Path | None, default None
+        See `find_reference`
+
+    Returns
+    -------
+    str
+        The whole HTML file.
+    """
+    built = [_guarded_view(s, root, reference) for s in sections]
     views, rows = [v for v, _ in built], sorted((r for _, rows in built for r in rows), key=_order)
     statuses = Counter(row["status"] for v in views for row in v["comparison"])
     return clean_text(_template().render(
-        title=TITLE, sections=views, ledger=rows, verdicts=VERDICTS, marks=MARKS, verdict_words=WORDS,
-        status_kind=STATUSES, counts=Counter(row["verdict"] for row in rows),
+        title=_TITLE, sections=views, ledger=rows, verdicts=VERDICTS, marks=_MARKS, verdict_words=_WORDS,
+        status_kind=_STATUSES, counts=Counter(row["verdict"] for row in rows),
         papers=sorted({row["paper"] for row in rows}),
         profiles=sorted({v["profile"] for v in views} - {""}), figure_count=sum(len(v["cards"]) for v in views),
         compared=sum(statuses.values()), agreeing=statuses["equal"] + statuses["within the interval"],
@@ -477,11 +614,22 @@ def _no_reference(folder: Path | None) -> str:
     return f"{folder.name}/ holds nothing of these sections at this profile."
 
 # %% ../nbs/90_report.ipynb #65993143
-def write_report(folder: str | Path,                    # results of `symbreak figures`
-                 reference: str | Path | None = None,   # folder of reference results; None looks beside the package
-                 ) -> Path:                             # index.html
-    "Write the report of a results folder, whole or not at all."
+def write_report(folder: str | Path, reference: str | Path | None = None) -> Path:
+    """Write the report of a results folder, whole or not at all.
+
+    Parameters
+    ----------
+    folder : str | Path
+        Results of `symbreak figures`
+    reference : str | Path | None, default None
+        Folder of reference results; None looks beside the package.
+
+    Returns
+    -------
+    Path
+        index.html.
+    """
     folder = Path(folder).expanduser().resolve()
     if not folder.is_dir(): raise ReportError(f"{folder} is not a folder: {_ADVICE}")
-    text = page(read_results(folder), folder, find_reference(reference))
+    text = _report_page(read_results(folder), folder, find_reference(reference))
     return write_atomic(folder/"index.html", text)

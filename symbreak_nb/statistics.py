@@ -16,7 +16,7 @@ from .checks import ParameterError
 
 # %% auto #0
 __all__ = ['Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile_interval', 'percentile', 'jackknife',
-           'permutation', 'rank_correlation', 'holm', 'benjamini_hochberg']
+           'permutation', 'rank_correlation', 'correlation', 'fieller', 'holm', 'benjamini_hochberg']
 
 # %% ../nbs/04_statistics.ipynb #3a3f25c5
 @dataclass(frozen=True)
@@ -290,6 +290,54 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
     if np.ptp(x) == 0 or np.ptp(y) == 0: return Estimate(math.nan, n=len(x), method="Spearman")
     found = stats.spearmanr(x, y)
     return Estimate(float(found.statistic), None, len(x), float(found.pvalue), "Spearman")
+
+# %% ../nbs/04_statistics.ipynb #c3a9d5b4
+def correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Pearson's correlation with Fisher's interval.
+
+    Parameters
+    ----------
+    x, y : sequence of float
+        Two measurements of the same things, (n,); pairs with a number that is not finite are left out.
+
+    Returns
+    -------
+    Estimate
+        nan below four pairs, and where one of the two is constant.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    both = np.isfinite(x) & np.isfinite(y)
+    n, x, y = int(both.sum()), x[both], y[both]
+    if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0: return Estimate(math.nan, (math.nan, math.nan), n, method="Fisher")
+    r = float(np.corrcoef(x, y)[0, 1])
+    z, half = math.atanh(min(max(r, -1 + 1e-12), 1 - 1e-12)), 1.959964/math.sqrt(n - 3)
+    return Estimate(r, (math.tanh(z - half), math.tanh(z + half)), n, method="Fisher")
+
+# %% ../nbs/04_statistics.ipynb #f2b5d7e9
+def fieller(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Ratio of two paired means with Fieller's interval.
+
+    Parameters
+    ----------
+    a, b : sequence of float
+        Numerator and denominator, one value a seed, (seeds,).
+    confidence : float, default 0.95
+        Coverage.
+
+    Returns
+    -------
+    Estimate
+        With an unbounded interval where the mean of `b` may be zero.
+    """
+    from scipy import stats
+    a, b, n = np.asarray(a, float), np.asarray(b, float), len(a)
+    ratio = lambda *ends: Estimate(float(a.mean()/b.mean()) if b.mean() else math.nan, ends, n, method="Fieller")
+    if n < 2: return ratio(-math.inf, math.inf)
+    (saa, sab), (_, sbb) = np.cov(a, b)*stats.t.ppf((1 + confidence)/2, n - 1)**2/n
+    lead, middle, last = b.mean()**2 - sbb, a.mean()*b.mean() - sab, a.mean()**2 - saa
+    if lead <= 0: return ratio(-math.inf, math.inf)
+    half = math.sqrt(max(0.0, middle**2 - lead*last))
+    return ratio((middle - half)/lead, (middle + half)/lead)
 
 # %% ../nbs/04_statistics.ipynb #2f43471f
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from .distances import _check_model, _short, degree_of_symmetry, delta
-from .groups import Candidate, Structure, _as_rows, _from_rows, candidates, gather
+from .groups import Candidate, candidates
+from .channels import Structure, _as_rows, _from_rows, gather
 from symbreak_nb.proofs import (
     EVIDENCE, TOLERANCE, Bench, Proof, _change, _error, _in_own_storage, _point, _randn, _randomised, _noisy, _slopes,
     _unproved, _width, borrowed, prepare, try_out,
@@ -281,7 +282,7 @@ class Symmetry:
         "What `to_frame` shows."
         return tuple(getattr(self, name) for name in COLUMNS)
 
-
+# %% ../nbs/08_survey.ipynb #surveycolu0
 COLUMNS = ("layer", "symmetry", "group", "dimension", "delta", "dos", "dosb", "error")
 
 # %% ../nbs/08_survey.ipynb #ab4bdc42
@@ -383,7 +384,7 @@ def plot_broken(rows: list[tuple], ax: Any = None) -> Any:
 # %% ../nbs/08_survey.ipynb #b7186a6e
 def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 0.1, pairs: str = "neighbours",
                     squared: bool = False, to: str = "partner", eps: str = "limit", seed: int = 0) -> SymmetryReport:
-    """Find the parameter symmetries of a model, prove each numerically, and measure how broken each is.
+    """Find the parameter symmetries of a model, prove each, and measure how broken each is (ziyin2025 Table 1).
 
     Parameters
     ----------
@@ -393,12 +394,10 @@ def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 
         A tensor, a tuple of arguments, or a dict of keyword arguments of one call.
     threshold : float
         Distances below it count as symmetric (`dos`), others as broken (`dosb`).
-    pairs : str
-        Neurons that are compared: "neighbours" by norm, or "all".
+    pairs, to : str
+        Neurons that are compared ("neighbours" by norm, or "all"), with each other ("partner") or with their "state".
     squared : bool
         Whether distances are squared.
-    to : str
-        Distance of two neurons ("partner"), or to their symmetric state ("state").
     eps : str
         Scalings before a norm: "limit" proves them at eps = 0, "own" leaves them out.
     seed : int
@@ -411,34 +410,30 @@ def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 
 
     Raises
     ------
-    ParameterError
-        If an argument is not allowed, or the model has weights that cannot be transformed.
-    RunError
-        If the model cannot be traced, or the example does not run through it.
-
-    References
-    ----------
-    Ziyin et al. 2025, Table 1 (the groups), Eqs. 9-13 (the distances).
+    ParameterError, RunError
+        If an argument or a weight is not allowed; if the model cannot be traced, or the example does not run.
 
     Examples
     --------
-    >>> import torch
-    >>> from torch import nn
     >>> net = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2))
     >>> [(row.symmetry, row.group) for row in symmetry_report(net, torch.ones(5, 3))]
     [('permutation', 'S_6'), ('rescaling', 'R+^6')]
     """
-    one_of("limit", "own")("eps", eps)
-    one_of("neighbours", "all")("pairs", pairs)
-    one_of("partner", "state")("to", to)
-    between(0, None)("threshold", threshold)
-    if not isinstance(seed, (int, np.integer)): raise ParameterError("seed", seed, "an integer")
+    _check_options(threshold, pairs, to, eps, seed)
     _check_model(model)
     inputs = _floats(_arguments(example_input))
     with torch.inference_mode(False):
         return _examined(model, inputs, seed, eps, dict(pairs=pairs, squared=squared, to=to), threshold)
 
 # %% ../nbs/08_survey.ipynb #surveyall001
+def _check_options(threshold: float, pairs: str, to: str, eps: str, seed: int) -> None:
+    one_of("limit", "own")("eps", eps)
+    one_of("neighbours", "all")("pairs", pairs)
+    one_of("partner", "state")("to", to)
+    between(0, None)("threshold", threshold)
+    if not isinstance(seed, (int, np.integer)): raise ParameterError("seed", seed, "an integer")
+
+
 def _arguments(example: Any) -> tuple[tuple, dict]:
     "Positional and keyword arguments of a call."
     if example is None: raise ParameterError("example_input", None, "a tensor, a tuple of arguments or a dict of them")
@@ -498,7 +493,7 @@ def _attempt(notes: list, lost: dict, what: str, search: Callable, names: Any = 
         for n in names: lost.setdefault(n, f"{what} left out")
         return None
 
-
+# %% ../nbs/08_survey.ipynb #surveytrie0
 def _tried(bench: Bench, walk: Trace, c: Candidate, seed: int, eps: str, how: dict, threshold: float,
            notes: list) -> Symmetry | None:
     "The row of a candidate, or a note on why it cannot be tried."

@@ -235,7 +235,7 @@ def _matmul_axes(bound: dict, node: Any) -> tuple | None:
     batch = tuple(range(n - 2))
     return (batch + (n - 2,), batch + (n - 1,))
 
-
+# %% ../nbs/07_trace.ipynb #tracefresh0
 def _fresh(facts: Facts, data: torch.Tensor, groups: tuple | None) -> Value:
     "A weight with new labels; of a grouped convolution the inputs are labelled group by group."
     if not groups or groups[0] != "conv": return _labelled(facts, data, groups)
@@ -312,7 +312,7 @@ class Trace:
     parameters: set
     program: Any
 
-
+# %% ../nbs/07_trace.ipynb #tracetrace0
 def trace(model: nn.Module, args: tuple, kwargs: Mapping | None = None) -> Trace:
     """Label the channels of a model, and follow the labels through its forward pass.
 

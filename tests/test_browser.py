@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from symbreak_nb.claims import Claim
 from symbreak_nb.report import write_report
-from symbreak_nb.run import Claim, Run
+from symbreak_nb.run import Declaration, Estimate, Run
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome")) if p), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no system chromium on this machine")
@@ -20,7 +21,7 @@ def page_url(tmp_path_factory):
     import matplotlib.pyplot as plt
     root = tmp_path_factory.mktemp("browser")/"results"
     for name, paper, values in (("wells", "fok2017", (10, -3, 2.5)), ("walls", "iqbal2025", (100, 7, 0))):
-        run = Run(name, "smoke", 0, "cpu", root/name, profiles=dict(smoke=dict(L=3)))
+        run = Run(Declaration(name), dict(profile="smoke", device="cpu", out_dir=root/name))
         for i, size in enumerate(((4, 3), (9, 3))):
             fig, ax = plt.subplots(figsize=size, layout="constrained")
             ax.plot(range(5))
@@ -28,7 +29,7 @@ def page_url(tmp_path_factory):
         for i, value in enumerate(values):
             rule = ("value > 0", "value > 0", "value > 0 with 95% interval")[i]
             claim = Claim(f"{name}.claim_{i}", paper, f"Fig. {i}", f"{WIDE} {i}", rule)
-            run.decide(claim, value, (value - 3, value + 3), 5)
+            run.decide(claim, Estimate(value, (value - 3, value + 3), 5))
         run.metric("x", 1.0)
         run.finish()
     (root/"cut").mkdir()

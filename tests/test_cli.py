@@ -18,18 +18,22 @@ import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symbreak_nb import cli
-from symbreak_nb.cli import _guarded, find_sections, kernel_environment, read_value, side_by_side
-from symbreak_nb.run import ParameterError, Run, between, need
+from symbreak_nb import cli, jobs, planning, sections
+from symbreak_nb.cli import _guarded
+from symbreak_nb.jobs import _kernel_environment, _sections_at_once
+from symbreak_nb.run import Declaration, Parameter, ParameterError, Run, between, need
+from symbreak_nb.sections import _read_value, find_sections
+from symbreak_nb.units import WorkUnit
 
 KNOBS = 'profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/x"\nL = None  # 2 to 8\nnames = None'
-RUN = """from symbreak_nb.run import Run, Claim, between
-run = Run({name!r}, profile, seed, device, out_dir, profiles=dict(smoke=dict(L=3), quick=dict(L=5)),
-          params=dict(L=L, names=names), allowed=dict(L=between(2, 8, int)))"""
+RUN = """from symbreak_nb.claims import claim
+from symbreak_nb.run import Declaration, Parameter, Run, between
+PARAMETERS = Declaration({name!r}, L=Parameter("side", between(2, 8, int), 3, 5, 8), names=Parameter("names", None, None))
+run = Run(PARAMETERS, globals())"""
 PLOT = """import matplotlib.pyplot as plt
 fig, ax = plt.subplots(layout="constrained"); ax.plot([run.params.L, 1])
 run.figure(fig, "fok_fig01", "A line falls.")"""
-END = """run.decide(Claim("fok.two", "fok2017", "Sec. 2.5", "Two minima.", "value == 2"), 2)
+END = """run.decide(claim("fok.two", "Sec. 2.5", "Two minima.", "value == 2"), 2)
 run.metric("side", run.params.L)
 run.finish()"""
 TOLD = """import os
@@ -126,11 +130,11 @@ def test_sections_run_side_by_side_and_one_failure_stops_no_other(notebooks, tmp
 @pytest.mark.parametrize(("every", "fewest", "most"), [(0.0, 10, 99), (1000.0, 1, 3)])
 def test_a_running_notebook_is_written_by_the_clock_and_whole_at_the_end(notebooks, tmp_path, monkeypatch, every, fewest, most):
     import papermill
-    from symbreak_nb.cli import engine
+    from symbreak_nb.jobs import _engine
     written, write = [], papermill.engines.write_ipynb
     monkeypatch.setattr(papermill.engines, "write_ipynb", lambda nb, path: written.append(path) or write(nb, path))
     target, settings = tmp_path/"wells.ipynb", dict(out_dir=str(tmp_path/"wells"))
-    papermill.execute_notebook(notebooks/"10_wells.ipynb", target, settings, engine(every), progress_bar=False)
+    papermill.execute_notebook(notebooks/"10_wells.ipynb", target, settings, _engine(every), progress_bar=False)
     assert fewest <= len(written) <= most
     cells = json.loads(target.read_text())["cells"]
     assert {c["metadata"]["papermill"]["status"] for c in cells} == {"completed"}
@@ -182,6 +186,7 @@ WRONG = [
     (["plan", "--device", "p"*150_000], r"--device"),
     (["figures", "--notebooks", "/no/such/folder"], r"does not exist"),
     (["plan", "well"], r"did you mean wells"),
+    (["list", "well"], r"did you mean wells"),
     (["plan", "wells", "-p", "l", "3"], r"no parameter 'l'"),
     (["report", "/no/such/folder"], r"is not a folder: run `symbreak figures` first"),
     (["fly"], r"fly"),
@@ -201,14 +206,15 @@ def test_wrong_use_is_one_line_and_runs_nothing(notebooks, tmp_path, monkeypatch
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.text("[]{}:,&*!<>|-'\"\\ \n#%@`.0123456789eE_+", max_size=60)))
 def test_any_value_is_plain_or_one_line(text):
-    try: value = read_value("x", text)
-    except click.UsageError as error: assert len(cli._one_line(error.message)) <= 300
+    try: value = _read_value("x", text)
+    except click.UsageError as error: assert len(sections._one_line(error.message)) <= 300
     else: assert json.loads(json.dumps(value, ensure_ascii=False).encode()) == value or value != value or "nan" in repr(value)
 
 
-def checked(name, **more):
-    "A section module as the package's own are: profiles and checks."
-    return types.SimpleNamespace(PROFILES=dict(smoke=dict(L=3), paper=dict(L=5)), allowed=lambda: dict(L=between(2, 8, int)), **more)
+def declared(name, **more):
+    "A section module as the package's own are: it declares its parameters."
+    side = Parameter("lattice side", between(2, 8, int), 3, 4, 5)
+    return types.SimpleNamespace(PARAMETERS=Declaration(name, L=side, names=Parameter("names", None, None)), **more)
 
 
 def both_small(p):
@@ -221,9 +227,9 @@ def both_small(p):
     (["-p", "L", "[2, 3]"], "section wells: L = [2, 3]: allowed is an integer from 2 to 8"),
     (["-p", "L", "6", "-p", "names", "[a]"], "section wells: names = ['a']: allowed is none at all where L is above 5")])
 def test_a_refused_value_starts_no_kernel(notebooks, tmp_path, monkeypatch, capsys, start, given, message):
-    module = checked("wells", check_parameters=both_small, plan_units=lambda p, device: pytest.fail("planned"))
+    module = declared("wells", check_parameters=both_small, plan_units=lambda p, device: pytest.fail("planned"))
     monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
-    monkeypatch.setattr(cli, "kernel_class", lambda *a: pytest.fail("a kernel was made"))
+    monkeypatch.setattr(cli, "_kernel_class", lambda *a: pytest.fail("a kernel was made"))
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     monkeypatch.chdir(tmp_path)
     assert _guarded([*start, *given]) == 2
@@ -234,8 +240,8 @@ def test_modules_are_asked_only_where_a_parameter_is_set(notebooks, tmp_path, mo
     "Importing a section costs seconds; a check that itself fails is one line too."
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     asked, execute = [], lambda job, *rest: setattr(job, "status", "done")
-    monkeypatch.setattr(cli, "_module", lambda name: asked.append(name) or checked(name, check_parameters=lambda p: 1/0))
-    monkeypatch.setattr(cli, "execute", execute)
+    monkeypatch.setattr(sections, "_module", lambda name: asked.append(name) or declared(name, check_parameters=lambda p: 1/0))
+    monkeypatch.setattr(jobs, "run_job", execute)
     monkeypatch.setattr(cli, "write_report", lambda *a: "none")
     assert _guarded(["figures", "wells", "--out", str(tmp_path)]) == 0 and asked == []
     assert _guarded(["figures", "wells", "-p", "L", "4", "--out", str(tmp_path)]) == 2 and asked == ["wells"]
@@ -244,7 +250,7 @@ def test_modules_are_asked_only_where_a_parameter_is_set(notebooks, tmp_path, mo
 
 @pytest.mark.parametrize("name", ["qcd", "expansion", "alignment"])
 def test_a_section_of_this_package_is_checked_too(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "kernel_class", lambda *a: pytest.fail("a kernel was made"))
+    monkeypatch.setattr(cli, "_kernel_class", lambda *a: pytest.fail("a kernel was made"))
     parameter = "n_seeds" if name != "alignment" else "seeds"
     own = find_sections()[name].parameters
     parameter = parameter if parameter in own else next(p for p in own if p not in ("profile", "seed", "device", "out_dir"))
@@ -276,30 +282,30 @@ def test_results_moved_aside_are_said_once(tmp_path):
     for found, before, said in ((dict(earlier="earlier/x", token="b"), "a", True), (dict(earlier="earlier/x", token="b"), "b", False),
                                 (dict(earlier="", token="b"), "a", False), ([3], None, False), (dict(earlier=[3], token="b"), None, True)):
         (tmp_path/"run.json").write_text(json.dumps(found))
-        assert bool(cli.moved_aside(tmp_path, before)) == said
+        assert bool(jobs._moved_aside(tmp_path, before)) == said
 
 
 def test_a_folder_that_another_run_works_in_stays_its_own(notebooks, tmp_path):
     "Also where both commands started before the first had locked it."
     folder = tmp_path/"wells"
-    first = Run("wells", "smoke", 1, "cpu", folder)
-    job = cli.Job(find_sections(notebooks)["wells"], folder)
-    cli.execute(job, dict(seed=2), cli.kernel_class(kernel_environment(), []))
+    first = Run(Declaration("wells"), dict(profile="smoke", seed=1, device="cpu", out_dir=folder))
+    job = jobs.Job(find_sections(notebooks)["wells"], folder)
+    jobs.run_job(job, dict(seed=2), jobs._kernel_class(_kernel_environment(), []))
     assert job.status == "failed" and job.note == "" and "is in use by process" in job.message and "seed 1" in job.message
     assert [p.name for p in folder.iterdir()] == ["run.json"] and json.loads((folder/"run.json").read_text())["seed"] == 1
     first.finish()
 
 
 def test_a_deleted_folder_is_one_clear_line(notebooks, tmp_path):
-    job = cli.Job(find_sections(notebooks)["wells"], tmp_path/"gone")
+    job = jobs.Job(find_sections(notebooks)["wells"], tmp_path/"gone")
     said = f"{tmp_path/'gone'} was deleted during the run: its results are gone, run again"
-    assert cli._why(job, FileNotFoundError("output folder does not exist"), tmp_path) == said
+    assert jobs._why(job, FileNotFoundError("output folder does not exist"), tmp_path) == said
     log = types.SimpleNamespace(logger=logging.getLogger("x"))
     seen, end = [], types.SimpleNamespace(execute_notebook=lambda *a, **k: 1/0, log=log)
-    job.__class__ = type("Watched", (cli.Job,), dict(__setattr__=lambda self, k, v: seen.append(k) or object.__setattr__(self, k, v)))
+    job.__class__ = type("Watched", (jobs.Job,), dict(__setattr__=lambda self, k, v: seen.append(k) or object.__setattr__(self, k, v)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "need", lambda *a: end)
-        cli.execute(job, {}, None)
+        patch.setattr(jobs, "need", lambda *a: end)
+        jobs.run_job(job, {}, None)
     assert job.message == said and job.status == "failed" and seen[-1] == "status", "whoever sees the end sees all of it"
 
 
@@ -307,7 +313,7 @@ def test_a_deleted_folder_is_one_clear_line(notebooks, tmp_path):
 def test_an_empty_notebook_of_a_full_disk_is_not_kept(tmp_path, content):
     partial, failed = tmp_path/".wells.1.running.ipynb", tmp_path/"wells.failed.ipynb"
     partial.write_text(content)
-    cli._tidy(tmp_path, False, partial, failed)
+    jobs._tidy(tmp_path, False, partial, failed)
     assert not partial.exists() and failed.exists() == bool(content)
 
 
@@ -328,7 +334,7 @@ def test_a_wrong_number_of_cores_is_one_line(notebooks, tmp_path, monkeypatch, c
         assert err.startswith("symbreak: SYMBREAK_CORES = ") and err.count("\n") == 1 and len(err) < 200
     assert not (tmp_path/"out").exists()
     monkeypatch.setenv("SYMBREAK_CORES", "3")
-    assert side_by_side(None, 10, "cpu") == 3 and kernel_environment(2)["SYMBREAK_CORES"] == "1"
+    assert _sections_at_once(None, 10, "cpu") == 3 and _kernel_environment(2)["SYMBREAK_CORES"] == "1"
 
 
 def test_papermill_ends_with_our_line(notebooks, tmp_path):
@@ -358,10 +364,10 @@ def test_too_few_open_files_is_one_line_or_no_trouble(notebooks, tmp_path, limit
 
 def test_an_error_without_a_text_gives_its_type(capsys):
     assert cli._complain(cli.RunError(), 2) == 2 and capsys.readouterr().err == "symbreak: RunError\n"
-    assert cli.describe_failure(OSError(), "x.ipynb") == "OSError (the kernel)"
-    assert "ulimit -n" in cli.describe_failure(OSError(24, "Too many open files"), "x.ipynb")
+    assert jobs._describe_failure(OSError(), "x.ipynb") == "OSError (the kernel)"
+    assert "ulimit -n" in jobs._describe_failure(OSError(24, "Too many open files"), "x.ipynb")
     full = OSError(errno.ENOSPC, "No space left on device")
-    assert cli.describe_failure(full, Path("out/wells/x.ipynb")) == "cannot write in out/wells: No space left on device"
+    assert jobs._describe_failure(full, Path("out/wells/x.ipynb")) == "cannot write in out/wells: No space left on device"
 
 
 def told(notebooks, out, *arguments, **environment):
@@ -383,22 +389,22 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_
 
 def test_side_by_side_each_section_has_one_thread(monkeypatch):
     for name in (*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT"): monkeypatch.delenv(name, raising=False)
-    assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
-    assert not set(THREADS) & set(kernel_environment(1))
-    for jobs in (1, 2): assert kernel_environment(jobs)["OMP_WAIT_POLICY"] == "PASSIVE" and kernel_environment(jobs)["KMP_BLOCKTIME"] == "0"
+    assert [_kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
+    assert not set(THREADS) & set(_kernel_environment(1))
+    for found in map(_kernel_environment, (1, 2)): assert found["OMP_WAIT_POLICY"] == "PASSIVE" and found["KMP_BLOCKTIME"] == "0"
     monkeypatch.setenv("OMP_NUM_THREADS", "")   # as good as not set
-    assert [kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
+    assert [_kernel_environment(2).get(name) for name in THREADS] == ["1"]*4
     monkeypatch.setenv("KMP_BLOCKTIME", "200")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert not {*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & set(kernel_environment(2))
+    assert not {*THREADS, "OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & set(_kernel_environment(2))
 
 
 def test_as_many_sections_as_cores_but_one_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(cli, "_cores", lambda: 4)
-    monkeypatch.setattr(cli, "_has_gpu", lambda: False)
-    assert [side_by_side(None, n) for n in (1, 3, 10)] == [1, 3, 4] and side_by_side(8, 10) == 8
-    monkeypatch.setattr(cli, "_has_gpu", lambda: True)
-    assert (side_by_side(None, 10), side_by_side(None, 10, "cpu"), side_by_side(3, 10, "cuda")) == (1, 4, 3)
+    monkeypatch.setattr(jobs, "_cores", lambda: 4)
+    monkeypatch.setattr(jobs, "_has_gpu", lambda: False)
+    assert [_sections_at_once(None, n) for n in (1, 3, 10)] == [1, 3, 4] and _sections_at_once(8, 10) == 8
+    monkeypatch.setattr(jobs, "_has_gpu", lambda: True)
+    assert (_sections_at_once(None, 10), _sections_at_once(None, 10, "cpu"), _sections_at_once(3, 10, "cuda")) == (1, 4, 3)
 
 
 def test_the_slowest_section_starts_first(notebooks, tmp_path, monkeypatch):
@@ -409,9 +415,9 @@ def test_the_slowest_section_starts_first(notebooks, tmp_path, monkeypatch):
         (stored/name/"smoke"/"metrics.json").write_text(json.dumps(dict(wall_s=wall)))
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     monkeypatch.setattr(cli, "write_report", lambda *a: "none")
-    monkeypatch.setattr(cli, "run_all", lambda jobs, *rest: started.append([j.section.name for j in jobs]))
+    monkeypatch.setattr(cli, "run_jobs", lambda jobs, *rest: started.append([j.section.name for j in jobs]))
     call = ["figures", "wells", "crash", "units", "told", "--reference", str(stored), "--out", str(tmp_path)]
-    for jobs in ("2", "1"): _guarded([*call, "--jobs", jobs])
+    for width in ("2", "1"): _guarded([*call, "--jobs", width])
     assert started == [["told", "units", "crash", "wells"], ["wells", "crash", "units", "told"]]
 
 
@@ -485,8 +491,26 @@ def test_help_imports_nothing_heavy(notebooks):
 def test_list_and_plan_say_what_there_is(notebooks):
     status, out, err = symbreak(notebooks, "list")
     assert status == 0 and all(word in out for word in ("wells", "The wells of it", "fok_fig01", "fok2017", "L, names"))
+    status, out, err = symbreak(notebooks, "list", "wells")
+    assert status == 0 and "wells: The wells of it" in out and re.search(r"│ L +│ None +│", out) and "told" not in out
     status, out, err = symbreak(notebooks, "plan", "wells", "--check", "--device", "cpu")
     assert status == 0 and "has no module" in out and "790 TFLOP/s" in out
+
+
+def test_list_of_a_section_prints_its_declaration(notebooks, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "symbreak_nb.wells", declared("wells"))
+    monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
+    assert _guarded(["list", "wells"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "lattice side" in line)
+    assert [cell.strip() for cell in line.split("│")[1:-1]] == ["L", "3", "4", "5", "an integer from 2 to 8", "lattice side"]
+    assert _guarded(["list", "well"]) == 2 and "did you mean wells?" in capsys.readouterr().err
+
+
+def test_a_step_is_timed_after_a_warm_up_and_divided_by_its_repeats():
+    naps = iter([0.2, 0.05])
+    work = WorkUnit("nap", step=lambda: time.sleep(next(naps)), repeats=5)
+    (found,) = planning.check_units([planning.PlannedUnit(work)], "cpu", lambda text: None)
+    assert 0.01 <= found.seconds < 0.03 and found.outcome == "ok" and found.work is work
 
 
 def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, capsys):
@@ -494,28 +518,27 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
 
     def plan_units(params, device):
         seen.append((params, device))
-        sweep = dict(name="sweep", count=200, flops=3e9, memory_bytes=2**30, step=lambda: steps.append(1))
-        return [sweep, dict(name="rest")]
+        return [WorkUnit("sweep", 200, 3e9, 2**30, lambda: steps.append(1)), WorkUnit("rest")]
 
-    module = types.SimpleNamespace(PROFILES=dict(paper=dict(L=5)), plan_units=plan_units)
+    module = declared("wells", plan_units=plan_units)
     monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     assert _guarded(["plan", "wells", "--device", "cpu", "-p", "names", "[a]", "--check"]) == 0
     out = capsys.readouterr().out
-    assert seen == [(dict(L=5, names=["a"]), "cpu")] and steps == [1]
+    assert seen == [(dict(L=5, names=["a"]), "cpu")] and steps == [1, 1], "one call warms up, one is timed"
     assert all(text in out for text in ("sweep", "600 G", "1 GiB", "ok", "no step to try"))
-    sweep = lambda params, device: [dict(name=n, step=lambda: time.sleep(.02) or 1.5) for n in ("fast", "fast", "slow")]
+    sweep = lambda params, device: [WorkUnit(name, step=lambda: time.sleep(.02)) for name in ("fast", "fast", "slow")]
     module.plan_units = sweep
     assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 0
     assert capsys.readouterr().err == "wells: one step of fast (1 of 3)\nwells: one step of slow (3 of 3)\n"
-    monkeypatch.setattr(cli.check_units, "__defaults__", (-1.0,))
+    monkeypatch.setattr(planning.check_units, "__defaults__", (-1.0,))
     assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 0
     out, err = capsys.readouterr()
     assert out.replace("\n", " ").count("not tried") == 3 and err == ""
 
     def interrupted(): raise KeyboardInterrupt
-    module.plan_units = lambda params, device: [dict(name="fast", step=interrupted)]
-    monkeypatch.setattr(cli.check_units, "__defaults__", (60.0,))
+    module.plan_units = lambda params, device: [WorkUnit("fast", step=interrupted)]
+    monkeypatch.setattr(planning.check_units, "__defaults__", (60.0,))
     assert _guarded(["plan", "wells", "--device", "cpu", "--check"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "symbreak: interrupted; a plan keeps nothing, the same command starts anew"
     module.plan_units = lambda params, device: 1/0
@@ -526,7 +549,7 @@ def test_plan_counts_and_tries_the_units_of_a_module(notebooks, monkeypatch, cap
 def test_plan_names_the_extra_that_a_section_lacks_and_goes_on(notebooks, monkeypatch, capsys):
     def plan_units(params, device): need("no_such_package", "data", "this section")
 
-    module = types.SimpleNamespace(PROFILES={}, plan_units=plan_units)
+    module = declared("wells", plan_units=plan_units)
     monkeypatch.setitem(sys.modules, "symbreak_nb.wells", module)
     monkeypatch.setenv("SYMBREAK_NOTEBOOKS", str(notebooks))
     assert _guarded(["plan", "wells", "--device", "cpu"]) == 0
@@ -547,7 +570,7 @@ def test_data_says_where_each_set_would_come_from(notebooks, tmp_path):
 
 
 def test_nothing_to_verify_is_said(capsys):
-    assert cli.verified([]) == 0 and capsys.readouterr().out.startswith("nothing to verify")
+    assert cli._verified([]) == 0 and capsys.readouterr().out.startswith("nothing to verify")
 
 
 def test_a_closed_pipe_is_quiet(notebooks):

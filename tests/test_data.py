@@ -69,7 +69,7 @@ def test_folder_without_the_file_falls_through(folder):
 
 def test_cache_comes_before_what_dependencies_ship():
     x, y = np.zeros((10, 28, 28), np.uint8), np.arange(10)
-    for split in ("train", "test"): data.store_pack("mnist", split, x, y, data.DIGITS)
+    for split in ("train", "test"): data._store_pack("mnist", split, x, y, data._DIGITS)
     assert len(data.load("mnist")) == 10 and "cache" in data.load("mnist").source and "cache" in data.available("mnist")
 
 
@@ -82,7 +82,7 @@ def test_damaged_file_is_refused_with_its_name(folder, damage):
 
 
 def test_truncated_pack_is_noticed():
-    path = data.store_pack("mnist", "train", np.zeros((10, 28, 28), np.uint8), np.arange(10), data.DIGITS)
+    path = data._store_pack("mnist", "train", np.zeros((10, 28, 28), np.uint8), np.arange(10), data._DIGITS)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(data.DataError) as error: data.load("mnist")
     assert path.name in one_line(error) and "delete it" in str(error.value)
@@ -91,7 +91,7 @@ def test_truncated_pack_is_noticed():
 def test_download_is_kept_and_verified(monkeypatch):
     rows = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
     found = rows, np.arange(30) % 10, tuple("abcdefghij")
-    monkeypatch.setattr(data, "from_torchvision", lambda which, root: dict(train=found, test=found))
+    monkeypatch.setattr(data, "_from_torchvision", lambda which, root: dict(train=found, test=found))
     assert "downloaded" in data.load("cifar10", download=True).source
     data._load.cache_clear()
     again = data.load("cifar10")
@@ -101,13 +101,13 @@ def test_download_is_kept_and_verified(monkeypatch):
 def test_a_download_starts_in_an_empty_folder_and_leaves_none(monkeypatch, tmp_path):
     seen, leftover = [], tmp_path/"cache"/"torchvision"/"mnist"/"MNIST"/"raw"
     leftover.mkdir(parents=True)   # of an earlier download that was cut off: torchvision would take it as complete
-    part = np.zeros((10, 28, 28), np.uint8), np.arange(10), data.DIGITS
+    part = np.zeros((10, 28, 28), np.uint8), np.arange(10), data._DIGITS
 
     def fetch(which, root):
         seen.append((root, list(root.iterdir())))
         return dict(train=part, test=part)
 
-    monkeypatch.setattr(data, "from_torchvision", fetch)
+    monkeypatch.setattr(data, "_from_torchvision", fetch)
     assert len(data.load("mnist", download=True)) == len(data.load("mnist", "test", download=True)) == 10
     assert len(seen) == 1 and seen[0][1] == [] and not seen[0][0].exists()
 
@@ -136,14 +136,14 @@ def test_a_junk_file_is_not_listed_as_available(folder, junk):
 
 
 def small_pack(name: str = "mnist", split: str = "train") -> Path:
-    return data.store_pack(name, split, np.zeros((10, 28, 28), np.uint8), np.arange(10), data.DIGITS)
+    return data._store_pack(name, split, np.zeros((10, 28, 28), np.uint8), np.arange(10), data._DIGITS)
 
 
 @pytest.mark.parametrize("digest", ["", "0", "short"])
 def test_a_pack_needs_the_whole_digest_in_its_name(digest):
     path = small_pack("kmnist")
     path = path.rename(path.with_name(f"kmnist-train-{path.stem[-64:][:24] if digest == 'short' else digest}.npz"))
-    for call in (lambda: data.load("kmnist"), lambda: data.read_pack(path), lambda: data.find_pack("kmnist", "train")):
+    for call in (lambda: data.load("kmnist"), lambda: data._read_pack(path), lambda: data._find_pack("kmnist", "train")):
         with pytest.raises(data.DataError) as error: call()
         assert path.name in one_line(error) and "delete it" in str(error.value)
 
@@ -214,14 +214,14 @@ def test_a_zip_bomb_is_refused_before_it_unfolds(tmp_path):
     np.savez_compressed(path, x=np.zeros(2**28, np.uint8))
     assert path.stat().st_size < 2**19
     tracemalloc.start()
-    for call in (lambda: data.open_npz(path, 2**20), lambda: data.read_npz(path, "train", 2**20)):
+    for call in (lambda: data.open_npz(path, 2**20), lambda: data._read_npz(path, "train", 2**20)):
         with pytest.raises((ValueError, data.DataError), match="268,435,584 bytes"): call()
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
 
 
 def test_a_zip_bomb_named_as_a_pack_is_refused(tmp_path):
-    path = data.store_pack("digits", "train", np.zeros((10**6, 8, 8), np.uint8), np.zeros(10**6, int), data.DIGITS)
+    path = data._store_pack("digits", "train", np.zeros((10**6, 8, 8), np.uint8), np.zeros(10**6, int), data._DIGITS)
     with pytest.raises(data.DataError) as error: data.load("digits")
     assert str(path) in one_line(error) and "the limit is" in str(error.value)
 
@@ -245,9 +245,9 @@ def test_a_decompression_bomb_among_the_images_is_one_line(monkeypatch, tmp_path
         path = tmp_path/"imagenet_r"/"a"/f"{side}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (side, side)).save(path)
-        if count < 1000: assert data.read_folder(tmp_path/"imagenet_r", "train", 8)[0].shape == (1, 8, 8, 3)
+        if count < 1000: assert data._read_folder(tmp_path/"imagenet_r", "train", 8)[0].shape == (1, 8, 8, 3)
         else:
-            with pytest.raises(data.DataError) as error: data.read_folder(tmp_path/"imagenet_r", "train", 8)
+            with pytest.raises(data.DataError) as error: data._read_folder(tmp_path/"imagenet_r", "train", 8)
             assert re.search(f"{side}.png has more than [12],000 pixels", one_line(error))
         if count > 1000: path.unlink()
     assert not recwarn.list
@@ -260,7 +260,7 @@ def test_a_damaged_image_is_one_line(tmp_path, kind, damage):
     path = tmp_path/f"a.{kind}"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 30, 3), dtype=np.uint8)).save(path)
     path.write_bytes(damage(path.read_bytes()))
-    try: assert data.read_image(path, 8).shape == (8, 8, 3)   # a decoder may mend what is not essential
+    try: assert data._read_image(path, 8).shape == (8, 8, 3)   # a decoder may mend what is not essential
     except data.DataError as error: assert "a." in str(error) and "\n" not in str(error)
 
 
@@ -268,13 +268,13 @@ def test_identity_follows_the_content_and_nothing_else(folder, monkeypatch):
     before = data.identity("mnist")
     assert re.fullmatch("[0-9a-f]{64}", before) and before == data.identity("mnist")
     found = data.load("mnist")
-    data.store_pack("mnist", "train", found.x[..., 0], found.y, found.classes)
+    data._store_pack("mnist", "train", found.x[..., 0], found.y, found.classes)
     monkeypatch.delenv("SYMBREAK_DATA")
     assert data.identity("mnist") == before != data.identity("mnist", "test")
     for x, y, classes in ((found.x ^ 1, found.y, found.classes), (found.x, found.y[::-1], found.classes),
                           (found.x, found.y, tuple("abcdefghij")), (found.x.reshape(20, 14, 56, 1), found.y, found.classes)):
-        data.find_pack("mnist", "train").unlink()
-        data.store_pack("mnist", "train", x, y, classes)
+        data._find_pack("mnist", "train").unlink()
+        data._store_pack("mnist", "train", x, y, classes)
         for cache in (data._load, data._identity): cache.cache_clear()
         assert data.identity("mnist") != before
     with pytest.raises(data.DataError): data.identity("cifar100")
@@ -288,7 +288,7 @@ def test_files_that_arrive_later_are_found(tmp_path):
 
 def test_network_is_used_only_when_asked(monkeypatch):
     called = []
-    monkeypatch.setattr(data, "from_torchvision", lambda *arguments: called.append(arguments))
+    monkeypatch.setattr(data, "_from_torchvision", lambda *arguments: called.append(arguments))
     with pytest.raises(data.DataError) as error: data.load("cifar100")
     assert not called and "symbreak data cifar100 --download" in one_line(error)
 
@@ -301,7 +301,7 @@ def test_no_network_is_one_line(name):
 
 def test_url_error_is_one_line(monkeypatch):
     def fail(*arguments): raise urllib.error.URLError("timed out\nreally")
-    monkeypatch.setattr(data, "from_torchvision", fail)
+    monkeypatch.setattr(data, "_from_torchvision", fail)
     with pytest.raises(data.DataError) as error: data.load("cifar10", download=True)
     assert "timed out really" in one_line(error)
 

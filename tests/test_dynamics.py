@@ -1,114 +1,90 @@
-"Exact dynamics, stacked gradient descent against plain modules, chunks that resume, the coincidence test, and bad input."
+"Stacked gradient descent against plain modules, pieces that resume, the coincidence test, and bad input."
 import math
 
 import numpy as np
 import pytest
 import torch
-from scipy import integrate
 from symbreak_nb import dynamics as dy
+from symbreak_nb import perceptrons as st
+from symbreak_nb import saddles as sa
 from symbreak_nb.run import ParameterError, Run
 
 TINY = dict(activation="tanh", layers=3, width=5, samples=30, tests=7, scale=0.3, dtype="float64", lr=0.05, every=5)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_two_neurons_solve_their_own_equation(seed):
-    rng = np.random.default_rng(seed)
-    W0, rates = 0.3*rng.standard_normal((2, 2)), rng.uniform(0.2, 1.5, 2)
-    flow = lambda t, w: ((np.diag(rates) - w.reshape(2, 2) @ w.reshape(2, 2).T) @ w.reshape(2, 2)).ravel()
-    times = np.linspace(0, 8, 9)
-    found = integrate.solve_ivp(flow, (0, 8), W0.ravel(), t_eval=times, rtol=1e-10, atol=1e-12).y.T.reshape(-1, 2, 2)
-    np.testing.assert_allclose(dy.two_neurons(W0, rates, times), found @ found.swapaxes(1, 2), atol=1e-7)
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.2, 0.4, 0.7])
-def test_the_broken_distance_solves_its_equation(decay):
-    flow = lambda t, x: 2*(0.4 - decay - x)*x
-    times = np.linspace(0, 20, 11)
-    found = integrate.solve_ivp(flow, (0, 20), [0.01], t_eval=times, rtol=1e-10, atol=1e-14).y[0]
-    np.testing.assert_allclose(dy.broken_distance(0.01, 0.4, times, decay), found, rtol=1e-6)
-
-
-def test_beside_the_saddle_the_loss_is_a_function_of_the_distance():
-    d0, times = 1e-3, np.linspace(0, 30, 50)
-    W0 = np.array([[1, 1], [d0, -d0]])/2**0.5        # s = e1, d = d0 e2: the saddle of lambda_1 = 1
-    M = dy.two_neurons(W0, (1.0, 0.4), times)
-    far = dy.broken_distance(d0**2, 0.4, times)
-    np.testing.assert_allclose(M[:, 1, 1], far, rtol=1e-9)
-    np.testing.assert_allclose(((M - np.diag([1, 0.4]))**2).sum((1, 2))/4, (0.4 - far)**2/4, atol=1e-12)
-
-
-@pytest.mark.parametrize("layers, scale", [(2, 1e-3), (3, 1e-2), (5, 0.1)])
-def test_the_wait_of_a_chain(layers, scale):
-    reached = lambda t, w: w[0] - 0.5**(1/layers)
-    reached.terminal = True
-    flow = lambda t, w: w**(layers - 1)*(1 - w**layers)
-    found = integrate.solve_ivp(flow, (0, 1e6), [scale], events=reached, rtol=1e-10, atol=1e-12).t_events[0][0]
-    assert math.isclose(dy.chain_time(scale, layers), found, rel_tol=1e-6)
-
-
-@pytest.mark.parametrize("activation", list(dy.ACTIVATIONS))
-@pytest.mark.parametrize("layers", [1, 2, 5])
-def test_gradient_is_that_of_autograd(activation, layers):
-    sizes = dy.layer_sizes(4, layers)
-    flat = (0.4*torch.randn(3, sum(a*b for a, b in sizes), dtype=torch.float64)).requires_grad_()
-    x, y = torch.randn(3, 6, 10, dtype=torch.float64), torch.randn(3, 6, 1, dtype=torch.float64)
-    views = dy.layer_views(flat, sizes)
-    loss, grads = dy.loss_and_gradient(views, x, y, activation)
-    plain = ((dy.outputs(views, x, activation) - y)**2).mean((1, 2))
-    torch.testing.assert_close(loss, plain)
-    automatic, = torch.autograd.grad(plain.sum(), flat)
-    torch.testing.assert_close(torch.cat([g.flatten(1) for g in grads], 1), automatic)
+def directly(function, **arguments): return function(**arguments)
 
 
 @pytest.mark.parametrize("more", [{}, dict(decay=0.1), dict(batch=4), dict(jitter=0.2), dict(label_noise=1.0)])
 def test_a_second_run_is_equal_and_a_decayed_or_noisy_one_is_not(more):
-    once, again, plain = (dy.train(dy.directly, [1, 2], 20, 10, **TINY, **how) for how in (more, more, {}))
+    once, again, plain = (dy.train_in_pieces(directly, [1, 2], 20, 10, **TINY, **how) for how in (more, more, {}))
     assert (once["weights"] == again["weights"]).all()
     assert (once["weights"] == plain["weights"]).all() == (not more)
 
 
 def test_decay_is_that_of_the_penalty():
     how = {k: v for k, v in TINY.items() if k not in ("lr", "every")}
-    one = dy.train(dy.directly, [1], 1, 1, **TINY, decay=0.1)["weights"]
-    data = dy.task((1,), **how)
+    one = dy.train_in_pieces(directly, [1], 1, 1, **TINY, decay=0.1)["weights"]
+    data = dy.teacher_student((1,), **how)
     w = data.start.clone().requires_grad_()
-    loss = ((dy.outputs(dy.layer_views(w, dy.layer_sizes(5, 3)), data.x, "tanh") - data.y)**2).mean() + 0.1*(w**2).sum()
+    loss = ((st.forward(st.layer_views(w, st.layer_shapes(10, 5, 3)), data.x, "tanh")[-1] - data.y)**2).mean() + 0.1*(w**2).sum()
     loss.backward()
     np.testing.assert_allclose(one, (w - 0.05*w.grad).detach(), atol=1e-12)
 
 
-def test_a_stopped_training_goes_on_at_the_next_chunk(tmp_path):
-    run = Run("dynamics", profile="smoke", device="cpu", out_dir=tmp_path/"a")
-    whole = dy.train(run.unit, [1, 2], 40, 10, **TINY)
+def test_a_stopped_training_goes_on_at_the_next_piece(tmp_path):
+    run = Run(dy.PARAMETERS, dict(profile="smoke", device="cpu", out_dir=tmp_path/"a"))
+    whole = dy.train_in_pieces(run.unit, [1, 2], 40, 10, **TINY)
     assert run.counts["computed"] == 4
     files = sorted((tmp_path/"a"/"units").iterdir(), key=lambda f: f.stat().st_mtime_ns)
     for file in files[2:]: file.unlink()
-    run = Run("dynamics", profile="smoke", device="cpu", out_dir=tmp_path/"a")
-    resumed = dy.train(run.unit, [1, 2], 40, 10, **TINY)
+    run = Run(dy.PARAMETERS, dict(profile="smoke", device="cpu", out_dir=tmp_path/"a"))
+    resumed = dy.train_in_pieces(run.unit, [1, 2], 40, 10, **TINY)
     assert run.counts["reused"] == 2 and run.counts["computed"] == 2
     assert all((whole[k] == resumed[k]).all() for k in whole)
 
 
 def test_a_replica_is_the_run_that_it_would_be_alone():
-    together, alone = (dy.train(dy.directly, s, 50, 50, **TINY | dict(activation="sin")) for s in ([7, 8, 9], [8]))
+    together, alone = (dy.train_in_pieces(directly, s, 50, 50, **TINY | dict(activation="sin")) for s in ([7, 8, 9], [8]))
     np.testing.assert_allclose(together["weights"][1], alone["weights"][0], atol=1e-12)
     np.testing.assert_allclose(together["loss"][:, 1], alone["loss"][:, 0], rtol=1e-10)
     np.testing.assert_allclose(together["distance"][:, 1], alone["distance"][:, 0], atol=1e-10)
 
 
+def test_a_replica_is_what_modules_of_torch_make_of_it():
+    own = dy.teacher_student((4,), **{k: v for k, v in TINY.items() if k not in ("lr", "every")})
+    shapes = st.layer_shapes(10, 5, 3)
+    net = torch.nn.Sequential(*(m for s in shapes for m in (torch.nn.Linear(*s, bias=False), torch.nn.Tanh())))[:-1].double()
+    with torch.no_grad():
+        for layer, w in zip(net[::2], st.layer_views(own.start, shapes), strict=True): layer.weight.copy_(w[0].T)
+    for _ in range(40):
+        net.zero_grad()
+        torch.nn.functional.mse_loss(net(own.x[0]), own.y[0]).backward()
+        with torch.no_grad():
+            for layer in net[::2]: layer.weight -= 0.05*layer.weight.grad
+    theirs = torch.cat([layer.weight.T.flatten() for layer in net[::2]]).detach()
+    np.testing.assert_allclose(dy.train_in_pieces(directly, [4], 40, 40, **TINY)["weights"][0], theirs, atol=1e-10)
+
+
+def test_a_swap_is_a_mirror():
+    w = torch.randn(1, 10, 3)
+    w[..., 1] = w[..., 0]
+    q = torch.tensor([1., -1, 0])/2**0.5
+    assert (w[0] @ q).square().sum() < 1e-10
+
+
 def test_equal_neurons_stay_equal():
-    flat = dy.embed(np.r_[0.3*np.ones(10), 1.1, 2.0], 4)
-    found = dy.train(dy.directly, [3], 30, 30, start=flat[None], **TINY | dict(width=4))
-    P = dy.symmetric_projector(4, 3)
+    flat = sa._embed(np.r_[0.3*np.ones(10), 1.1, 2.0], 4)
+    found = dy.train_in_pieces(directly, [3], 30, 30, start=flat[None], **TINY | dict(width=4))
+    P = sa.symmetric_projector(4, 3)
     np.testing.assert_allclose(P @ found["weights"][0], found["weights"][0], atol=1e-12)
     assert found["distance"][-1, 0, 0].max() < 1e-20 < found["distance"][-1, 0, 3].max()
 
 
 def test_a_diverged_run_is_told_from_the_others():
-    with np.errstate(all="ignore"): found = dy.train(dy.directly, [1, 2], 60, 60, **TINY | dict(lr=1e3, activation="quadratic"))
-    assert not dy.finite_runs(found).any()
-    assert dy.finite_runs(dy.train(dy.directly, [1, 2], 20, 20, **TINY)).all()
+    with np.errstate(all="ignore"): found = dy.train_in_pieces(directly, [1, 2], 60, 60, **TINY | dict(lr=1e3, activation="quadratic"))
+    assert not dy._finite_runs(found).any()
+    assert dy._finite_runs(dy.train_in_pieces(directly, [1, 2], 20, 20, **TINY)).all()
 
 
 @pytest.fixture(scope="module")
@@ -153,52 +129,31 @@ def test_p_values_under_the_null_are_not_too_small():
     assert max(small.values()) < 30, small
 
 
-def test_the_most_unstable_direction_sets_the_wait():
-    found = dy.kicked(5, 4, [1e-3, 1e-4, 1e-5], samples=60)
-    assert found["curvature"] < 0 and found["gradient"] < 1e-5
-    assert np.isclose(-dy.slopes(np.log(found["kicks"]), found["waits"][:, None])[0]*found["rate"], 1, atol=0.06)
-    assert abs(found["loss"][-1, -1]/found["loss"][0, -1] - 1) < 1e-6
-
-
-def test_factors_do_not_change_the_output_and_add_a_symmetry():
-    sizes = dy.layer_sizes(4, 2)
-    W, out = dy.layer_views(torch.randn(2, sum(a*b for a, b in sizes)), sizes)
-    x, v = torch.randn(2, 9, 10), torch.randn(2, 1, 1)
-    effective = lambda v, W: dy.outputs([v*W, out], x, "tanh")
-    torch.testing.assert_close(effective(v, W), effective(-v, -W))
-    torch.testing.assert_close(effective(v, W), effective(3*v, W/3))
-
-
-def test_noise_heals_where_it_should():
-    assert np.median(dy.noisy_growth(0.4, 0.5, 20, 500, 0, 1000)) > 0 > np.median(dy.noisy_growth(0.4, 1.3, 20, 500, 0, 1000))
-
-
 @pytest.mark.parametrize("name, value", [("threshold", 0), ("threshold", math.nan), ("share", 1), ("margin", -0.1), ("n_seeds", 0),
                                          ("n_seeds", 2.5), ("steps", 3), ("width", 1), ("width", "64")])
 def test_bad_parameters_end_at_once(tmp_path, name, value):
     with pytest.raises(ParameterError, match=f"{name} = "):
-        Run("dynamics", profile="smoke", out_dir=tmp_path/"x", profiles=dy.PROFILES, allowed=dy.allowed(),
-            params=dict(threshold=0.1, share=0.8, margin=0.01) | {name: value})
+        Run(dy.PARAMETERS, dict(profile="smoke", out_dir=tmp_path/"x") | {name: value})
     assert not (tmp_path/"x").exists()
 
 
 def test_bad_arguments():
-    for call, words in ((lambda: dy.task((0,), "relu"), "activation"), (lambda: dy.task((0,), layers=0), "layers"),
-                        (lambda: dy.fast_windows(np.ones(4), share=0), "share"),
-                        (lambda: dy.broken_distance(-1, 1, [0]), "start")):
+    for call, words in ((lambda: dy.teacher_student((0,), "relu"), "activation"), (lambda: dy.teacher_student((0,), layers=0), "layers"),
+                        (lambda: dy.fast_windows(np.ones(4), share=0), "share")):
         with pytest.raises(ParameterError, match=words): call()
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
 def test_the_plan_covers_the_work(profile):
-    units = dy.plan_units(dy.PROFILES[profile])
-    assert len(units) == 7 and all(u["flops"] > 0 and u["memory_bytes"] > 0 and u["count"] > 0 for u in units)
-    if profile == "smoke": assert all(u["step"]() > 0 for u in units)
+    units = dy.plan_units(dy.PARAMETERS[profile])
+    assert len(units) == 3 and all(u.flops > 0 and u.memory_bytes > 0 and u.count > 0 for u in units)
+    if profile == "smoke":
+        for u in units: u.step()
 
 
 def test_the_paper_profile_is_the_papers():
-    p = dy.PROFILES["paper"]
-    assert (p["width"], p["samples"], p["tests"], p["steps"], dy.LAYERS["tanh"], dy.LAYERS["sin"]) == (64, 300, 500, 50_000, 5, 5)
-    assert dy.INPUTS == 10 and dy.GAIN == 10
-    assert set(dy.CLAIMS) >= {"ziyin.fig2.coincidence", "ziyin.fig7.quadratic", "ziyin.fig8.sin", "ziyin.sec6.noise_restores",
-                              "ziyin.sec6.added_symmetry"}
+    p = dy.PARAMETERS["paper"]
+    assert (p["width"], p["samples"], p["tests"], p["steps"], dy._LAYERS["tanh"], dy._LAYERS["sin"]) == (64, 300, 500, 50_000, 5, 5)
+    assert [dy._setting(p, "tanh")[k] for k in ("layers", "width", "samples", "tests")] == [5, 64, 300, 500]
+    assert dy._INPUTS == 10 and dy._GAIN == 10
+    assert set(dy.CLAIMS) >= {"ziyin.fig2.coincidence", "ziyin.fig7.quadratic", "ziyin.fig8.sin"}

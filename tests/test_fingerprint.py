@@ -1,13 +1,19 @@
 "A fingerprint changes with any constant or code that a function reaches, by whatever route, and with nothing else."
+import ast
 import importlib
+import json
+import re
 import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 from symbreak_nb.fingerprint import Memo, Unhashable, code_fingerprint
+
+from test_repository import NOTEBOOKS, is_section
 
 MADE = []
 
@@ -287,19 +293,32 @@ def test_loops_of_references_end():
     assert code_fingerprint(loop.unit) == code_fingerprint(loop.unit)
 
 
-UNITS = dict(alignment="train_company noisy_training descent", dynamics="advance kicked grouped", qcd="fit",
-             capacity="train_width train_factors train_students train_attention train_six train_layers",
-             expansion="train_one", ising="count_states check_chains quench equilibrium binder_moments droplet_lifetime",
-             kuramoto="forgetting initial_walls train_piece noise_scan background_scan colours",
-             landscape="count_levels symmetry_defect walk_landscape",
-             symmetries="_prove_row _reduced_training _lazy_solution _train_product",
-             rd_metric="train_replicas accuracy_curve embedded_distances aligned_distances function_test")
-ALL = [(section, name) for section, names in UNITS.items() for name in names.split()]
+def units(notebook: Path) -> list[tuple[str, str]]:
+    "Module and name of every function that a section's notebook gives to `run.unit` or `run.units`."
+    sources = ["".join(c["source"]) for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
+    trees, home = [ast.parse(re.sub("^%.*", "", text, flags=re.MULTILINE)) for text in sources], notebook.stem.split("_", 1)[1]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    places = {a.asname or a.name: (node.module.split(".")[1], a.name) for node in nodes if isinstance(node, ast.ImportFrom)
+              for a in node.names if (node.module or "").startswith("symbreak_nb.")}
+    calls = [n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "attr", "") in ("unit", "units") and n.args]
+    names = dict.fromkeys(n.args[0].id for n in calls if isinstance(n.args[0], ast.Name))
+    found = [places.get(name, (home, name)) for name in names]
+    return [(module, name) for module, name in found if hasattr(importlib.import_module(f"symbreak_nb.{module}"), name)]
+
+
+THROUGH_A_LAYER = [("dynamics", "_advance"), ("transmogrification", "_train_piece")]   # a function of the package asks the run
+ALL = sorted({found for notebook in NOTEBOOKS if is_section(notebook) for found in units(notebook)} | set(THROUGH_A_LAYER))
 SHOW = """
 import importlib
 from symbreak_nb.fingerprint import code_fingerprint
 for section, name in {all}: print(section, name, code_fingerprint(getattr(importlib.import_module("symbreak_nb." + section), name)))
 """
+
+
+def test_the_units_of_the_sections_are_found():
+    found = {module for module, _ in ALL}
+    assert {"adaptation", "alignment", "capacity", "dynamics", "equilibrium", "expansion", "ising", "landscape", "noise_curves", "qcd",
+            "rd_metric", "restoration", "saddles", "symmetries", "transmogrification", "walls"} <= found and len(ALL) > 36
 
 
 def test_every_unit_of_every_section_has_one_that_no_process_changes():
@@ -309,10 +328,11 @@ def test_every_unit_of_every_section_has_one_that_no_process_changes():
 
 
 @pytest.mark.parametrize("section, name, module, constant", [
-    ("qcd", "fit", "qcd", "DEGENERACY"), ("qcd", "fit", "qcd", "POWER"), ("capacity", "train_width", "steps", "OPTIMIZERS"),
-    ("rd_metric", "train_replicas", "data", "DIGITS"), ("kuramoto", "train_piece", "kuramoto", "ARMS")])
+    ("qcd", "fit", "qcd", "_DEGENERACY"), ("qcd", "fit", "quasiparticles", "_POWER"), ("capacity", "_train_width", "steps", "OPTIMIZERS"),
+    ("rd_metric", "_train_replicas", "data", "_DIGITS"), ("transmogrification", "_train_piece", "transmogrification", "ARMS")])
 def test_constants_of_other_modules_count(monkeypatch, section, name, module, constant):
-    function, home = (getattr(importlib.import_module(f"symbreak_nb.{section}"), name), importlib.import_module(f"symbreak_nb.{module}"))
+    home = importlib.import_module(f"symbreak_nb.{module}")
+    function = getattr(importlib.import_module(f"symbreak_nb.{section}"), name)
     before, value = code_fingerprint(function), getattr(home, constant)
     changed = type(value)((*value, 0)) if isinstance(value, (list, tuple)) else {**value, "new": 1} if isinstance(value, dict) else value*2
     monkeypatch.setattr(home, constant, changed)

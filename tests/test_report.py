@@ -11,28 +11,34 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from symbreak_nb import files, report
+from symbreak_nb.claims import claim
 from symbreak_nb.files import read_json
 from symbreak_nb.report import (
     ReportError,
-    agreement,
-    cards,
-    checksum_line,
+    _agreement,
+    _cards,
+    _checksum_line,
     compare,
     read_metrics,
     read_results,
     write_report,
 )
-from symbreak_nb.run import Claim, Run, RunError, verdict
+from symbreak_nb.run import Declaration, Estimate, Parameter, Run, RunError, verdict
 
 PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489000000"
                       "0d49444154789c636460f8cf500003c0018601a0558d47f50000000049454e44ae426082")
 
 
+def opened(folder, name="wells", profile="smoke"):
+    "A run that has begun."
+    return Run(Declaration(name, L=Parameter("side", None, 3)), dict(profile=profile, device="cpu", out_dir=folder))
+
+
 def section(root, name="wells", profile="smoke", value=2.0, **changes):
     "A finished section, written by the run library itself."
-    run = Run(name, profile, 0, "cpu", root/name, profiles={profile: dict(L=3)})
-    run.metric("value", value, (value - 0.1, value + 0.1))
-    run.decide(Claim(f"fok.{name}", "fok2017", "Sec. 2.5", "The value is two.", "value in [1, 3]", 2), value)
+    run = opened(root/name, name, profile)
+    run.metric("value", Estimate(value, (value - 0.1, value + 0.1)))
+    run.decide(claim(f"fok.{name}", "Sec. 2.5", "The value is two.", "value in [1, 3]", paper_value=2), value)
     run.figures.append(dict(name="fok_fig01", caption="The value stays where it was put.", exact=True))
     run.finish()
     (root/name/"figures").mkdir(exist_ok=True)
@@ -157,12 +163,12 @@ def test_a_changed_reference_is_said_and_not_compared(tmp_path):
     section(tmp_path)
     place = tmp_path/"reference"/"wells"/"smoke"
     shutil.copytree(tmp_path/"wells", place)
-    (place/"metrics.json.sha256").write_text(checksum_line(place/"metrics.json"))
+    (place/"metrics.json.sha256").write_text(_checksum_line(place/"metrics.json"))
     assert "agree with the reference" in html(tmp_path, tmp_path/"reference")
     good, seen = (place/"metrics.json").read_bytes(), read_results(tmp_path)
     for i in range(0, 8*len(good), 41):
         (place/"metrics.json").write_bytes(good[:i//8] + bytes([good[i//8] ^ 1 << i % 8]) + good[i//8 + 1:])
-        shown = report.view(seen[0], tmp_path, tmp_path/"reference")
+        shown = report._view(seen[0], tmp_path, tmp_path/"reference")
         assert "is damaged and not compared" in shown["damaged"] and shown["comparison"] == [], i
     text = html(tmp_path, tmp_path/"reference")
     assert text.count("is damaged and not compared") == 1 and "holds nothing" not in text
@@ -174,7 +180,7 @@ def test_a_changed_reference_is_said_and_not_compared(tmp_path):
 def test_agreement_is_symmetric():
     cases = [(1.0, 1.05, [0.9, 1.1], None), (1, 1.0, None, None), (None, 1, None, None), ("holds", "fails", None, None),
              (1.0, 3.0, [0, 2], [2, 4])]
-    for here, there, a, b in cases: assert agreement(here, there, a, b) == agreement(there, here, b, a)
+    for here, there, a, b in cases: assert _agreement(here, there, a, b) == _agreement(there, here, b, a)
 
 
 def test_compare_names_what_is_on_one_side_only(tmp_path):
@@ -205,7 +211,7 @@ def test_an_old_page_survives_a_refused_write(tmp_path):
 def test_pictures_without_a_list_are_found(tmp_path):
     section(tmp_path)
     (tmp_path/"wells"/"metrics.json").write_text("{}")
-    assert [c["name"] for c in cards(read_results(tmp_path)[0], tmp_path)] == ["fok_fig01"]
+    assert [c["name"] for c in _cards(read_results(tmp_path)[0], tmp_path)] == ["fok_fig01"]
 
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.sampled_from(
@@ -273,8 +279,8 @@ def test_odd_files_are_refused_in_one_line(tmp_path):
 def test_one_section_that_cannot_be_shown_is_a_card(tmp_path, monkeypatch):
     section(tmp_path)
     section(tmp_path, "walls")
-    before = report.provenance
-    monkeypatch.setattr(report, "provenance", lambda s, root: 1/0 if s.record["metrics"] and s.name == "walls" else before(s, root))
+    before = report._provenance
+    monkeypatch.setattr(report, "_provenance", lambda s, root: 1/0 if s.record["metrics"] and s.name == "walls" else before(s, root))
     text = html(tmp_path)
     assert "walls/metrics.json could not be shown: ZeroDivisionError" in text
     assert "claim-fok.wells" in text and "claim-fok.walls" not in text
@@ -318,9 +324,9 @@ def test_results_of_earlier_parameters_are_no_sections(tmp_path):
 
 
 def test_a_row_says_whether_the_interval_decided(tmp_path):
-    run = Run("wells", "smoke", 0, "cpu", tmp_path/"wells", profiles=dict(smoke=dict(L=3)))
+    run = opened(tmp_path/"wells")
     for name, rule in (("alone", "value == 0"), ("whole", "value < 1 with 95% interval")):
-        run.decide(Claim(f"fok.{name}", "fok2017", "Sec. 2", name, rule), 0.3, (-0.05, 0.64))
+        run.decide(claim(f"fok.{name}", "Sec. 2", name, rule), Estimate(0.3, (-0.05, 0.64)))
     run.finish()
     text = html(tmp_path)
     rows = dict(re.findall(r'<tr [^>]*id="claim-fok.(\w+)">(.*?)</tr>', text, re.DOTALL))
@@ -346,7 +352,7 @@ each_reference = pytest.mark.parametrize("path", REFERENCES, ids=lambda p: p.par
 
 @each_reference
 def test_a_reference_is_whole_and_its_verdicts_follow_from_its_numbers(path):
-    assert path.with_name("metrics.json.sha256").read_text() == checksum_line(path)
+    assert path.with_name("metrics.json.sha256").read_text() == _checksum_line(path)
     record = read_metrics(path)
     assert (record["section"], record["profile"], record["error"]) == (*path.parts[-3:-1], "")
     number = lambda x: math.nan if x is None else x

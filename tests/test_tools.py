@@ -1,15 +1,21 @@
 "The tools that write what is stored with the code: they refuse a changed tree and keep what other processors decided."
 import csv
+import importlib
 import importlib.util
 import json
 import re
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from symbreak_nb.report import narrow, read_metrics, read_variants
-from symbreak_nb.run import Claim, Run
+from PIL import Image
+from symbreak_nb.claims import claim
+from symbreak_nb.report import _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.run import Declaration, Estimate, Parameter, Run
+from symbreak_nb.sections import find_sections
 
 TOOLS = Path(__file__).resolve().parent.parent/"tools"
 
@@ -23,9 +29,10 @@ def tool(name):
 
 def results(folder, value, section="wells", seed=0):
     "A finished run whose one claim is decided by the value, and another that always holds."
-    run = Run(section, "smoke", seed, "cpu", folder, profiles=dict(smoke=dict(L=3)))
-    run.decide(Claim("fok.near", "fok2017", "Sec. 2", "Positive.", "value > 0 with 95% interval"), value, (value - 1, value + 1), 5)
-    run.decide(Claim("fok.far", "fok2017", "Sec. 2", "Two.", "value == 2"), 2)
+    declared = Declaration(section, L=Parameter("side", None, 3))
+    run = Run(declared, dict(profile=folder.name if folder.name == "quick" else "smoke", seed=seed, device="cpu", out_dir=folder))
+    run.decide(claim("fok.near", "Sec. 2", "Positive.", "value > 0 with 95% interval"), Estimate(value, (value - 1, value + 1), 5))
+    run.decide(claim("fok.far", "Sec. 2", "Two.", "value == 2"), 2)
     run.finish()
 
 
@@ -43,11 +50,11 @@ def test_verdicts_of_other_settings_are_merged_and_the_narrow_ones_are_listed(va
         results(tmp_path/name/"wells", value)
         variants.main(["collect", str(tmp_path/name), name, "--capability", "avx2", "--threads", "2", "--cpu", "a | b"])
     place = tmp_path/"reference"/"wells"/"smoke"
-    found = read_variants(place/"variants.json")
+    found = _read_variants(place/"variants.json")
     assert [(v["capability"], v["threads"], v["cpu"]) for v in found.values()] == [("avx2", 2, "a | b")]*2
     assert found["two"]["verdicts"] == {"fok.near": "inconclusive", "fok.far": "holds"}
     assert found["two"]["measured"]["fok.near"] == dict(value=0.75, interval=[-0.25, 1.75]), "the second collection replaces the first"
-    assert narrow(read_metrics(place/"metrics.json"), found) == {"fok.near"}
+    assert _narrow_claims(read_metrics(place/"metrics.json"), found) == {"fok.near"}
     variants.main(["table"])
     page = (tmp_path/"docs"/"processors.md").read_text()
     assert "1 sections with 2 claims were run; 1 of them are narrow." in page
@@ -90,6 +97,7 @@ def test_a_checksum_is_written_with_each_reference(tmp_path, monkeypatch):
     refresh = tool("refresh")
     for name in ("RESULTS", "REFERENCE"): monkeypatch.setattr(refresh, name, tmp_path/name)
     monkeypatch.setattr(refresh, "keep_outputs", lambda *a: None)
+    monkeypatch.setattr(refresh, "pictures", lambda name: [])
     monkeypatch.setattr(refresh.nbformat, "read", lambda *a: None)
 
     def run(*a, **named):
@@ -101,6 +109,65 @@ def test_a_checksum_is_written_with_each_reference(tmp_path, monkeypatch):
     monkeypatch.undo()
     done = subprocess.run(["sha256sum", "--check", "metrics.json.sha256"], cwd=tmp_path/"REFERENCE"/"wells"/"quick", capture_output=True)
     assert done.returncode == 0
+
+
+def test_a_stored_picture_is_small_and_has_a_checksum(tmp_path):
+    refresh = tool("refresh")
+    Image.effect_noise((1500, 300), 80).convert("RGB").save(tmp_path/"large.png")
+    refresh.store_picture(tmp_path/"large.png", tmp_path/"small.png")
+    with Image.open(tmp_path/"small.png") as stored: assert stored.size == (900, 180) and stored.mode == "P"
+    done = subprocess.run(["sha256sum", "--check", "small.png.sha256"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0 and (tmp_path/"small.png").stat().st_size < (tmp_path/"large.png").stat().st_size
+
+
+def small_section(tmp_path, monkeypatch):
+    "A section with a reference, and the tool that writes its cells."
+    cells = tool("cells")
+    places = dict(NBS="nbs", REFERENCE="reference", LISTED="claims.csv", GUIDE="guide.md", README="readme.md")
+    for name, value in {name: tmp_path/place for name, place in places.items()}.items():
+        monkeypatch.setattr(cells, name, value)
+    cells.LISTED.write_text("paper,id\nfok2017,fok.near\n")
+    cells.GUIDE.write_text("<!-- rooms: x -->\n<!-- end of the rooms -->\n")
+    cells.README.write_text("<!-- sections: x -->\n<!-- end of the sections -->\n")
+    results(tmp_path/"reference"/"wells"/"quick", 1.5)
+    title = dict(cell_type="markdown", id="title", metadata={}, source=["# Two wells\n", "> The seed decides."])
+    knobs = dict(cell_type="code", id="knobs", metadata=dict(tags=["parameters"]), outputs=[], execution_count=None, source=["L = None"])
+    cells.NBS.mkdir()
+    whole = dict(cells=[title, knobs], metadata={}, nbformat=4, nbformat_minor=5)
+    (cells.NBS/"10_wells.ipynb").write_text(json.dumps(whole))
+    declared = Declaration("wells", "wells_ends", L=Parameter("side of the lattice", None, 3))
+    monkeypatch.setitem(sys.modules, "symbreak_nb.wells", SimpleNamespace(PARAMETERS=declared))
+    return cells
+
+
+def test_the_parameters_and_the_first_screen_are_written_from_their_sources(tmp_path, monkeypatch, capsys):
+    cells = small_section(tmp_path, monkeypatch)
+    assert cells.main(["--check"]) == 1 and capsys.readouterr().out == "not as their sources say: 10_wells.ipynb, guide.md, readme.md\n"
+    assert cells.main(["wells"]) == 0 and cells.main(["--check"]) == 0
+    title, screen, knobs = json.loads((cells.NBS/"10_wells.ipynb").read_text())["cells"]
+    assert (title["id"], screen["id"], knobs["metadata"]) == ("title", "opening", dict(tags=["parameters"]))
+    assert re.search(r"^profile += \"quick\" .*\n(.*\n)*L += None +# side of the lattice$", "".join(knobs["source"]), re.MULTILINE)
+    text = "".join(screen["source"])
+    assert "| Positive. | 1.5 [0.5, 2.5] | **holds** |" in text and text.index("Positive") < text.index("<details>") < text.index("Two.")
+    assert "![" not in text, "there is no picture yet"
+    assert "| [`10_wells`](nbs/10_wells.ipynb) | The seed decides. |" in cells.GUIDE.read_text()
+    assert "| Two wells | [`10_wells`](nbs/10_wells.ipynb) |  |  |" in cells.README.read_text()
+    (tmp_path/"reference"/"wells"/"quick"/"wells_ends.png").write_bytes(b"x")
+    assert cells.main(["--check"]) == 1 and cells.main([]) == 0
+    assert "![wells_ends](../reference/wells/quick/wells_ends.png)" in (cells.NBS/"10_wells.ipynb").read_text()
+    with pytest.raises(SystemExit, match="there is no section well"): cells.main(["well"])
+
+
+@pytest.mark.parametrize("name", find_sections())
+def test_the_cells_of_a_section_are_those_of_its_declaration_and_its_reference(name):
+    cells, path = tool("cells"), find_sections()[name].path
+    assert cells.page(path, importlib.import_module(f"symbreak_nb.{name}")) == path.read_text(), "run `python tools/cells.py`"
+
+
+def test_the_lists_of_notebooks_are_complete():
+    cells = tool("cells")
+    for path, text in ((cells.GUIDE, cells.guide()), (cells.README, cells.overview())):
+        assert text == path.read_text(), "run `python tools/cells.py`"
 
 
 def test_the_page_of_claims_is_that_of_the_references():

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from symbreak_nb.report import PAPERS, nice, span
+from symbreak_nb.report import _PAPER_TITLES, _format_interval, _format_number
 from symbreak_nb.run import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +48,7 @@ def cell(text: object) -> str: return " ".join(str(text).split()).replace("|", "
 
 
 def measured(row: dict) -> str:
-    return f"{nice(row['value'])} {span(row['interval'])}".strip()
+    return f"{_format_number(row['value'])} {_format_interval(row['interval'])}".strip()
 
 
 def line(row: dict, notebooks: dict[str, str], paper_value: str) -> str:
@@ -68,7 +68,7 @@ def page() -> str:
     notebooks, rows = sections(), decided()
     with open(LISTED, newline="") as file: listed = list(csv.DictReader(file))
     text, known = [HEAD], {row["id"] for row in listed}
-    for paper, title in PAPERS.items():
+    for paper, title in _PAPER_TITLES.items():
         mine = [row for row in listed if row["paper"] == paper]
         ours = [rows[row["id"]] | dict(value_of_paper=row["paper_value"]) for row in mine if row["id"] in rows]
         more = [row for key, row in sorted(rows.items()) if row["paper"] == paper and key not in known]

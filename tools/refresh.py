@@ -1,11 +1,13 @@
-"""Run the notebooks at quick, keep their outputs in nbs/, and the results in reference/.
+"""Run the notebooks at quick, keep their outputs in nbs/, the results in reference/, and write what follows from them.
 
     python tools/refresh.py [SECTION ...]    # default: every section and every layer
 """
 import base64
+import importlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,14 +16,11 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
-from symbreak_nb.report import checksum_line
+from symbreak_nb.report import _checksum_line
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"
-PICTURES = {"ising": ["zhang_fig05_ising_landscape"], "landscape": ["zhang_fig06_loss_landscape"],
-            "expansion": ["expansion_controls"], "rd_metric": ["rd_null_tests"],
-            "kuramoto": ["iqbal_fig09_trained_walls"], "symmetries": ["symmetries_by_layer"], "dynamics": ["ziyin_kick"],
-            "alignment": ["alignment_controls"]}  # shown by the README
+WIDEST = 900  # columns of a stored picture
 BIN = Path(sys.executable).parent
 SOURCES = ["symbreak_nb", "nbs", "settings.ini", "setup.py", "constraints.txt"]  # what a number depends on
 
@@ -39,6 +38,21 @@ def kind(notebook) -> tuple[str, bool]:
     sources = [c.source for c in notebook.cells if c.cell_type == "code"]
     name = next((s.split()[2] for s in sources if s.startswith("#| default_exp")), "")
     return name, any("parameters" in c.metadata.get("tags", []) for c in notebook.cells)
+
+
+def pictures(name: str) -> list[str]:
+    "Figures of a section that are stored: the one that its declaration names, and those that README or the tour show."
+    shown = "".join(path.read_text() for path in (ROOT/"README.md", NBS/"index.ipynb") if path.is_file())
+    named = importlib.import_module(f"symbreak_nb.{name}").PARAMETERS.picture
+    return sorted({named, *re.findall(rf"reference/{name}/quick/(\w+)\.png", shown)} - {""})
+
+
+def store_picture(source: Path, target: Path) -> None:
+    "Store a picture, at most WIDEST columns and 256 colours, with its checksum beside it."
+    picture = Image.open(source).convert("RGB")
+    if picture.width > WIDEST: picture = picture.resize((WIDEST, round(picture.height*WIDEST/picture.width)), Image.Resampling.LANCZOS)
+    picture.quantize(256, dither=Image.Dither.NONE).save(target, "png", optimize=True)
+    target.with_name(f"{target.name}.sha256").write_text(_checksum_line(target))
 
 
 def lighter(png: str) -> str:
@@ -78,8 +92,9 @@ def refresh_section(path: Path, notebook, name: str) -> None:
     record = json.loads((RESULTS/name/"metrics.json").read_text())
     record["params"].pop("out_dir", None)
     (target/"metrics.json").write_text(json.dumps(record, indent=1) + "\n")
-    (target/"metrics.json.sha256").write_text(checksum_line(target/"metrics.json"))
-    for picture in PICTURES.get(name, []): shutil.copy(RESULTS/name/"figures"/f"{picture}.png", target)
+    (target/"metrics.json.sha256").write_text(_checksum_line(target/"metrics.json"))
+    for old in target.glob("*.png*"): old.unlink()
+    for shown in pictures(name): store_picture(RESULTS/name/"figures"/f"{shown}.png", target/f"{shown}.png")
 
 
 def main(wanted: list[str]) -> None:
@@ -94,7 +109,7 @@ def main(wanted: list[str]) -> None:
         else: refresh_layer(path, notebook)
         print(path.name, f"{path.stat().st_size / 1e6:.2f} MB")
     subprocess.run([BIN/"nbdev_clean"], cwd=ROOT, check=True)
-    subprocess.run([sys.executable, ROOT/"tools"/"claims.py"], check=True)
+    for tool in ("claims", "cells"): subprocess.run([sys.executable, ROOT/"tools"/f"{tool}.py"], check=True)
 
 
 if __name__ == "__main__": main(sys.argv[1:])

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-from symbreak_nb.cli import choose, find_sections
+from symbreak_nb.sections import _choose_sections, find_sections
 
 SYMBREAK = Path(sys.executable).parent/"symbreak"
 THREADS = (1, 2)
@@ -129,7 +129,7 @@ def main() -> int:
     if not given.seeds and given.count < 1: parser.error(f"--count {given.count}: allowed is an integer of at least 1")
     if bad := [s for s in given.seeds or [] if not 0 <= s < 2**32]: parser.error(f"--seeds {bad[0]}: allowed is 0 to {2**32 - 1}")
     jobs = []
-    for section in choose(given.sections, find_sections()):
+    for section in _choose_sections(given.sections, find_sections()):
         seeds = given.seeds or draw_seeds(given.count)
         print(f"{section.name}: seeds {' '.join(map(str, seeds))}", flush=True)
         jobs += plan(section.name, seeds, given.all)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from symbreak_nb.report import narrow, nice, read_metrics, read_results, read_variants, span, unlike
+from symbreak_nb.report import _format_interval, _format_number, _narrow_claims, _read_variants, _unlike, read_metrics, read_results
 from symbreak_nb.run import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,9 +57,9 @@ def collect(folder: Path, name: str, capability: str, threads: int | None, cpu: 
         record, place = section.record, REFERENCE/section.name/str(section.record.get("profile"))
         stored = read_metrics(place/"metrics.json")
         why = record["error"] or (not record["claims"] and "it decided nothing") or \
-            (not stored["claims"] and "it has no reference at this profile") or unlike(_without_folder(record), stored)
+            (not stored["claims"] and "it has no reference at this profile") or _unlike(_without_folder(record), stored)
         if why: yield f"{section.name}: left out, {why}"; continue
-        settings = read_variants(place/"variants.json") | {name: setting(record, capability, threads, cpu)}
+        settings = _read_variants(place/"variants.json") | {name: setting(record, capability, threads, cpu)}
         write_atomic(place/"variants.json", json.dumps(dict(settings=dict(sorted(settings.items()))), indent=1) + "\n")
         yield f"{section.name}: {len(record['claims'])} verdicts kept as {name}"
 
@@ -71,13 +71,14 @@ def _without_folder(record: dict) -> dict:
 def differing(place: Path) -> tuple[dict, dict[str, dict]]:
     "(settings with the reference first, claim -> setting -> verdict, value and interval) of the narrow claims."
     stored = read_metrics(place/"metrics.json")
-    settings = dict(reference=setting(stored, "", None, "")) | read_variants(place/"variants.json")
+    settings = dict(reference=setting(stored, "", None, "")) | _read_variants(place/"variants.json")
     claims = {id: {name: dict(s.get("measured", {}).get(id, {}), verdict=s["verdicts"][id])
                    for name, s in settings.items() if id in s["verdicts"]} for id in settings["reference"]["verdicts"]}
-    return settings, {id: seen for id, seen in claims.items() if id in narrow(stored, settings)}
+    return settings, {id: seen for id, seen in claims.items() if id in _narrow_claims(stored, settings)}
 
 
-def cell(seen: dict) -> str: return f"{seen['verdict']}<br>{nice(seen.get('value'))} {span(seen.get('interval'))}".rstrip()
+def cell(seen: dict) -> str:
+    return f"{seen['verdict']}<br>{_format_number(seen.get('value'))} {_format_interval(seen.get('interval'))}".rstrip()
 
 
 def table() -> str:
@@ -88,8 +89,9 @@ def table() -> str:
     total = sum(len(known["reference"]["verdicts"]) for _, known, _ in found)
     lines = [HEAD, f"{len(found)} sections with {total} claims were run; {sum(len(claims) for *_, claims in found)} of them are narrow.\n",
              "| setting | instruction set | threads | processor |", "|---|---|---|---|"]
-    lines += [f"| {name} | {s.get('capability') or '–'} | {nice(s.get('threads'))} | {str(s.get('cpu') or '–').replace('|', '/')} |"
-              for name, s in settings.items() if name != "reference"]
+    described = {name: [s.get("capability") or "–", _format_number(s.get("threads")), str(s.get("cpu") or "–").replace("|", "/")]
+                 for name, s in settings.items() if name != "reference"}
+    lines += ["| " + " | ".join([name, *words]) + " |" for name, words in described.items()]
     rows = [f"| `{id}` | " + " | ".join(cell(seen[name]) if name in seen else "not run" for name in settings) + " |"
             for *_, claims in found for id, seen in claims.items()]
     if rows: lines += ["", "| claim | " + " | ".join(settings) + " |", "|---|" + "---|"*len(settings), *rows]

@@ -1,0 +1,75 @@
+"A borrowed model comes back as it was, outputs are judged by how far they move, and a proof needs a control."
+import math
+
+import numpy as np
+import pytest
+import torch
+from symbreak_nb.groups import Candidate
+from symbreak_nb.proofs import EVIDENCE, TOLERANCE, _apart, _snapshot, _unproved, borrowed, prepare, try_out
+from symbreak_nb.run import RunError
+from symbreak_nb.trace import trace
+from torch import nn
+
+L, X = nn.Linear, lambda *shape: torch.randn(*shape, dtype=torch.float64)
+
+
+def measured(net, x):
+    bench = prepare(net, (x,), {})
+    assert not _unproved(bench, bench.states[1], bench.run(bench.states[1], bench.inputs[0]))
+    return bench, trace(net, (x,))
+
+
+def test_elements_that_are_nan_or_infinite_are_compared_too():
+    assert _apart(torch.tensor([0., torch.nan]), torch.ones(2)).tolist() == [1, np.inf]
+    assert _apart(torch.tensor([torch.inf, -torch.inf]), torch.tensor([torch.inf, torch.inf])).tolist() == [0, np.inf]
+    assert _apart(torch.ones(2), torch.ones(3)).tolist() == [np.inf]*3
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_borrowed_model_comes_back_after_an_error(error):
+    net = nn.Sequential(L(3, 4), nn.Dropout(0.5), L(4, 2)).half()
+    before = [(p.data_ptr(), p.dtype, p.tolist()) for p in net.parameters()]
+    with pytest.raises(error), borrowed(net):
+        assert net[0].weight.dtype == torch.float64 and net[1].p == 0
+        net[0].weight.data.zero_()
+        raise error
+    assert [(p.data_ptr(), p.dtype, p.tolist()) for p in net.parameters()] == before and net[1].p == 0.5
+
+
+def test_a_snapshot_leaves_alone_what_it_is_told_to():
+    net = nn.Linear(2, 2)
+    restore, before = _snapshot(net, [net.weight]), net.bias.detach().clone()
+    with torch.no_grad():
+        net.weight.zero_()
+        net.bias.zero_()
+    restore()
+    assert not net.weight.any() and torch.equal(net.bias, before)
+
+
+@pytest.mark.parametrize("model, x, match", [
+    (L(2, 2).double(), X(1, 3), "does not run"),
+    (type("Nothing", (nn.Linear,), {"forward": lambda s, x: None})(2, 2).double(), X(1, 2), "returns no tensor"),
+    (L(2, 2).double(), torch.full((1, 2), torch.nan).double(), "nan or infinite")])
+def test_a_model_that_cannot_be_tried_ends_in_one_line(model, x, match):
+    with pytest.raises(RunError, match=match): prepare(model, (x,), {})
+
+
+def test_a_proof_has_a_small_error_and_a_large_control_and_a_false_group_has_not():
+    torch.manual_seed(0)
+    bench, walk = measured(nn.Sequential(L(3, 4), nn.ReLU(), L(4, 2)).double(), X(5, 3))
+    group = lambda change: Candidate("rescaling", "R+", 1, lambda state, rng: change(state), [], None, "0.weight")
+    scaled = lambda s: {"0.weight": 2*s["0.weight"], "0.bias": 2*s["0.bias"], "2.weight": s["2.weight"]/2}
+    proof = try_out(bench, walk, group(scaled))
+    assert proof.error <= TOLERANCE and proof.control > EVIDENCE and not proof.limit
+    forgotten = try_out(bench, walk, group(lambda s: {n: t for n, t in scaled(s).items() if n != "0.bias"}))
+    assert forgotten.error > 1e-3 and math.isnan(forgotten.control)
+    assert try_out(bench, walk, group(lambda s: {"0.weight": s["0.weight"]})) is None
+
+
+def test_the_control_of_a_group_that_moves_nothing_of_effect_is_zero():
+    class Unused(nn.Sequential):
+        def forward(self, x): return self[0](x)
+    bench, walk = measured(Unused(L(3, 2), L(4, 2)).double(), X(5, 3))
+    moved = Candidate("permutation", "S_2", 1, lambda s, rng: {"1.weight": s["1.weight"].flip(0)}, [], None, "1.weight")
+    proof = try_out(bench, walk, moved)
+    assert proof.error == 0 and proof.control <= EVIDENCE
