@@ -269,7 +269,7 @@ def _orbit_with_decay(widths: Sequence[int]) -> tuple[int, int]:
     turns = sum(h*(h - 1)//2 - (h - r)*(h - r - 1)//2 for h in hidden)
     return turns, sum(h*(h + 1)//2 - (h - r)*(h - r + 1)//2 for h in hidden)
 
-# %% ../nbs/51_field_theory.ipynb #a9519f19
+# %% ../nbs/51_field_theory.ipynb #823e78fd
 _CONTINUOUS = ("rescaling", "double rotation", "scaling", "translation", "rotation")
 
 
@@ -292,11 +292,6 @@ def orbit_dimension(model: nn.Sequential) -> int:
     int
         Rank of all generators' actions: GL(h) where there is nothing between two layers, the positive diagonals at a
         ReLU, none at a tanh.
-
-    Examples
-    --------
-    >>> orbit_dimension(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)))
-    4
     """
     parts = list(model)
     layers = [k for k, part in enumerate(parts) if isinstance(part, nn.Linear)]
@@ -459,7 +454,7 @@ def _skip_symmetries(long: bool, seed: int) -> dict[str, int]:
         model, x = _Residual(long).double(), torch.randn(8, 4, dtype=torch.float64)
     return dict(dimension=sum(row.dimension for row in symmetry_report(model, x).rows))
 
-# %% ../nbs/51_field_theory.ipynb #00191aae
+# %% ../nbs/51_field_theory.ipynb #9d4b3fd1
 _ARMS = ("plain", "plain_bn", "resnet", "resnet_bn")
 
 
@@ -476,19 +471,18 @@ def input_gradients(arm: str, depth: int, width: int = 100, points: int = 256, n
         Layers, or residual branches.
     width, points, networks : int
         Units a layer, inputs, and independent networks.
-    residual_scale : float, default 1.0
-        Factor of every residual branch.
-    seed : int, default 0
-        Of the weights: He's variance, biases with deviation 0.1 (1 in the first layer).
+    residual_scale, seed : float, int
+        Factor of every residual branch; seed of weights (He's variance) and biases (deviation 0.1, first layer 1).
 
     Returns
     -------
     dict
         gradients: (depth, networks, points), a random readout after every layer.
 
-    References
-    ----------
-    Balduzzi et al. 2017, Sec. 2; fok2017, Sec. 4.1.
+    Raises
+    ------
+    ParameterError
+        If there is no such arm.
     """
     if arm not in _ARMS: raise ParameterError("arm", arm, "one of " + ", ".join(_ARMS))
     random = torch.Generator().manual_seed(seed)

@@ -25,6 +25,8 @@ def test_pitchfork_is_found_and_a_step_is_not():
     rates = np.geomspace(0.1, 4, 20)
     assert _pitchfork_fit(rates, np.sqrt(np.maximum(0, 0.7*(1 - rates**2/2)))) > 0.999
     assert _pitchfork_fit(rates, np.where(rates < 1, 0.8, 0.4)) < 0.9
+    step = np.where(rates < 1, 0.8, 0.0)
+    assert np.isclose(_pitchfork_fit(rates, step, step=True), 1) and _pitchfork_fit(rates, step) < 0.95
 
 
 def test_half_rate():
