@@ -62,15 +62,14 @@ def check_parameters(params: Mapping[str, Any]) -> None:
     count = sum(a*b for a, b in zip(widths, widths[1:], strict=False))
     if count > 2000: raise ParameterError("widths", widths, f"networks of at most 2000 weights; this one has {count}")
 
-# %% ../nbs/51_field_theory.ipynb #5da6782d
+# %% ../nbs/51_field_theory.ipynb #fbc56eba
 _PAPER = (
     claim("fok.thm.affine", "Sec. 3", "networks without a nonlinearity collapse to one affine map", "value <= 1e-12",
           "largest relative distance of a deep affine network from its single affine map", "exact"),
     claim("fok.thm.relu_remnant", "Sec. 3", "ReLU keeps a continuous subgroup O(D')", "value <= 1e-10",
           "smallest relative change of relu(Q x) against Q relu(x) over random rotations Q", "O(D')"),
     claim("fok.thm.adjacent_invariant", "Sec. 3", "W_t W_{t-1} is invariant under the remnant symmetry",
-          "value <= 1e-10",
-          "largest relative change of W_t W_{t-1} when each W becomes Q W Q^-1, Q a permutation"),
+          "value <= 1e-10", "largest relative change of W_t W_{t-1} when each W becomes Q W Q^-1, Q a permutation"),
     claim("fok.skip_breaks", "Sec. 4.1", "a skip across units breaks covariance", "value >= 1e-3",
           "smallest distance of Q1 x1 + Q2 (x2 + F2) from Q (x1 + x2 + F2), for Q = Q1 and Q = Q2"),
     claim("fok.gating", "Sec. 4.1", "multiplicative gating breaks covariance, addition keeps it", "value >= 1e-3",
@@ -83,14 +82,13 @@ _PAPER = (
           "log10 of the gradient's variance at the end of training over that at the start, constant rate",
           "orders of magnitude"),
     claim("fok.robustness", "Sec. 4", "flat modes let a network fit random labels with zero error",
-          "value >= 1 and n >= 3",
-          "smallest training accuracy on random labels", 1.0),
+          "value >= 1 and n >= 3", "smallest training accuracy on random labels", 1.0),
     claim("fok.negative_eigenvalues", "Secs. 1 and 4.1", "the Hessian has negative eigenvalues at the loss minimum",
           "value >= 0.01 with 95% interval and n >= 3",
           "depth of the lowest eigenvalue over the largest one at the end of training"),
 )
 
-# %% ../nbs/51_field_theory.ipynb #052b22d2
+# %% ../nbs/51_field_theory.ipynb #b57038c6
 def _control(name: str, *rest: str) -> Any: return claim(f"fok.field_theory.control.{name}", *rest)
 
 
@@ -102,34 +100,28 @@ _CONTROLS = (
     _control("pseudo_goldstone", "App. B", "weight decay gives a zero mode the eigenvalue 2 lambda", "value <= 1e-8",
              "largest |eigenvalue/lambda - 2| over the zero modes, at the minimum of the bare loss"),
     _control("rotations_stay", "App. B", "at the minimum with decay the rotations of hidden layers stay massless",
-             "value == 0",
-             "measured number of zero modes less the dimension of the orbit of the rotations"),
-    _control("relu", "Theorem of Goldstone", "a ReLU network at a teacher has one zero mode a hidden unit",
-             "value == 0",
+             "value == 0", "zero modes less the dimension of the rotations' orbit"),
+    _control("relu", "Sec. 3", "a ReLU network at a teacher has one zero mode a hidden unit", "value == 0",
              "zero modes less hidden units"),
-    _control("goldstone_bound", "Theorem of Goldstone", "the orbit's dimension bounds the number of zero modes from "
-                                                        "below",
+    _control("goldstone_bound", "Sec. 3", "the orbit's dimension bounds the number of zero modes from below",
              "value >= 0", "smallest number of zero modes less the orbit's dimension over the models"),
-    _control("goldstone_equality", "Theorem of Goldstone", "every zero mode belongs to a broken generator",
-             "value == 0",
+    _control("goldstone_equality", "Sec. 3", "every zero mode belongs to a broken generator", "value == 0",
              "largest number of zero modes less the orbit's dimension over the models"),
     _control("negative_shrink", "Sec. 1", "negative eigenvalues shrink in training",
              "value < 0 with 95% interval and n >= 3",
              "log10 of the depth of the lowest eigenvalue over the largest one, end less start"),
 )
 
-# %% ../nbs/51_field_theory.ipynb #4dda13b2
+# %% ../nbs/51_field_theory.ipynb #01accf9a
 _FURTHER_CONTROLS = (
     _control("diagonals", "Sec. 3", "positive diagonals and permutations commute with ReLU", "value <= 1e-12",
              "largest relative change"),
     _control("covariant", "Sec. 3", "W_t W_{t-1} is covariant: it becomes Q W_t W_{t-1} Q^-1", "value <= 1e-12",
              "largest relative distance from the conjugated product"),
     _control("gate_permutation", "Sec. 4.1", "gating keeps the permutations, the part of O(D) that ReLU keeps",
-             "value <= 1e-12",
-             "largest relative change of (Q x)(Q h) against Q (x h)"),
+             "value <= 1e-12", "largest relative change of (Q x)(Q h) against Q (x h)"),
     _control("long_skip", "Sec. 4.1", "a skip across two units removes no parameter symmetry of a residual network",
-             "value == 0",
-             "dimensions that the report finds without the long skip, less those with it"),
+             "value == 0", "dimensions that the report finds without the long skip, less those with it"),
     _control("white_plain", "Sec. 4.1", "a deep plain network without batch norm is white too",
              "value in [-0.1, 0.1] with 95% interval", "its lag-1 autocorrelation at the greatest depth"),
     _control("white_bn", "Sec. 4.1", "a deep plain network with batch norm is white",

@@ -28,7 +28,7 @@ from symbreak_nb.field_theory import (
     orbit_dimension,
     plan_units,
 )
-from symbreak_nb.run import ParameterError
+from symbreak_nb.run import ParameterError, Run, RunError
 from torch import nn
 
 
@@ -175,3 +175,17 @@ def test_unknown_arm():
 
 def test_the_plan_lists_its_work():
     for profile in PARAMETERS: assert all(unit.flops > 0 for unit in plan_units(PARAMETERS[profile]))
+
+
+def test_a_second_run_reuses_the_units_of_the_first(tmp_path):
+    found = []
+    for _ in range(2):
+        run = Run(PARAMETERS, dict(profile="smoke", out_dir=tmp_path, seed=1))
+        found.append(run.unit(_deep_linear, widths=[3, 2, 3], decay=0.01, seed=1))
+        run.finish()
+    assert run.counts["reused"] == 1 and (found[0]["bare"] == found[1]["bare"]).all()
+
+
+def test_a_run_with_a_wrong_parameter_ends_before_any_work(tmp_path):
+    with pytest.raises(RunError, match="widths = "): Run(PARAMETERS, dict(profile="smoke", out_dir=tmp_path, widths=[0, 3]))
+    assert not list(tmp_path.glob("units/*"))
