@@ -20,7 +20,7 @@ from .field_theory import _descend, _digits, _loss_of, hessian_operator
 from .parameters import Declaration, Parameter
 from .units import WorkUnit
 
-# %% ../nbs/52_training.ipynb #99b88549
+# %% ../nbs/52_training.ipynb #9d8bebee
 PARAMETERS = Declaration(
     "training", picture="fok_learning_rate",
     n_seeds=Parameter("trained networks an arm", between(2, 100, int), 2, 4, 10),
@@ -34,7 +34,7 @@ PARAMETERS = Declaration(
                     [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 3.0, 6.0],
                     [0.02, 0.05, *np.linspace(0.1, 1.5, 29).round(2).tolist(), 2.0, 4.0, 8.0]),
     units=Parameter("hidden units of the sweep's networks", each(between(2, 1000, int)), [8], [8, 64], [8, 64, 512]),
-    sgd_steps=Parameter("steps of the sweep", between(10, 10**6, int), 50, 1500, 20_000),
+    sgd_steps=Parameter("steps of the sweep", between(10, 10**6, int), 50, 1500, 5000),
     noise=Parameter("share of labels flipped anew in every step of the noisy arm", between(0, 0.5), 0.2),
     decay=Parameter("weight decay lambda of the control of zero weights", between(0, 0.1), 0.001),
 )
