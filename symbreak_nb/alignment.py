@@ -302,9 +302,6 @@ _PERFECT = "value > 0.95 with 95% interval and n >= 5"
 _MORE = "value > 0 with 95% interval and n >= 5"
 
 
-def _control(name: str, *what: str): return claim(f"ziyin.alignment.control.{name}", "control of Fig. 6", *what)
-
-
 CLAIMS = {c.id: c for c in (
     claim("ziyin.fig6.alignment", "Sec. 5, Fig. 6",
           "every pair of layers of two deep linear networks on transformed MNIST aligns perfectly", _PERFECT,
@@ -313,32 +310,41 @@ CLAIMS = {c.id: c for c in (
           "mean alignment of hidden layers after training minus that of the third layer to its input during training"),
     claim("ziyin.fig15.tanh", "App. A.4, Fig. 15", "it holds for tanh and unequal widths", _PERFECT,
           "alignment of the worst pair (i, j) of a layer of 64 tanh units with one of 128, mean over seeds"),
-    _control("inner_layers", "in Fig. 6 every pair without a first layer aligns perfectly", _PERFECT,
-             "alignment of the worst pair of layers 2 to 5, within and between the networks, mean over seeds"),
-    _control("gaussian", "Fig. 6 also holds for Gaussian transforms, which are not orthogonal", _PERFECT,
-             "alignment of the worst pair of hidden layers, mean over seeds"),
-    _control("fig15_linear", "Fig. 15 holds for linear networks of widths 64 and 128", _PERFECT,
-             "alignment of the worst pair (i, j) between the networks, mean over seeds"),
+    claim("ziyin.alignment.control.inner_layers", "control of Fig. 6",
+          "in Fig. 6 every pair without a first layer aligns perfectly", _PERFECT,
+          "alignment of the worst pair of layers 2 to 5, within and between the networks, mean over seeds"),
+    claim("ziyin.alignment.control.gaussian", "control of Fig. 6",
+          "Fig. 6 also holds for Gaussian transforms, which are not orthogonal", _PERFECT,
+          "alignment of the worst pair of hidden layers, mean over seeds"),
+    claim("ziyin.alignment.control.fig15_linear", "control of Fig. 6",
+          "Fig. 15 holds for linear networks of widths 64 and 128", _PERFECT,
+          "alignment of the worst pair (i, j) between the networks, mean over seeds"),
 )}
 
 # %% ../nbs/43_alignment.ipynb #41617648
 _BETWEEN = "mean alignment between the networks, "
 CLAIMS |= {c.id: c for c in (
-    _control("learned", "two trained networks are more aligned than two untrained ones", _MORE,
-             _BETWEEN + "after minus before training"),
-    _control("against_random", "two trained networks are more aligned than a trained and an untrained one", _MORE,
-             _BETWEEN + "trained with trained minus trained with untrained"),
-    _control("other_images", "two networks trained on disjoint images are less aligned than two on the same", _MORE,
-             _BETWEEN + "same images minus disjoint halves"),
-    _control("other_task", "networks that learn digit and parity are less aligned than two that learn the digit",
-             _MORE, _BETWEEN + "same task minus other task"),
-    _control("shuffled", "networks that learn true and shuffled labels are less aligned than two that learn true ones",
-             _MORE, _BETWEEN + "true with true minus true with shuffled"),
-    _control("minibatch", "Adam needs the noise of its batches: the same steps on all data align less", _MORE,
-             _BETWEEN + "batches minus full gradient"),
-    _control("which_kernel",
-             "with Adam and batches hidden layers carry the kernel of the noise equilibrium, not the balanced one",
-             _MORE, "mean over hidden layers of the alignment with the first minus that with the second"),
+    claim("ziyin.alignment.control.learned", "control of Fig. 6",
+          "two trained networks are more aligned than two untrained ones", _MORE,
+          _BETWEEN + "after minus before training"),
+    claim("ziyin.alignment.control.against_random", "control of Fig. 6",
+          "two trained networks are more aligned than a trained and an untrained one", _MORE,
+          _BETWEEN + "trained with trained minus trained with untrained"),
+    claim("ziyin.alignment.control.other_images", "control of Fig. 6",
+          "two networks trained on disjoint images are less aligned than two on the same", _MORE,
+          _BETWEEN + "same images minus disjoint halves"),
+    claim("ziyin.alignment.control.other_task", "control of Fig. 6",
+          "networks that learn digit and parity are less aligned than two that learn the digit",
+          _MORE, _BETWEEN + "same task minus other task"),
+    claim("ziyin.alignment.control.shuffled", "control of Fig. 6",
+          "networks that learn true and shuffled labels are less aligned than two that learn true ones",
+          _MORE, _BETWEEN + "true with true minus true with shuffled"),
+    claim("ziyin.alignment.control.minibatch", "control of Fig. 6",
+          "Adam needs the noise of its batches: the same steps on all data align less", _MORE,
+          _BETWEEN + "batches minus full gradient"),
+    claim("ziyin.alignment.control.which_kernel", "control of Fig. 6",
+          "with Adam and batches hidden layers carry the kernel of the noise equilibrium, not the balanced one",
+          _MORE, "mean over hidden layers of the alignment with the first minus that with the second"),
 )}
 
 # %% ../nbs/43_alignment.ipynb #7b2d886e

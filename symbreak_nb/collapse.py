@@ -19,7 +19,7 @@ from torch import nn
 from . import data
 from .checks import ParameterError, RunError, between, each, one_of
 from .claims import claim
-from .decay import _ResNet, _Stack, build, images_of, restore, state_of, train
+from .decay import _ResNet, _Stack, build_arms, images_of, restore, state_of, train_pulled
 from .parameters import Declaration, Parameter
 from .units import WorkUnit
 
@@ -394,8 +394,8 @@ def _examined(net: nn.Module, x: torch.Tensor, y: torch.Tensor, networks: int) -
 
 # %% ../nbs/44_collapse.ipynb #799b3a0e
 def _train_piece(arms: Sequence[Sequence[Any]], device: str, **setting: Any) -> dict[str, Any]:
-    "Weights and momenta of networks after some epochs, see `decay.train`, and their collapse at the end."
-    net, momenta, x, y = train(arms, device=device, **setting)
+    "Weights and momenta of networks after some epochs, see `decay.train_pulled`, and their collapse at the end."
+    net, momenta, x, y = train_pulled(arms, device=device, **setting)
     return state_of(net, momenta) | _examined(net, x, y, len(arms))
 
 # %% ../nbs/44_collapse.ipynb #441c19de
@@ -403,6 +403,12 @@ _MORE = "value > 0 with 95% interval and n >= 5"
 CLAIMS = {c.id: c for c in (
     claim("ziyin.fig4.collapse", "Sec. 5, Fig. 4", "the vanilla network collapses",
           "value < -1 with 95% interval and n >= 5", "log10 of NC1 (quotient), trained over untrained, decay 5e-4"),
+    claim("ziyin.collapse.control.syre_collapses", "control of Fig. 4",
+          "a network without the symmetries does not collapse", "value > -1 with 95% interval and n >= 5",
+          "log10 of NC1 (quotient), syre trained over untrained, decay 5e-4"),
+    claim("ziyin.collapse.control.null_of_decay", "control of Fig. 12",
+          "without the symmetries ten times the decay does not collapse it", "value > -1 with 95% interval and n >= 5",
+          "log10 of NC1 (quotient), syre trained over untrained, decay 5e-3"),
     claim("ziyin.fig4.syre", "Sec. 5, Figs. 4, 11", "without the symmetries the variation within classes stays",
           "value > 0.5 with 95% interval and n >= 5", "log10 of NC1 (quotient), syre over vanilla, decay 5e-4"),
     claim("ziyin.fig12.stronger_decay", "App. A.4, Figs. 12, 13", "at ten times the decay the difference grows", _MORE,
@@ -465,7 +471,7 @@ def _correlations(features: torch.Tensor, labels: torch.Tensor) -> dict[str, Any
 def _final(arms: Sequence[Sequence[Any]], network: str, sizes: Sequence[int], images: Mapping[str, Any],
            fraction: float, device: str, state: Mapping[str, np.ndarray] | None = None, **other: Any) -> dict:
     "Correlations of 100 training images, and test accuracy, of trained networks, or of untrained ones without a state."
-    net = build(network, arms, sizes, fraction, device)[0]
+    net = build_arms(network, arms, sizes, fraction, device)[0]
     if state: restore(net, (), state)
     x, y = (torch.as_tensor(a, device=device) for a in images_of(**images)[:2])
     shown = torch.as_tensor(data._balanced(y.cpu().numpy(), min(100, len(y)), seed=0), device=device)
@@ -500,7 +506,7 @@ def _transfer(outputs: Sequence[torch.Tensor], fresh: Sequence[torch.Tensor], y:
 def _beyond(arms: Sequence[Sequence[Any]], network: str, sizes: Sequence[int], images: Mapping[str, Any],
             fraction: float, device: str, state: Mapping[str, np.ndarray] | None = None, **other: Any) -> dict:
     "`_transfer` of networks that never saw the dropped classes, (networks, layers, 3)."
-    net = build(network, arms, sizes, fraction, device)[0]
+    net = build_arms(network, arms, sizes, fraction, device)[0]
     if state: restore(net, (), state)
     x, y = (torch.as_tensor(a, device=device) for a in images_of(**images)[:2])
     test = images_of(**images | dict(split="test", n=None, imbalance=1.0, drop=0))

@@ -241,23 +241,25 @@ _MORE = "value > 0 with 95% interval and n >= 5"
 _LATE = "mean alignment over pairs of hidden layers and the second half of training, mean over seeds"
 
 
-def _control(name: str, *what: str): return claim(f"ziyin.alignment.control.{name}", "control of Fig. 6", *what)
-
-
 CLAIMS = {c.id: c for c in (
     claim("ziyin.thm2.alignment", "Theorem 4, App. B.2",
           "at the noise equilibrium every hidden layer of A is aligned with every one of B", "value <= 1e-9",
           "largest 1 - alignment over pairs of layers of constructed equilibria of several depths and widths", "exact"),
-    _control("noise_energy", "the aligned solution is the coldest point of its orbit", "value > 0",
-             "smallest rise of the noise energy over random moves along the orbit"),
-    _control("sgd", "SGD with label noise aligns a network of 3 layers with one of 4", _PERFECT, _LATE),
-    _control("no_noise", "it does not without the noise", _MORE,
-             "mean alignment with noise minus without, same weights"),
-    _control("adam", "Adam on the same noisy labels aligns them as well", _PERFECT, _LATE),
-    _control("adam_first_layer", "Adam leaves the first layers behind more than SGD does", _MORE,
-             "alignment with the predicted kernel, later layers minus first layers, Adam minus SGD"),
-    _control("constant", "the constant c_0 needs Tr Sigma_x and Tr Sigma_eps, which the printed one leaves out", _MORE,
-             "mean |log(measured/predicted)| of the printed constant minus that of the completed one"),
+    claim("ziyin.alignment.control.noise_energy", "control of Fig. 6",
+          "the aligned solution is the coldest point of its orbit", "value > 0",
+          "smallest rise of the noise energy over random moves along the orbit"),
+    claim("ziyin.alignment.control.sgd", "control of Fig. 6",
+          "SGD with label noise aligns a network of 3 layers with one of 4", _PERFECT, _LATE),
+    claim("ziyin.alignment.control.no_noise", "control of Fig. 6", "it does not without the noise", _MORE,
+          "mean alignment with noise minus without, same weights"),
+    claim("ziyin.alignment.control.adam", "control of Fig. 6",
+          "Adam on the same noisy labels aligns them as well", _PERFECT, _LATE),
+    claim("ziyin.alignment.control.adam_first_layer", "control of Fig. 6",
+          "Adam leaves the first layers behind more than SGD does", _MORE,
+          "alignment with the predicted kernel, later layers minus first layers, Adam minus SGD"),
+    claim("ziyin.alignment.control.constant", "control of Fig. 6",
+          "the constant c_0 needs Tr Sigma_x and Tr Sigma_eps, which the printed one leaves out", _MORE,
+          "mean |log(measured/predicted)| of the printed constant minus that of the completed one"),
 )}
 
 # %% ../nbs/48_equilibrium.ipynb #a9cca30a

@@ -62,32 +62,32 @@ _PAPER = (
 )
 
 # %% ../nbs/52_training.ipynb #15e29fb8
-def _control(name: str, *rest: str) -> Any: return claim(f"fok.training.control.{name}", *rest)
-
-
 _CONTROLS = (
-    _control("correlation", "Sec. 4, Eq. 3", "the correlation of weights over layers grows with depth",
-             "value > 0 with 95% interval and n >= 3", "slope of log S(0) against log depth; 0 for independent "
+    claim("fok.training.control.correlation",
+          "Sec. 4, Eq. 3", "the correlation of weights over layers grows with depth",
+          "value > 0 with 95% interval and n >= 3", "slope of log S(0) against log depth; 0 for independent "
                                                        "layers, 1 for one common change"),
-    _control("samples", "Sec. 4", "the change of the weights is common to different samples",
-             "value >= 0.5 with 95% interval and n >= 3",
-             "cosine of the changes on two disjoint sets of images, same start"),
-    _control("edge", "Sec. 2.5", "the critical learning rate is the edge of stability, eta_c = 2/sharpness",
-             "value in [-0.5, 0.5] with 95% interval", "log10 of eta_c times the sharpness at the smallest rate over "
+    claim("fok.training.control.samples", "Sec. 4", "the change of the weights is common to different samples",
+          "value >= 0.5 with 95% interval and n >= 3",
+          "cosine of the changes on two disjoint sets of images, same start"),
+    claim("fok.training.control.edge",
+          "Sec. 2.5", "the critical learning rate is the edge of stability, eta_c = 2/sharpness",
+          "value in [-0.5, 0.5] with 95% interval", "log10 of eta_c times the sharpness at the smallest rate over "
                                                        "2, whole batch"),
-    _control("step", "Sec. 2.5", "a step explains the order parameter better than the pitchfork",
-             "value > 0 with 95% interval and n >= 3", "R^2 of the best step for m^2, less that of the best "
+    claim("fok.training.control.step", "Sec. 2.5", "a step explains the order parameter better than the pitchfork",
+          "value > 0 with 95% interval and n >= 3", "R^2 of the best step for m^2, less that of the best "
                                                        "pitchfork, whole batch"),
-    _control("size", "Sec. 2.5", "the critical learning rate depends on the width", "value < 0 with 95% interval",
-             "log10 of eta_c, widest networks less narrowest, whole batch"),
-    _control("monotone", "Sec. 4.1", "the loss falls all the way from start to end", "value <= 0.01",
-             "largest rise on the line from 0 to 1, over the whole fall"),
-    _control("decayed_zeros", "Sec. 5", "with weight decay many weights are zero",
-             "value >= 0.05 with 95% interval and n >= 3",
-             "as `fok.zero_weights`, with weight decay"),
-    _control("early_features", "Sec. 5", "features correlate with the output in early layers",
-             "value >= 0.2 with 95% interval and n >= 3",
-             "between-class share after the first unit, end less start"),
+    claim("fok.training.control.size",
+          "Sec. 2.5", "the critical learning rate depends on the width", "value < 0 with 95% interval",
+          "log10 of eta_c, widest networks less narrowest, whole batch"),
+    claim("fok.training.control.monotone", "Sec. 4.1", "the loss falls all the way from start to end", "value <= 0.01",
+          "largest rise on the line from 0 to 1, over the whole fall"),
+    claim("fok.training.control.decayed_zeros", "Sec. 5", "with weight decay many weights are zero",
+          "value >= 0.05 with 95% interval and n >= 3",
+          "as `fok.zero_weights`, with weight decay"),
+    claim("fok.training.control.early_features", "Sec. 5", "features correlate with the output in early layers",
+          "value >= 0.2 with 95% interval and n >= 3",
+          "between-class share after the first unit, end less start"),
 )
 CLAIMS = {c.id: c for c in _PAPER + _CONTROLS}
 

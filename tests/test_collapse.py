@@ -159,7 +159,7 @@ def test_the_monitor_finds_the_classifier_of_torchvision_and_transformers():
 
 def test_arms_of_a_seed_start_alike_and_differ_in_the_pull_alone():
     arms = [[arm, 1.0, 5e-3, 0] for arm in decay.ARMS]
-    net, centres, frozen, _ = decay.build("mlp", arms, [5, 8, 8, 3], 0.2, "cpu")
+    net, centres, frozen, _ = decay.build_arms("mlp", arms, [5, 8, 8, 3], 0.2, "cpu")
     free = [~m.any(0) for m in frozen]
     for w, keep in zip(net.parameters(), free, strict=True): assert (w[1:] - w[:1]).detach()[:, keep].abs().max() == 0
     pull = {arm: [c[k] for c in centres] for k, arm in enumerate(decay.ARMS)}
@@ -174,7 +174,7 @@ def test_which_arms_keep_the_permutation_symmetry(arm, kept):
     setting = dict(network="mlp", sizes=[64, 6, 6, 10], images=dict(data_set="digits", split="train", n=200), fraction=.3, lr=.1,
                    batch=50, epochs=2, augment=False, device="cpu")
     one = [[arm, 1.0, 5e-2, 0]]
-    net, *_ = decay.build("mlp", one, setting["sizes"], 0.3, "cpu")
+    net, *_ = decay.build_arms("mlp", one, setting["sizes"], 0.3, "cpu")
     start = decay.state_of(net, [torch.zeros_like(w) for w in net.parameters()])
     swap = {k: v.copy() for k, v in start.items()}
     order = [1, 0, 2, 3, 4, 5]
