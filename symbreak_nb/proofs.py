@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from .distances import _span
+from .fingerprint import Memo
 from .groups import Candidate
 from .operations import _bind
 from .run import RunError
@@ -84,7 +85,7 @@ def _put_cell(x: Any) -> tuple:
     return functools.partial(setattr, x, "cell_contents", old), (old,)
 
 # %% ../nbs/08_proofs.ipynb #ce7148da
-_GENERATORS = random._inst, np.random.mtrand._rand  # behind random.random() and np.random.normal()
+_GENERATORS = Memo(python=random._inst, numpy=np.random.mtrand._rand)  # their states are no part of a fingerprint
 
 
 @contextlib.contextmanager
@@ -118,7 +119,7 @@ def _widen_in_place(model: nn.Module, stack: contextlib.ExitStack) -> list:
     "Float64 for all tensors of a model; the stack holds the way back."
     owners = list(_owners(model).values())
     dtype, shared = next(t.dtype for t in owners), _shared(owners)
-    for generator in _GENERATORS: stack.callback(_put_back(generator)[0])
+    for generator in _GENERATORS.values(): stack.callback(_put_back(generator)[0])
     stack.callback(_snapshot(model, shared))
     for t, wide in zip(shared, _widened(shared), strict=True):
         stack.callback(setattr, t, "data", t.data)
@@ -166,7 +167,7 @@ def _in_own_storage(model: nn.Module, args: tuple, kwargs: dict) -> tuple[dict, 
     there = lambda t: t.to(device, copy=True) if isinstance(t, torch.Tensor) else t
     args, kwargs = torch.utils._pytree.tree_map(there, (args, kwargs))
     with contextlib.ExitStack() as stack:
-        for generator in _GENERATORS: stack.callback(_put_back(generator)[0])
+        for generator in _GENERATORS.values(): stack.callback(_put_back(generator)[0])
         stack.callback(_snapshot(model, owners.values()))
         for n, t in owners.items(): stack.callback(t.data.copy_, before[n])
         for n, t in owners.items(): t.data.copy_(state[n])
@@ -480,7 +481,8 @@ def _unproved(bench: Bench, state: dict, outputs: list) -> str:
 
 def _unsteady(bench: Bench) -> str:
     "Why nothing can be proved by comparing calls; empty if two calls on one input agree."
-    drawn = lambda: (_GENERATORS[0].getstate(), _GENERATORS[1].get_state()[1].tolist(), _GENERATORS[1].get_state()[2])
+    states = _GENERATORS["python"].getstate, _GENERATORS["numpy"].get_state
+    drawn = lambda: (states[0](), states[1]()[1].tolist(), states[1]()[2])
     before = drawn()
     _load(bench.desk, bench.states[0])
     with torch.no_grad():

@@ -25,18 +25,18 @@ def guarded(folder, code: str | None, then: str) -> str:
     if code is not None:
         (folder/"torchvision").mkdir()
         (folder/"torchvision"/"__init__.py").write_text(code)
-    script = f"import sys; sys.path.insert(0, {str(folder)!r})\nfrom symbreak_nb import run\n{then}"
+    script = f"import sys; sys.path.insert(0, {str(folder)!r})\nfrom symbreak_nb import environment, run\n{then}"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_a_matching_build_is_left_alone(tmp_path):
     then = ("import torch; tv = run.import_torchvision()\n"
-            "print(tv.build, len(run._libraries), torch.ops.torchvision.nms(torch.zeros(3, 4), torch.zeros(3), .5).tolist())")
+            "print(tv.build, len(environment._libraries), torch.ops.torchvision.nms(torch.zeros(3, 4), torch.zeros(3), .5).tolist())")
     assert guarded(tmp_path, MATCHING, then) == "matching 0 [0, 1, 2]"
 
 
 def test_a_build_without_operators_imports_after_registration(tmp_path):
-    assert guarded(tmp_path, MISMATCHED, "print(run.import_torchvision().build, len(run._libraries))") == "mismatched 1"
+    assert guarded(tmp_path, MISMATCHED, "print(run.import_torchvision().build, len(environment._libraries))") == "mismatched 1"
 
 
 def test_without_the_guard_that_build_fails(tmp_path):
