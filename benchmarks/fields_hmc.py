@@ -4,7 +4,7 @@ import time
 import numpy as np
 import torch
 
-from symbreak_nb.fields import _force, _leapfrog
+from symbreak_nb.hybrid_montecarlo import _force, _leapfrog
 
 SIZE, CHAINS, STEPS = 8, 128, 10
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from .checks import between, each
 from .claims import claim
-from .field_theory import _descend, _digits, _loss_of, hessian_operator
+from .hessians import _descend, _digits, _loss_of, hessian_operator
 from .parameters import Declaration, Parameter
 from .units import WorkUnit
 

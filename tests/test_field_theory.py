@@ -10,24 +10,20 @@ from symbreak_nb.field_theory import (
     _batch_gradients,
     _commutators,
     _deep_linear,
-    _digits,
     _goldstone_count,
     _identities,
-    _loss_of,
     _normalised,
     _orbit_with_decay,
     _phases,
     _report_dimension,
     _skip_symmetries,
     _spectra,
-    _zero_modes,
     check_parameters,
-    hessian,
-    hessian_operator,
     input_gradients,
     orbit_dimension,
     plan_units,
 )
+from symbreak_nb.hessians import _digits, _loss_of, _zero_modes, hessian, hessian_operator
 from symbreak_nb.run import ParameterError, Run, RunError
 from torch import nn
 

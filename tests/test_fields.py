@@ -15,18 +15,17 @@ from symbreak_nb.fields import (
     _free_field,
     _log_slope,
     _numerical_eta_c,
-    _round_trip,
     _slips,
     _spectra,
     _transition,
     blocked,
     check_parameters,
     free_propagator,
-    hmc,
     plan_units,
     potential,
     vacuum,
 )
+from symbreak_nb.hybrid_montecarlo import _round_trip, hmc
 from symbreak_nb.run import ParameterError, Run
 
 positive = st.floats(0.1, 5)
