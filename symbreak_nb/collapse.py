@@ -48,6 +48,24 @@ PARAMETERS = Declaration(
     download=Parameter("whether the network may be used for data", one_of(True, False), False, False, True, fixed=True),
 )
 
+# %% ../nbs/44_collapse.ipynb #colcheck
+def check_parameters(p: Mapping) -> None:
+    """Refuse grey images for the network of the paper.
+
+    Parameters
+    ----------
+    p : mapping
+        Parameters of a run.
+
+    Raises
+    ------
+    ParameterError
+        In one line, before any work.
+    """
+    colours = data.DATA_SETS[p["data_set"]].shape[-1]
+    if p["network"] == "resnet18" and colours != 3:
+        raise ParameterError("data_set", p["data_set"], "'cifar10' for resnet18, which takes colour images")
+
 # %% ../nbs/44_collapse.ipynb #22b68ba1
 @dataclass(frozen=True)
 class Collapse:

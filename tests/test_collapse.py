@@ -215,6 +215,14 @@ def test_bad_parameters_are_refused(tmp_path, name, value, words):
     assert not (tmp_path/"new").exists()
 
 
+@pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist"])
+def test_grey_images_are_refused_for_the_network_of_the_paper(name):
+    with pytest.raises(ParameterError, match=f"data_set = '{name}': allowed is 'cifar10' for resnet18") as caught:
+        co.check_parameters(co.PARAMETERS["paper"] | dict(data_set=name))
+    assert "\n" not in str(caught.value)
+    for profile in co.PARAMETERS: co.check_parameters(co.PARAMETERS[profile])
+
+
 @pytest.mark.parametrize("profile", co.PARAMETERS)
 def test_the_plan_counts_steps(profile):
     (unit,) = co.plan_units(co.PARAMETERS[profile])
