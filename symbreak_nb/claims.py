@@ -15,7 +15,7 @@ from .checks import ParameterError, one_of
 from .statistics import Estimate
 
 # %% auto #0
-__all__ = ['verdict', 'Claim', 'claim', 'Ledger']
+__all__ = ['verdict', 'Premise', 'Claim', 'claim', 'Ledger']
 
 # %% ../nbs/00_claims.ipynb #35f490e2
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -84,6 +84,34 @@ PAPERS = dict(zhang="zhang2024", iqbal="iqbal2025", ziyin="ziyin2025", fok="fok2
 
 # %% ../nbs/00_claims.ipynb #869e9dfd
 @dataclass(frozen=True)
+class Premise:
+    """What must be true before a claim can be judged, with the rule that decides it.
+
+    Attributes
+    ----------
+    name : str
+        Short name; `decide` takes the measurement by this keyword.
+    statement : str
+        The premise in a few words, such as "the networks solve the task".
+    rule : str
+        A rule of `verdict`. The premise is met where it holds.
+    measure : str
+        What `value` is.
+    """
+    name: str
+    statement: str
+    rule: str
+    measure: str = ""
+
+    def __post_init__(self):
+        _parsed(self.rule)
+        if not self.name.isidentifier(): raise ParameterError("name of a premise", self.name, "an identifier of Python")
+
+
+_KINDS = ("claim", "control", "identity")
+
+
+@dataclass(frozen=True)
 class Claim:
     """What a paper says, where it says it, and the rule that decides it; `claim` builds one.
 
@@ -103,6 +131,10 @@ class Claim:
         The paper's own number, if it gives one.
     measure : str
         What `value` is.
+    premises : tuple of Premise
+        What must hold before the claim is judged.
+    otherwise : str
+        What would have made it come out otherwise; by default a sentence made from the rule.
     """
     id: str
     paper: str
@@ -111,19 +143,26 @@ class Claim:
     rule: str
     paper_value: float | str | None = None
     measure: str = ""
+    premises: tuple[Premise, ...] = ()
+    otherwise: str = ""
 
     def __post_init__(self): _parsed(self.rule)
 
+    @property
+    def kind(self) -> str:
+        "`claim`, `control` or `identity`, as the id says."
+        return next((kind for kind in _KINDS[1:] if kind in self.id.split(".")), _KINDS[0])
+
 # %% ../nbs/00_claims.ipynb #37f5bd8c
 def claim(id: str, where: str, statement: str, rule: str, measure: str = "",
-          paper_value: float | str | None = None) -> Claim:
+          paper_value: float | str | None = None, *, premises: tuple[Premise, ...] = (), otherwise: str = "") -> Claim:
     """A claim of one of the four papers, or a control of ours beside it.
 
     Parameters
     ----------
     id : str
         `paper.place.name`; the first word is a key of `PAPERS`.
-    where, statement, rule, measure, paper_value
+    where, statement, rule, measure, paper_value, premises, otherwise
         See `Claim`.
 
     Raises
@@ -137,7 +176,7 @@ def claim(id: str, where: str, statement: str, rule: str, measure: str = "",
     'zhang2024'
     """
     word = one_of(*PAPERS)("first word of a claim's id", id.split(".")[0])
-    return Claim(id, PAPERS[word], where, statement, rule, paper_value, measure)
+    return Claim(id, PAPERS[word], where, statement, rule, paper_value, measure, tuple(premises), otherwise)
 
 # %% ../nbs/00_claims.ipynb #158f83d3
 def _finite(value: Any) -> Any:
@@ -155,29 +194,95 @@ def _p_of(rule: str, estimate: Estimate) -> float | None:
     return max(found, default=None)
 
 
-def decided(claim: Claim, estimate: Estimate, profile: str) -> dict:
-    """The ledger's row of a claim: the claim, its measurement and the verdict.
+def _number(estimate: Estimate | float) -> Estimate:
+    "A plain number is exact."
+    return estimate if isinstance(estimate, Estimate) else Estimate(float(estimate), method="exact")
+
+
+def _judged(rule: str, estimate: Estimate) -> dict:
+    "Value, interval, n and verdict of a measurement under a rule."
+    low, high = (estimate.value, estimate.value) if estimate.interval is None else estimate.interval
+    pair = None if estimate.interval is None else (float(low), float(high))
+    return dict(value=_finite(estimate.value), interval=[_finite(low), _finite(high)], n=int(estimate.n),
+                verdict=verdict(rule, float(estimate.value), pair, estimate.n))
+
+
+def _measured_premises(claim: Claim, premises: Mapping[str, Estimate | float]) -> list[dict]:
+    "Every premise of a claim with its measurement; a missing or an unknown name is an error."
+    known = {p.name: p for p in claim.premises}
+    if set(known) != set(premises):
+        raise ParameterError(f"premises of {claim.id}", sorted(premises), f"exactly {sorted(known)}")
+    return [asdict(p) | _judged(p.rule, _number(premises[name])) for name, p in known.items()]
+
+# %% ../nbs/00_claims.ipynb #b7c1a2d3
+def _shown(row: Mapping) -> str:
+    "A measured value with its interval, short."
+    if row["value"] is None: return "not measured"
+    low, high = row["interval"]
+    return f"{row['value']:.4g}" + ("" if low in (None, row["value"]) else f" [{low:.3g}, {high:.3g}]")
+
+
+def _opposite(rule: str, found: str) -> str:
+    "What would have made a row come out otherwise, read off its rule."
+    match = _parsed(rule)
+    what = "the whole 95% interval" if match["interval"] else "the value"
+    accepted = f"in [{match['low']}, {match['high']}]" if match["low"] else f"{match['op']} {match['bound']}"
+    inside, outside = f"holds if {what} is {accepted}", f"fails if {what} is not {accepted}"
+    if match["interval"]: outside = f"fails if no part of the 95% interval is {accepted}"
+    return dict(holds=outside, fails=inside).get(found, f"{inside}; {outside}")
+
+
+def _reason(rule: str, row: Mapping, premises: list[dict]) -> str:
+    "Why a row is inconclusive; empty where it is not."
+    if unmet := [p for p in premises if p["verdict"] != "holds"]:
+        shown = [f"{p['statement']} (measured {_shown(p)}, asked {p['rule']})" for p in unmet]
+        return "premise not met: " + "; ".join(shown)
+    if row["verdict"] != "inconclusive": return ""
+    if row["value"] is None: return "not measured"
+    asked = int(_parsed(rule)["n"] or 0)
+    return f"{row['n']} of at least {asked} measurements" if row["n"] < asked else "the interval spans the bound"
+
+# %% ../nbs/00_claims.ipynb #c8d2b3e4
+LEVEL, NARROW = 0.05, 4   # of the intervals; a p within this factor of the level is narrow
+
+
+def _is_narrow(p: float | None) -> bool:
+    "Whether p lies within a factor of four of the level."
+    return p is not None and LEVEL/NARROW <= p <= LEVEL*NARROW
+
+
+def decided(claim: Claim, estimate: Estimate | float, profile: str, **premises: Estimate | float) -> dict:
+    """The ledger's row of a claim: the claim, its measurement, its premises and the verdict.
 
     Parameters
     ----------
     claim : Claim
         With its rule.
-    estimate : Estimate
-        The measured value with its interval, None for an exact value.
+    estimate : Estimate or float
+        The measured value with its interval; a plain number is exact.
     profile : str
         Scale of the measurement: `smoke`, `quick` or `paper`.
+    **premises : Estimate or float
+        The measurement of each premise that the claim names.
 
     Returns
     -------
     dict
-        The claim's fields, then `value`, `interval`, `n`, `profile`, `verdict`, `p` and `method`.
+        The claim's fields, then its measurement, `verdict`, `profile`, `p`, `narrow` and `reason`.
+
+    Raises
+    ------
+    ParameterError
+        If a premise of the claim is not measured, or an unknown one is.
     """
-    value, bounds = estimate.value, estimate.interval
-    low, high = (value, value) if bounds is None else bounds
-    row = asdict(claim) | dict(value=_finite(value), interval=[_finite(low), _finite(high)], n=int(estimate.n))
-    pair = None if bounds is None else (float(low), float(high))
-    found = verdict(claim.rule, float(value), pair, estimate.n)
-    return row | dict(profile=profile, verdict=found, p=_finite(_p_of(claim.rule, estimate)), method=estimate.method)
+    estimate, measured = _number(estimate), _measured_premises(claim, premises)
+    row = asdict(claim) | dict(kind=claim.kind, premises=measured) | _judged(claim.rule, estimate)
+    if any(p["verdict"] != "holds" for p in measured): row["verdict"] = "inconclusive"
+    p = _finite(_p_of(claim.rule, estimate))
+    reason = _reason(claim.rule, row, measured)
+    narrow = _is_narrow(p) and not reason.startswith("premise")
+    return row | dict(profile=profile, p=p, method=estimate.method, narrow=narrow, reason=reason,
+                      otherwise=claim.otherwise or _opposite(claim.rule, row["verdict"]))
 
 # %% ../nbs/00_claims.ipynb #855054f8
 class Ledger(list):
@@ -190,10 +295,3 @@ class Ledger(list):
         rows = [f"| {r['id']} | {r['statement']} | {_shown(r)} | {r['n']} | {r['rule']} | **{r['verdict']}** |"
                 for r in self]
         return "\n".join(["| claim | statement | measured | n | rule | verdict |", "|---|---|---|---|---|---|", *rows])
-
-
-def _shown(row: Mapping) -> str:
-    "A measured value with its interval, short."
-    if row["value"] is None: return "not measured"
-    low, high = row["interval"]
-    return f"{row['value']:.4g}" + ("" if low in (None, row["value"]) else f" [{low:.3g}, {high:.3g}]")

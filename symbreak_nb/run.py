@@ -405,7 +405,7 @@ class Run:
         self.metrics[name] = _finite(found.value)
         if found.interval is not None: self.intervals[name] = [_finite(x) for x in found.interval]
 
-    def decide(self, claim: Claim, estimate: Estimate | float) -> dict:
+    def decide(self, claim: Claim, estimate: Estimate | float, **premises: Estimate | float) -> dict:
         """Apply a claim's rule to its measurement and enter the verdict into the ledger.
 
         Parameters
@@ -414,14 +414,15 @@ class Run:
             With its rule.
         estimate : Estimate or float
             The measured value with its interval; a plain number is exact.
+        **premises : Estimate or float
+            The measurement of each premise that the claim names. Where one is not met, the claim is inconclusive.
 
         Returns
         -------
         dict
             The ledger's row.
         """
-        found = estimate if isinstance(estimate, Estimate) else Estimate(float(estimate), method="exact")
-        row = decided(claim, found, self.profile)
+        row = decided(claim, estimate, self.profile, **premises)
         self.claims[:] = [r for r in self.claims if r["id"] != claim.id] + [row]
         return row
 

@@ -85,7 +85,7 @@ def test_sources_are_free_of_leftovers():
 def test_constraints_lie_within_the_ranges_of_the_settings():
     "Of the core and of every extra; a package of two extras has one range."
     pins, found = packaged.pins(), packaged.requirements()
-    assert {"", "notebooks", "data", "manifold", "compiled", "dev", "pretrained"} <= set(found)
+    assert {"", "notebooks", "data", "manifold", "compiled", "dev", "pinns", "pretrained", "tasks"} <= set(found)
     ranges: dict[str, set] = {}
     for extra, needs in found.items():
         assert needs, f"the extra {extra} is empty"
