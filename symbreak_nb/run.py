@@ -23,7 +23,7 @@ import numpy as np
 from symbreak_nb.checks import (  # noqa: F401 - offered here too
     Check, MissingPackage, ParameterError, RunError, _shown, between, each, need, one_of,
 )
-from .claims import VERDICTS, Claim, Ledger, _finite, decided, verdict  # noqa: F401
+from .claims import VERDICTS, Claim, Ledger, _finite, corrected, decided, verdict  # noqa: F401
 from symbreak_nb.environment import (  # noqa: F401
     commit, environment, import_torchvision, resolve_device, seed_everything, usable_cores, versions,
 )
@@ -37,6 +37,7 @@ from .statistics import Estimate, over_seeds, paired, percentile  # noqa: F401
 from symbreak_nb.units import (  # noqa: F401
     IDENTITIES, Handle, UnitStore, WorkUnit, _hold, code_fingerprint, compute_units, note_input, _plain,
 )
+
 
 # %% auto #0
 __all__ = ['Run']
@@ -415,10 +416,12 @@ class Run:
                                     units=self.counts, made_with=made, sources=self.sources)
 
     def finish(self) -> Ledger:
-        """Write metrics.json, give the folder free, and return the ledger of claims.
+        """Correct the verdicts for their number, write metrics.json, free the folder, and return the ledger.
         """
+        self.claims[:] = corrected(self.claims)
         text = json.dumps(self.record(), indent=1, default=_plain, allow_nan=False)
         self._write(self.out_dir/"metrics.json", text + "\n")
         self._announce("done")
         _free_folder(self.out_dir)
         return self.claims
+
