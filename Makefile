@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PROFILE ?= quick
 WORKERS ?= 2
 
-.PHONY: figures test seeds lab refresh bench export clean help
+.PHONY: figures test seeds variants lab refresh bench export clean help
 figures: $(READY)  ## run every section and write results/index.html
 	$(BIN)/symbreak figures --profile $(PROFILE) --out results
 
@@ -15,6 +15,9 @@ test: $(READY)     ## every check: exported code, clean notebooks, lint, tests, 
 
 seeds: $(READY)    ## each section at fresh seeds, threads and instructions; SECTIONS="ising qcd", MORE="--count 6 --all"
 	$(BIN)/python tools/seeds.py $(SECTIONS) $(MORE)
+
+variants: $(READY) ## quick at seed 1 and with two threads: which verdicts turn; SECTIONS="ising qcd"
+	$(BIN)/python tools/variants.py run $(SECTIONS)
 
 lab: $(READY)      ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=nbs $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -27,10 +27,11 @@ def tool(name):
     return module
 
 
-def results(folder, value, section="wells", seed=0):
+def results(folder, value, section="wells", seed=0, side=3, identity=False):
     "A finished run whose one claim is decided by the value, and another that always holds."
-    declared = Declaration(section, L=Parameter("side", None, 3))
+    declared = Declaration(section, L=Parameter("side", None, side))
     run = Run(declared, dict(profile=folder.name if folder.name == "quick" else "smoke", seed=seed, device="cpu", out_dir=folder))
+    if identity: run.decide(claim("fok.identity.same", "Sec. 2", "Same.", "value == 0", otherwise="nothing could"), 0)
     run.decide(claim("fok.near", "Sec. 2", "Positive.", "value > 0 with 95% interval"), Estimate(value, (value - 1, value + 1), 5))
     run.decide(claim("fok.far", "Sec. 2", "Two.", "value == 2"), 2)
     run.finish()
@@ -60,20 +61,59 @@ def test_verdicts_of_other_settings_are_merged_and_the_narrow_ones_are_listed(va
     assert "1 sections with 2 claims were run; 1 of them are narrow." in page
     row = "| `fok.near` | holds<br>1.5 [0.5, 2.5] | holds<br>1.5 [0.5, 2.5] | inconclusive<br>0.75 [−0.25, 1.75] |"
     assert row in page and "`fok.far`" not in page
-    assert all(line.count("|") == 5 for line in page.splitlines() if line.startswith("|")), "a name does not break the table"
+    assert {line.count("|") for line in page.splitlines() if line.startswith("|")} == {5, 6}, "a name does not break the table"
+    assert found["one"]["rules"] == {"fok.near": "value > 0 with 95% interval", "fok.far": "value == 2"} and found["one"]["seed"] == 0
 
 
 def test_another_question_is_no_variant(variants, tmp_path, capsys):
-    results(tmp_path/"other"/"wells", 1.5, seed=3)
+    results(tmp_path/"other"/"wells", 1.5, side=4)
     results(tmp_path/"other"/"walls", 1.5, section="walls")
     variants.main(["collect", str(tmp_path/"other"), "other"])
     out = capsys.readouterr().out
-    assert "wells: left out, seed (3, reference 0)" in out and "walls: left out, it has no reference at this profile" in out
+    assert "wells: left out, L (4, reference 3)" in out and "walls: left out, it has no reference at this profile" in out
     assert not (tmp_path/"reference"/"wells"/"smoke"/"variants.json").exists()
     for name in ("reference", "a b", "../x"):
         with pytest.raises(SystemExit): variants.main(["collect", str(tmp_path/"other"), name])
     variants.main(["table"])
     assert "0 sections with 0 claims were run; 0 of them are narrow." in (tmp_path/"docs"/"processors.md").read_text()
+
+
+def test_another_seed_is_a_variant_and_what_has_no_rules_goes(variants, tmp_path):
+    place = tmp_path/"reference"/"wells"/"smoke"
+    (place/"variants.json").write_text(json.dumps(dict(settings=dict(old=dict(verdicts={"fok.near": "fails"})))))
+    results(tmp_path/"other"/"wells", 0.5, seed=3)
+    variants.main(["collect", str(tmp_path/"other"), "seed3", "--threads", "1"])
+    found = _read_variants(place/"variants.json")
+    assert list(found) == ["seed3"] and found["seed3"]["seed"] == 3
+    assert _narrow_claims(read_metrics(place/"metrics.json"), found) == {"fok.near"}
+    variants.main(["table"])
+    assert re.search(r"^\| seed3 \| 3 \| \w+ \| 1 \|", (tmp_path/"docs"/"processors.md").read_text(), re.MULTILINE)
+
+
+def test_one_command_runs_another_seed_and_two_threads_and_collects_both(variants, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def run(command, env):
+        out, seed = Path(command[-1]), int(command[command.index("--seed") + 1])
+        asked.append((command[2:command.index("--profile")], seed, env["OMP_NUM_THREADS"]))
+        results(out/"wells", 0.5 if seed else 1.5, seed=seed)
+        return SimpleNamespace(returncode=0)
+    monkeypatch.setattr(variants, "subprocess", SimpleNamespace(run=run))
+    variants.main(["run", "wells", "--out", str(tmp_path/"out")])
+    assert asked == [(["wells"], 1, "1"), (["wells"], 0, "2")]
+    found = _read_variants(tmp_path/"reference"/"wells"/"smoke"/"variants.json")
+    assert {k: (v["seed"], v["threads"]) for k, v in found.items()} == dict(seed1=(1, 1), two_threads=(0, 2))
+    assert "| `fok.near` |" in (tmp_path/"docs"/"processors.md").read_text()
+
+
+def test_a_new_reference_drops_the_verdicts_of_another_rule_or_value(tmp_path):
+    refresh = tool("refresh")
+    row = dict(id="fok.a", rule="value > 0", value=1.5, verdict="holds")
+    (tmp_path/"metrics.json").write_text(json.dumps(dict(claims=[row])))
+    for change, kept in ((dict(where="Sec. 3"), True), (dict(value=1.6), False), (dict(rule="value > 1"), False)):
+        (tmp_path/"variants.json").write_text("{}")
+        refresh.drop_old_variants(tmp_path, dict(claims=[row | change]))
+        assert (tmp_path/"variants.json").exists() is kept
 
 
 def test_a_changed_tree_gets_no_reference(tmp_path, monkeypatch):
@@ -129,7 +169,7 @@ def small_section(tmp_path, monkeypatch):
     cells.LISTED.write_text("paper,id\nfok2017,fok.near\n")
     cells.GUIDE.write_text("<!-- rooms: x -->\n<!-- end of the rooms -->\n")
     cells.README.write_text("<!-- sections: x -->\n<!-- end of the sections -->\n")
-    results(tmp_path/"reference"/"wells"/"quick", 1.5)
+    results(tmp_path/"reference"/"wells"/"quick", 1.5, identity=True)
     title = dict(cell_type="markdown", id="title", metadata={}, source=["# Two wells\n", "> The seed decides."])
     knobs = dict(cell_type="code", id="knobs", metadata=dict(tags=["parameters"]), outputs=[], execution_count=None, source=["L = None"])
     cells.NBS.mkdir()
@@ -149,6 +189,7 @@ def test_the_parameters_and_the_first_screen_are_written_from_their_sources(tmp_
     assert re.search(r"^profile += \"quick\" .*\n(.*\n)*L += None +# side of the lattice$", "".join(knobs["source"]), re.MULTILINE)
     text = "".join(screen["source"])
     assert "| Positive. | 1.5 [0.5, 2.5] | **holds** |" in text and text.index("Positive") < text.index("<details>") < text.index("Two.")
+    assert text.index("Two.") < text.index("1 identities: they cannot come out otherwise, and are not counted") < text.index("Same.")
     assert "![" not in text, "there is no picture yet"
     assert "| [`10_wells`](nbs/10_wells.ipynb) | The seed decides. |" in cells.GUIDE.read_text()
     assert "| Two wells | [`10_wells`](nbs/10_wells.ipynb) |  |  |" in cells.README.read_text()
@@ -173,6 +214,20 @@ def test_the_lists_of_notebooks_are_complete():
 def test_the_page_of_claims_is_that_of_the_references():
     claims = tool("claims")
     assert claims.PAGE.read_text() == claims.page(), "run `python tools/claims.py`"
+
+
+def test_the_page_of_claims_has_three_kinds_of_rows(tmp_path, monkeypatch):
+    claims = tool("claims")
+    monkeypatch.setattr(claims, "ROOT", tmp_path)
+    monkeypatch.setattr(claims, "LISTED", tmp_path/"claims.csv")
+    monkeypatch.setattr(claims, "sections", lambda: dict(wells="10_wells.ipynb"))
+    claims.LISTED.write_text("paper,id,where,claim,paper_value\nfok2017,fok.near,2,Positive.,-\n")
+    results(tmp_path/"reference"/"wells"/"quick", 0.5, identity=True)
+    text = claims.page()
+    near, far, same = (text.index(f"| `{name}` |") for name in ("fok.near", "fok.far", "fok.identity.same"))
+    assert near < text.index("Controls, and claims read more narrowly:") < far < text.index("Identities, which cannot come out") < same
+    assert "0 holds, 0 fails, 1 inconclusive, 0 open, of 1 claims; 0 of the verdicts are narrow." in text
+    assert "`value == 0`<br>otherwise: nothing could" in text and "**inconclusive** |" in text
 
 
 def test_the_page_of_claims_leaves_none_out():

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from symbreak_nb.claims import Claim
+from symbreak_nb.claims import Claim, row_kind, verdict_text
 from symbreak_nb.parameters import Declaration, cell_source
 from symbreak_nb.report import _PAPER_TITLES, _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
 from symbreak_nb.run import write_atomic
@@ -34,12 +34,16 @@ def papers_claims() -> set[str]:
 def row(claim: Mapping, narrow: bool) -> str:
     measured = f"{_format_number(claim['value'])} {_format_interval(claim['interval'])}".strip()
     statement = " ".join(str(claim["statement"]).split()).replace("|", "\\|")
-    return f"| {statement} | {measured} | **{claim['verdict']}**{' (narrow)' if narrow else ''} |"
+    return f"| {statement} | {measured} | {verdict_text(claim | dict(narrow=narrow or claim.get('narrow') is True))} |"
 
 
 def table(claims: Iterable[Mapping], narrow: set[str]) -> list[str]:
     rows = [row(claim, claim["id"] in narrow) for claim in claims]
     return ["| claim | measured | verdict |", "|---|---|---|", *rows] if rows else []
+
+
+def folded(title: str, claims: Iterable[Mapping], narrow: set[str]) -> list[str]:
+    return ["", "<details>", f"<summary>{title}</summary>", "", *table(claims, narrow), "", "</details>"]
 
 
 def picture(declared: Declaration, record: Mapping, place: Path) -> list[str]:
@@ -57,12 +61,15 @@ def opening(declared: Declaration, known: Mapping[str, Claim] | None, place: Pat
     lines, claims = picture(declared, record, place), [c for c in record["claims"] if known is None or c["id"] in known]
     if not claims: return "\n".join([*lines, f"No verdicts are stored yet; `symbreak figures {declared.section}` decides the claims."])
     narrow, papers = _narrow_claims(record, _read_variants(place/"variants.json")), papers_claims()
+    same, claims = [c for c in claims if row_kind(c) == "identity"], [c for c in claims if row_kind(c) != "identity"]
     said, controls = [c for c in claims if c["id"] in papers], [c for c in claims if c["id"] not in papers]
     lines += [f"What came out at `{record['profile']}`, seed {record['seed']} ([every claim with its rule](../CLAIMS.md)):", ""]
-    if not said or not controls: return "\n".join(lines + table(claims, narrow))
-    title = f"{len(controls)} more: controls that the paper lacks, and narrower readings"
-    folded = ["<details>", f"<summary>{title}</summary>", "", *table(controls, narrow), "", "</details>"]
-    return "\n".join([*lines, *table(said, narrow), "", *folded])
+    if not said or not controls: lines += table(claims, narrow)
+    else:
+        title = f"{len(controls)} more: controls that the paper lacks, and narrower readings"
+        lines += [*table(said, narrow), *folded(title, controls, narrow)]
+    if same: lines += folded(f"{len(same)} identities: they cannot come out otherwise, and are not counted", same, narrow)
+    return "\n".join(lines)
 
 
 def split(text: str) -> list[str]: return re.findall(r"[^\n]*\n|[^\n]+", text)

@@ -84,6 +84,14 @@ def run_sections(names: list[str]) -> None:
     if names: subprocess.run([BIN/"symbreak", "figures", *names, "--profile", "quick", "--out", RESULTS], check=True)
 
 
+def drop_old_variants(target: Path, record: dict) -> None:
+    "Verdicts of other settings belong to the code that made the reference: they go where a rule or a measured value has changed."
+    said = lambda claims: {c["id"]: (c["rule"], c["value"], c["verdict"]) for c in claims}
+    stored = target/"metrics.json"
+    if stored.is_file() and said(json.loads(stored.read_text())["claims"]) != said(record.get("claims", [])):
+        (target/"variants.json").unlink(missing_ok=True)
+
+
 def refresh_section(path: Path, notebook, name: str) -> None:
     "Keep the outputs and the results of a section that has run."
     keep_outputs(path, notebook, nbformat.read(RESULTS/name/f"{name}.ipynb", 4))
@@ -91,6 +99,7 @@ def refresh_section(path: Path, notebook, name: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     record = json.loads((RESULTS/name/"metrics.json").read_text())
     record["params"].pop("out_dir", None)
+    drop_old_variants(target, record)
     (target/"metrics.json").write_text(json.dumps(record, indent=1) + "\n")
     (target/"metrics.json.sha256").write_text(_checksum_line(target/"metrics.json"))
     for old in target.glob("*.png*"): old.unlink()

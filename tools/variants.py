@@ -1,5 +1,6 @@
-"""Keep the verdicts of the same run on other processors beside the reference, and write docs/processors.md from them.
+"""Keep the verdicts of the same run at another seed and on other processors beside the reference, and write docs/processors.md from them.
 
+    python tools/variants.py run [SECTION ...] [--out DIR]     # quick at seed 1, and with two threads; then collect and table
     python tools/variants.py collect RESULTS_DIR NAME [--capability C] [--threads T] [--cpu TEXT]
     python tools/variants.py table
 """
@@ -8,28 +9,53 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from symbreak_nb.report import _format_interval, _format_number, _narrow_claims, _read_variants, _unlike, read_metrics, read_results
+from symbreak_nb.report import (
+    _format_interval,
+    _format_number,
+    _narrow_claims,
+    _processor,
+    _read_variants,
+    _unlike,
+    read_metrics,
+    read_results,
+)
 from symbreak_nb.run import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE, PAGE = ROOT/"reference", ROOT/"docs"/"processors.md"
-HEAD = """# Verdicts on other processors
+HEAD = """# Verdicts at another seed and on other processors
 
-The same run, with the same seed and the same parameters, was repeated on other settings: another instruction set of the
-same processor, another number of threads, another processor. Nothing else was changed. The last digits of a sum depend
-on these settings, and a training amplifies them. So numbers differ, and with them now and then a verdict.
+The same run, with the same parameters, was repeated on other settings: another seed, another instruction set of the same
+processor, another number of threads, another processor. Nothing else was changed. The last digits of a sum depend on the
+processor, and a training amplifies them. So numbers differ, and with them now and then a verdict.
 
-A claim is **narrow** if its verdict is not the same on all settings. A narrow verdict says little: another machine may
-give the other one. The claims below are narrow. All others have the same verdict everywhere that was tried.
-Each cell has the verdict, the value and its 95% interval. `reference` is the run that is stored with the code.
+A claim is **narrow** if its verdict is not the same on all settings. A narrow verdict says little: another seed or another
+machine may give the other one. The claims below are narrow in this way. All others have the same verdict everywhere that was
+tried. The ledger also marks rows whose p lies close to its level. Each cell has the verdict, the value and its 95% interval.
+`reference` is the run that is stored with the code.
 
 On a GPU (one H200) six verdicts were other than on a CPU: four of `expansion`, `ziyin.fig6.alignment` and
 `capacity.control.without_last`. The numbers of that run are not stored here, so they stand in no table.
 """
+
+
+SETTINGS = dict(seed1=dict(seed=1, threads=1), two_threads=dict(seed=0, threads=2))   # what `run` runs, beside the reference
+SYMBREAK = Path(sys.executable).parent/"symbreak"
+
+
+def run(name: str, sections: list[str], out: Path) -> Path:
+    "Run sections at quick on one setting; finished units are kept, so that a run that was stopped goes on."
+    seed, threads = SETTINGS[name]["seed"], SETTINGS[name]["threads"]
+    env = os.environ | {f"{word}_NUM_THREADS": str(threads) for word in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+    jobs = max(1, (os.cpu_count() or 1)//threads)
+    command = [SYMBREAK, "figures", *sections, "--profile", "quick", "--seed", str(seed), "--jobs", str(jobs), "--out", out/name]
+    if subprocess.run(command, env=env).returncode: print(f"{name}: not every section ended; the same command goes on from there")
+    return out/name
 
 
 def cpu_name() -> str:
@@ -47,25 +73,29 @@ def measured(record: dict) -> dict[str, dict]:
 def setting(record: dict, capability: str, threads: int | None, cpu: str) -> dict:
     "What is kept of one section on one setting; what could not be measured there says nothing."
     verdicts = {c["id"]: c["verdict"] for c in record["claims"] if c["value"] is not None}
-    return dict(capability=capability, threads=threads, cpu=cpu, commit=record.get("commit"), torch=record["versions"].get("torch"),
-                verdicts=verdicts, measured=measured(record))
+    device, processor = _processor(record)
+    return dict(seed=record.get("seed"), device=device, capability=capability or processor.upper() or "native", threads=threads, cpu=cpu,
+                commit=record.get("commit"), torch=record["versions"].get("torch"), verdicts=verdicts,
+                rules={c["id"]: c["rule"] for c in record["claims"]}, measured=measured(record))
 
 
 def collect(folder: Path, name: str, capability: str, threads: int | None, cpu: str) -> Iterable[str]:
-    "Merge the verdicts of every section below a folder into variants.json beside its reference; a line a section."
+    "Merge the verdicts of every section below a folder into variants.json beside its reference; a line a section. Those without rules go."
     for section in read_results(folder):
         record, place = section.record, REFERENCE/section.name/str(section.record.get("profile"))
         stored = read_metrics(place/"metrics.json")
         why = record["error"] or (not record["claims"] and "it decided nothing") or \
-            (not stored["claims"] and "it has no reference at this profile") or _unlike(_without_folder(record), stored)
+            (not stored["claims"] and "it has no reference at this profile") or _unlike(comparable(record), comparable(stored))
         if why: yield f"{section.name}: left out, {why}"; continue
-        settings = _read_variants(place/"variants.json") | {name: setting(record, capability, threads, cpu)}
+        kept = {k: v for k, v in _read_variants(place/"variants.json").items() if "rules" in v}
+        settings = kept | {name: setting(record, capability, threads, cpu)}
         write_atomic(place/"variants.json", json.dumps(dict(settings=dict(sorted(settings.items()))), indent=1) + "\n")
         yield f"{section.name}: {len(record['claims'])} verdicts kept as {name}"
 
 
-def _without_folder(record: dict) -> dict:
-    return record | dict(params={k: v for k, v in record["params"].items() if k != "out_dir"})
+def comparable(record: dict) -> dict:
+    "Without what may differ: the folder and the seed."
+    return record | dict(seed=None, params={k: v for k, v in record["params"].items() if k != "out_dir"})
 
 
 def differing(place: Path) -> tuple[dict, dict[str, dict]]:
@@ -88,8 +118,9 @@ def table() -> str:
     settings = {name: s for _, known, _ in found for name, s in known.items()}
     total = sum(len(known["reference"]["verdicts"]) for _, known, _ in found)
     lines = [HEAD, f"{len(found)} sections with {total} claims were run; {sum(len(claims) for *_, claims in found)} of them are narrow.\n",
-             "| setting | instruction set | threads | processor |", "|---|---|---|---|"]
-    described = {name: [s.get("capability") or "–", _format_number(s.get("threads")), str(s.get("cpu") or "–").replace("|", "/")]
+             "| setting | seed | instruction set | threads | processor |", "|---|---|---|---|---|"]
+    described = {name: [_format_number(s.get("seed")), s.get("capability") or "–", _format_number(s.get("threads")),
+                        str(s.get("cpu") or "–").replace("|", "/")]
                  for name, s in settings.items() if name != "reference"}
     lines += ["| " + " | ".join([name, *words]) + " |" for name, words in described.items()]
     rows = [f"| `{id}` | " + " | ".join(cell(seen[name]) if name in seen else "not run" for name in settings) + " |"
@@ -104,11 +135,18 @@ def main(arguments: list[str]) -> None:
     gather = commands.add_parser("collect", help="merge the verdicts of a results folder into reference/")
     gather.add_argument("folder", type=Path)
     gather.add_argument("name", help="of the setting: letters, digits, '-', '_' and '.'")
-    gather.add_argument("--capability", default=os.environ.get("ATEN_CPU_CAPABILITY", "native"), help="instruction set")
+    gather.add_argument("--capability", default="", help="instruction set; default: what the run says")
     gather.add_argument("--threads", type=int, help="of each section's process")
     gather.add_argument("--cpu", default=cpu_name(), help="default: this machine's")
     commands.add_parser("table", help="write docs/processors.md")
+    runs = commands.add_parser("run", help=f"run quick at {', '.join(SETTINGS)}, collect both, write the table")
+    runs.add_argument("sections", nargs="*", help="default: every section")
+    runs.add_argument("--out", type=Path, default=ROOT/"results"/"variants", help="default: results/variants")
     given = parser.parse_args(arguments)
+    if given.command == "run":
+        for name, chosen in SETTINGS.items():
+            for line in collect(run(name, given.sections, given.out), name, "", chosen["threads"], cpu_name()): print(line, flush=True)
+        return print(write_atomic(PAGE, table()))
     if given.command == "table": return print(write_atomic(PAGE, table()))
     if not re.fullmatch(r"[\w.-]+", given.name) or given.name == "reference": parser.error(f"name {given.name!r} is not allowed")
     for line in collect(given.folder, given.name, given.capability, given.threads, given.cpu): print(line)
