@@ -194,14 +194,16 @@ def _of_collection(shape: Any) -> tuple[np.ndarray, np.ndarray]:
 def _drawn_in(ax: Any) -> _Drawn:
     "What the artists of one axes draw."
     from matplotlib.collections import QuadMesh
-    from matplotlib.patches import Rectangle, StepPatch
+    from matplotlib.patches import Polygon, Rectangle, StepPatch
     visible = lambda artists: [a for a in artists if a.get_visible()]
     meshes = [c for c in visible(ax.collections) if isinstance(c, QuadMesh)]
     pairs = [_of_line(line) for line in visible(ax.lines)]
     pairs += [_of_collection(c) for c in visible(ax.collections) if not isinstance(c, QuadMesh)]
-    stairs = [p.get_transform().transform_path(p.get_path()) for p in visible(ax.patches) if isinstance(p, StepPatch)]
+    shapes = [p for p in visible(ax.patches) if isinstance(p, (StepPatch, Polygon))]
+    outlined = [p for p in shapes if not p.get_fill() or _opacity(p) >= FAINT]
+    outlines = [p.get_transform().transform_path(p.get_path()) for p in outlined]
     bars = [p for p in visible(ax.patches) if isinstance(p, Rectangle) and _opacity(p) >= FAINT]
-    segments = [np.empty((0, 2, 2)), *(s for s, _ in pairs), *(_chained(p.vertices, p.codes) for p in stairs)]
+    segments = [np.empty((0, 2, 2)), *(s for s, _ in pairs), *(_chained(p.vertices, p.codes) for p in outlines)]
     extent = lambda artist: tuple(artist.get_window_extent().extents)
     frame = tuple(ax.bbox.extents)
     return _Drawn(np.concatenate(segments), np.concatenate([np.empty((0, 2)), *(p for _, p in pairs)]),
