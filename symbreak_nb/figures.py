@@ -350,11 +350,14 @@ def _rendered(fig: Any, stamp: str) -> tuple[dict[str, bytes], list[str]]:
     layout = fig.get_layout_engine()
     _fit_page(fig)
     height = fig.get_size_inches()[1]
-    if layout is not None: layout.set(rect=(0, 0.16/height, 1, 1 - 0.16/height))
+    inner = (0, 0.16/height, 1, 1 - 0.16/height)   # above the stamp
+    if layout is not None: layout.set(rect=inner)
     fig.text(.995, 0.03/height, stamp, ha="right", va="bottom", fontsize=LEAST_POINTS, color=COLORS["grey"])
     if layout is not None:  # lay out once, not anew for every format
         fig.draw_without_rendering()
         fig.set_layout_engine("none")
+        for legend in fig.legends:  # room was made for it within the inner part, but it stands at the edge
+            if getattr(legend, "_outside_loc", None): legend.set_bbox_to_anchor(inner, fig.transFigure)
     faults, found = figure_faults(fig), {}
     for ending, extra in (("png", {}), ("svg", {"metadata": {"Date": None}})):
         buffer = io.BytesIO()
