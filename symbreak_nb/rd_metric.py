@@ -274,7 +274,7 @@ def _plot_means(means: np.ndarray, nets: Sequence[str], ax):
         ax.plot(means[:, k], np.full(len(means), k), "o", ms=5, alpha=0.6, color=_NET_COLORS[net])
         ax.plot(means[:, k].mean(), k, "|", ms=18, mew=2, color=_NET_COLORS[net])
     ax.set_yticks(np.arange(len(nets)), nets)
-    ax.set(xlabel="Wasserstein distance of two replicas (units of UMAP)", ylim=(len(nets) - 0.5, -0.5))
+    ax.set(xlabel="Wasserstein distance (units of UMAP)", ylim=(len(nets) - 0.5, -0.5))
     return ax
 
 # %% ../nbs/13_rd_metric.ipynb #1b2c3d4f
