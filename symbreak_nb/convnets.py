@@ -417,10 +417,6 @@ _TIES_CLAIMED = (
 
 # %% ../nbs/16_convnets.ipynb #b6089e8c
 _TIES_TESTED = (
-    claim("zhang.landscape.control.equivariance_hits", "Sec. 4.1",
-          "a random equivariant combination is at the baseline's minimum more often than a random baseline one",
-          "value > 1", "share of combinations at the baseline's minimum, equivariant over baseline",
-          otherwise="a tie that loses the minimum has a share of zero"),
     claim("zhang.landscape.control.equivariance_ties", "Sec. 4.1",
           "it is the symmetry that keeps the minimum, not the mere number of free weights", "value < 0.05",
           "share of the 1,890 ties of nine weights into groups of 4, 2, 2 and 1 that reach the baseline's minimum",

@@ -349,7 +349,7 @@ def _over_ensembles(null: float, trained: np.ndarray) -> Estimate:
     return Estimate(ratio, (ratio - half, ratio + half), n, method="Student, scatter of ensembles", error=error)
 
 # %% ../nbs/13_rd_metric.ipynb #3dad24bf
-_RATIO, _HARDLY = "value < 0.8 with 95% interval and n >= 3", "value < 0.2 with 95% interval and n >= 3"
+_RATIO, _HARDLY = "value < 1 with 95% interval and n >= 3", "value < 0.2 with 95% interval and n >= 3"
 _judge = functools.partial(claim, premises=(_TRAINED,))
 CLAIMS.update({c.id: c for c in (
     _judge("zhang.rd.measures_breaking", "Sec. 4.2", "RD measures the degree of symmetry breaking",
