@@ -128,11 +128,14 @@ def plot_landscape(d: Mapping, axes: Sequence) -> Sequence:
     axes[1].set(xlabel="orbits on the level", ylabel="configurations on it",
                 title=f"{d['n_orbits']:,.0f} orbits of a group of {d['order']:,.0f}")
     axes[1].xaxis.set_minor_formatter("")
+    axes[1].yaxis.set_minor_formatter("")
     axes[1].legend(fontsize=8, loc="upper left")
     _plot_barriers(d, axes[2])
-    axes[3].pcolormesh(np.arange(len(d["picture"])), (d["edges"][1:] + d["edges"][:-1])/2,
-                       np.log10(np.where(d["picture"] > 0, d["picture"], np.nan)).T, cmap="viridis", shading="nearest")
-    axes[3].set(xlabel="weights that differ from the best", ylabel="loss", title="colour: log of the configurations")
+    mesh = axes[3].pcolormesh(np.arange(len(d["picture"])), (d["edges"][1:] + d["edges"][:-1])/2,
+                              np.where(d["picture"] > 0, d["picture"], np.nan).T, cmap="viridis", shading="nearest",
+                              norm="log")
+    axes[3].figure.colorbar(mesh, ax=axes[3], label="configurations")
+    axes[3].set(xlabel="weights that differ from the best", ylabel="loss", title="distance from one best configuration")
     axes[3].xaxis.get_major_locator().set_params(integer=True)
     axes[3].grid(False)
     return axes
@@ -152,7 +155,8 @@ def _plot_barriers(d: Mapping, ax: Any) -> None:
 # %% ../nbs/17_explorer.ipynb #0f32e73a
 CLAIMS = {c.id: c for c in (
     claim("zhang.explorer.control.best_apart", "Sec. 3.2", "most best configurations are separated by a climb",
-          "value > 0.5", "share of the other best configurations that single changes reach only over a higher loss"),)}
+          "value > 0.5", "share of the other best configurations that single changes reach only over a higher loss",
+          otherwise="best configurations that are joined by changes of one weight at the lowest loss"),)}
 
 # %% ../nbs/17_explorer.ipynb #cbb01236
 _MENUS = dict(widths=["1", "2", "3", "2, 2", "3, 2", "2, 2, 2", "3, 3"],

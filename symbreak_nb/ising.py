@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .checks import between, one_of
-from .claims import claim
+from .claims import Premise, claim
 from symbreak_nb.criticality import (
     Collapse,
     binder_cumulant,
@@ -131,44 +131,73 @@ def chance_of_levels(multiplicity: np.ndarray, total: int, draws: int) -> np.nda
 
 # %% ../nbs/10_ising.ipynb #8b8d520c
 CLAIMS = {c.id: c for c in (
-    claim("zhang.ising.flip_symmetry", "Sec. 3.1, Eq. 1",
-          "at h = 0 the energy is invariant under a flip of all spins", "value == 0",
-          "configurations at (E, M) without a partner at (E, -M), and sampled ones whose energy a flip changes",
-          "exact"),
+    claim("zhang.ising.flip_symmetry", "Sec. 3.1, Eq. 1, Fig. 5B",
+          "the sampled energy landscape is symmetric under a flip of all spins at h = 0, and not at h = 0.45",
+          "value in [-0.15, 0.15] with 95% interval",
+          "correlation of energy and magnetisation over the sampled configurations at h = 0; a flip turns its sign",
+          "exact", premises=(Premise("tilted", "the same sample shows the field", "value < -0.15 with 95% interval",
+                                     "the same correlation at h = 0.45; -0.303 over all configurations"),),
+          otherwise="an energy that prefers one sign of the spins would tilt the sample as the field does"),
     claim("zhang.ising.field_splits", "Sec. 3.1, Fig. 5B",
-          "h = 0.45 removes the degeneracy of a configuration with its flip", "value == 0",
-          "share of all configurations whose flip still has the same energy at h = 0.45", "h = 0.45, 5 x 5"),
-    claim("zhang.ising.too_large", "Sec. 3.1", "2^25 configurations are too many to compute", "value < 1",
-          "share of the 2^25 configurations that this run counted one by one", "1,000 sampled"),
-    claim("zhang.ising.control.ground_unique", "Sec. 3.1", "h = 0.45 leaves a single ground state", "value == 1",
-          "configurations of lowest energy at h = 0.45"),
-    claim("zhang.ising.control.no_degeneracy", "Sec. 3.1",
-          "h = 0.45 leaves no two configurations with the same energy", "value == 0",
-          "share of configurations that share their energy with another one at h = 0.45"),
+          "h = 0.45 tells most configurations apart that have the same energy without it", "value > 0.5",
+          "share of the pairs of configurations with equal energy at h = 0 that differ in energy at h = 0.45",
+          "h = 0.45, 5 x 5", otherwise="if most pairs of equal energy had equal magnetisation, "
+          "the field would move them together"),
+    claim("zhang.ising.too_large", "Sec. 3.1", "2^25 configurations are too many to compute", "value > 1",
+          "whole minutes that counting all of them one by one takes on this computer, rounded up", "1,000 sampled",
+          otherwise="a count that takes more than a minute, as at 6 x 6 (2,048 times as many configurations)"),
     claim("zhang.ising.control.sample_ground_state", "Sec. 3.1",
           "1,000 random configurations contain a ground state of h = 0", "value >= 0.5",
-          "exact probability that they do", "1,000 sampled"),
+          "exact probability that they do", "1,000 sampled",
+          otherwise="a level of 23,000 or more of the 2^25 configurations is in half of all such samples"),
     claim("zhang.ising.control.sample_levels", "Sec. 3.1",
           "1,000 random configurations show most energy levels at h = 0.45", "value > 0.5",
-          "exact expected share of the levels that a sample contains", "1,000 sampled"))}
+          "exact expected share of the levels that a sample contains", "1,000 sampled",
+          otherwise="a sample of 900 shows less than half of the levels"))}
+
+# %% ../nbs/10_ising.ipynb #b2e1d4c3
+CLAIMS |= {c.id: c for c in (
+    claim("zhang.ising.identity.flip_symmetry", "Sec. 3.1, Eq. 1",
+          "at h = 0 the energy is invariant under a flip of all spins", "value == 0",
+          "configurations at (E, M) without a partner at (E, -M), and sampled ones whose energy a flip changes",
+          "exact", otherwise="nothing: every term of Eq. 1 is a product of two spins"),
+    claim("zhang.ising.identity.field_splits", "Sec. 3.1, Fig. 5B",
+          "h = 0.45 removes the degeneracy of a configuration with its flip", "value == 0",
+          "share of all configurations whose flip still has the same energy at h = 0.45", "h = 0.45, 5 x 5",
+          otherwise="nothing: 25 spins never add up to zero, and a flip changes the energy by 2 h M"),
+    claim("zhang.ising.identity.too_large", "Sec. 3.1", "2^25 configurations cannot be counted", "value < 1",
+          "share of the 2^25 configurations that this run counted one by one", "1,000 sampled",
+          otherwise="nothing: a run that ends has counted them"),
+    claim("zhang.ising.identity.ground_unique", "Sec. 3.1", "h = 0.45 leaves a single ground state", "value == 1",
+          "configurations of lowest energy at h = 0.45",
+          otherwise="nothing: all spins up minimise both terms of Eq. 2, and nothing else does"),
+    claim("zhang.ising.identity.no_degeneracy", "Sec. 3.1",
+          "h = 0.45 leaves no two configurations with the same energy", "value == 0",
+          "share of configurations that share their energy with another one at h = 0.45",
+          otherwise="nothing: a translation of a configuration that is not uniform has its energy"))}
 
 # %% ../nbs/10_ising.ipynb #6c931c64
 CLAIMS |= {c.id: c for c in (
-    claim("iqbal.ising.control.perimeter", "Sec. 1.2",
+    claim("iqbal.ising.identity.perimeter", "Sec. 1.2",
           "the energy depends on the perimeter of the walls alone", "value == 0",
-          "largest |E + 2 L^2 - 2 (wall length)| over random configurations of several sizes", "exact"),
+          "largest |E + 2 L^2 - 2 (wall length)| over random configurations of several sizes", "exact",
+          otherwise="nothing: a bond costs energy where a wall crosses it, and nowhere else"),
     claim("iqbal.ising.control.tc", "Sec. 1.2, 3.1",
           "the transition is at beta_c = log(1 + sqrt 2)/2, T_c = 2.2692",
           "value in [2.2642, 2.2742] with 95% interval and n >= 3",
-          "T_c of the best collapse of Binder cumulants", 2.269185),
+          "T_c of the best collapse of Binder cumulants", 2.269185,
+          otherwise="a collapse that is off by 0.2 % or more, as a biased sampler or too small lattices give"),
     claim("iqbal.ising.control.nu", "Sec. 3.1, Eq. 10", "the curves collapse with alpha = 1/nu = 1",
-          "value in [0.95, 1.05] with 95% interval and n >= 3", "nu of the best collapse of Binder cumulants", 1.0),
+          "value in [0.95, 1.05] with 95% interval and n >= 3", "nu of the best collapse of Binder cumulants", 1.0,
+          otherwise="a collapse at another exponent, such as the 0.3 of Fig. 7 (nu = 3.3)"),
     claim("iqbal.ising.control.collapse_discriminates", "Sec. 3.2, Fig. 7, 10",
-          "a collapse tells alpha = 1 from alpha = 0.3", "value > 2 with 95% interval and n >= 3",
-          "quality S at alpha = 0.3 over S of the best collapse, geometric mean over seeds"),
+          "a collapse tells alpha = 1 from alpha = 0.3", "value > 0.6931 with 95% interval and n >= 3",
+          "log of the quality S at alpha = 0.3 over S of the best collapse, mean over seeds; log 2 = 0.6931",
+          otherwise="curves with such large errors that both exponents collapse them"),
     claim("iqbal.ising.control.wall_lifetime", "Sec. 1.2",
           "a closed wall lives a time that grows as the area it encloses, not exponentially",
-          "value in [1.6, 2.4] with 95% interval", "exponent p of lifetime ~ radius^p under Metropolis dynamics"))}
+          "value in [1.6, 2.4] with 95% interval", "exponent p of lifetime ~ radius^p under Metropolis dynamics",
+          otherwise="an exponential law looks like an ever larger exponent; a wall that moves at a fixed speed has 1"))}
 
 # %% ../nbs/10_ising.ipynb #4b5593e6
 def chain_averages(algorithm: str, size: int, temperature: float, samples: int, chains: int, seed: int,

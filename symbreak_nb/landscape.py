@@ -208,17 +208,36 @@ def _pick_losses(net: DiscreteNetwork, codes: np.ndarray) -> np.ndarray:
 # %% ../nbs/11_landscape.ipynb #a8ab65db
 _FIG6 = (
     claim("zhang.fig6.fewer_degenerate", "Sec. 3.2, Fig. 6A",
-          "the added dimension reduces the number of degenerate states", "value < 0",
-          "configurations that share their loss with another one, expanded minus raw"),
+          "with the added dimension two random configurations share their loss less often", "value < 1",
+          "probability that two independent random configurations have the same loss, expanded over raw",
+          otherwise="a constant of zero adds nothing and gives 1, a constant that saturates all units gives more"),
     claim("zhang.fig6.with_bias", "Sec. 3.2, Fig. 6B",
-          "also with biases the added dimension reduces the number of degenerate states", "value < 0",
-          "configurations that share their loss with another one, both minus bias"),
+          "also with biases two random configurations share their loss less often", "value < 1",
+          "probability that two independent random configurations have the same loss, both over bias",
+          otherwise="a constant of zero gives 1"),
     claim("zhang.fig6.smoother", "Sec. 3.2",
           "the added dimension makes it less likely to be trapped in a local minimum", "value < 0",
-          "probability that random improving flips from a random start end above the lowest loss, expanded minus raw"),
+          "probability that random improving flips from a random start end above the lowest loss, expanded minus raw",
+          otherwise="a lowest level as wide as that of raw; one of 13 other constants has it, with a tanh output"),
     claim("zhang.eq3.permutation_broken", "Sec. 3.2, Eqs. 3 and 4",
+          "the constant input decreases the share of local minima, as Eq. 4 expects of a broken permutation symmetry",
+          "value < 1",
+          "share of configurations that no single flip improves and that are not lowest, expanded over raw",
+          otherwise="at one of ten drawn samples of inputs, with a tanh output, the share is larger than that of raw"),
+)
+_IDENTITIES = (
+    claim("zhang.fig6.identity.fewer_degenerate", "Sec. 3.2, Fig. 6A",
+          "the added dimension reduces the number of degenerate configurations", "value < 0",
+          "configurations that share their loss with another one, expanded minus raw",
+          otherwise="nothing: flipping the sign of a hidden unit costs nothing, so all configurations are degenerate"),
+    claim("zhang.fig6.identity.with_bias", "Sec. 3.2, Fig. 6B",
+          "also with biases the added dimension reduces the number of degenerate configurations", "value < 0",
+          "configurations that share their loss with another one, both minus bias",
+          otherwise="nothing: flipping the sign of a hidden unit costs nothing, so all configurations are degenerate"),
+    claim("zhang.eq3.identity.permutation_broken", "Sec. 3.2, Eqs. 3 and 4",
           "the constant input breaks the permutation symmetry of the hidden units", "value > 1e-9",
-          "largest change of the expanded network's loss under an exchange of hidden units, over all configurations"),
+          "largest change of the expanded network's loss under an exchange of hidden units, over all configurations",
+          otherwise="nothing: the constant's weight belongs to its hidden unit and moves with it"),
 )
 
 # %% ../nbs/11_landscape.ipynb #b19fb4fe
@@ -227,12 +246,10 @@ _CONTROLS = tuple(claim(f"zhang.landscape.control.{name}", "Sec. 3.2, Fig. 6", s
     ("plateau_share", "the added dimension shrinks the largest plateau as a share of all configurations", "value < 1",
      "share of the largest plateau, expanded over raw"),
     ("plateau_share_with_bias", "the same with biases", "value < 1", "share of the largest plateau, both over bias"),
-    ("pair_probability", "two random configurations share their loss less often", "value < 1",
-     "probability that two independent random configurations have the same loss, expanded over raw"),
     ("more_than_bias", "the constant input splits more than a plain bias does", "value < 1",
      "probability that two independent random configurations have the same loss, expanded over bias"),
-    ("fewer_minima", "a smaller share of configurations are local minima above the lowest loss", "value < 1",
-     "share of configurations that no single flip improves and that are not lowest, expanded over raw"),
+    ("minima_global", "a larger share of the local minima are lowest", "value > 0",
+     "share of the configurations that no single flip improves whose loss is the lowest, expanded minus raw"),
     ("smoother_with_bias", "also with biases trapping is less likely", "value < 0",
      "probability to end above the lowest loss, both minus bias"),
     ("smoother_than_bias", "trapping is less likely with the constant input than with a plain bias", "value < 0",
@@ -241,7 +258,7 @@ _CONTROLS = tuple(claim(f"zhang.landscape.control.{name}", "Sec. 3.2, Fig. 6", s
      "mean loss at the end of random improving flips, expanded minus raw"),
     ("lower_minimum", "the lowest loss is lower", "value < 0", "lowest loss, expanded minus raw"),
 ))
-CLAIMS = {c.id: c for c in _FIG6 + _CONTROLS}
+CLAIMS = {c.id: c for c in _FIG6 + _IDENTITIES + _CONTROLS}
 
 # %% ../nbs/11_landscape.ipynb #a4d7ed49
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import data
-from .claims import claim
+from .claims import Premise, claim
 from symbreak_nb.orbits import (
     _LEVELS, ORBIT_METHODS, _check_models, _classes, _disagreement, _noisy_copies, _restore, _weights_vector,
     orbit_distance, transform_hidden,
@@ -130,16 +130,17 @@ def _buffers(model: nn.Module) -> torch.Tensor:
 
 def _train_replicas(net: str, dataset: str, images: int, test_images: int, seeds: list, widths: list, epochs: int,
                     batch_size: int, lr: float, weight_decay: float, device: str, download: bool) -> dict:
-    "Train replicas: weights (R, P), buffers (R, B), losses (R, epochs), predicted classes (R, images), accuracy (R,)."
+    "Train replicas: weights (R, P), buffers (R, B), losses (R, epochs), classes (R, images), accuracies (R,)."
     x, y, x_test, y_test, _ = _load_images(dataset, images, test_images, download)
     build = functools.partial(build_net, net, tuple(x.shape[1:]), int(max(y.max(), y_test.max())) + 1, widths)
     group = Replicas(build, seeds, device=device)
     losses = group.fit(x, y, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, optimizer="adam",
                        loss="cross_entropy")
     buffers = torch.stack([_buffers(group.module(r)) for r in range(len(seeds))])
-    predicted = np.asarray(group.predict(x_test)).argmax(-1)
+    predicted, seen = (np.asarray(group.predict(images)).argmax(-1) for images in (x_test, x))
     return dict(weights=np.asarray(group.parameters_vector()), buffers=buffers.numpy(), losses=np.asarray(losses),
-                predicted=predicted.astype(np.int16), accuracy=(predicted == y_test.numpy()).mean(1))
+                predicted=predicted.astype(np.int16), accuracy=(predicted == y_test.numpy()).mean(1),
+                train_accuracy=(seen == y.numpy()).mean(1))
 
 # %% ../nbs/13_rd_metric.ipynb #efc71430
 def _ensemble_seeds(seed: int, group: int, replicas: int) -> list[int]:
@@ -203,22 +204,30 @@ def _plot_accuracy(accuracy: np.ndarray, nets: Sequence[str], ax):
 # %% ../nbs/13_rd_metric.ipynb #3f2a7441
 _ACCURACY_ORDER = ("flip", "dropout", "batchnorm", "simple", "rotation")
 _RD_ORDER = ("flip", "rotation", "dropout", "batchnorm", "simple")
+_TRAINED = Premise("trained", "the replicas classify their training images", "value >= 0.9",
+                   "mean training accuracy of the replicas, the lowest of the networks that the row compares")
+_SOLVED = Premise("solved", "the networks of Fig. 8A solve their task", "value < 0.5",
+                  "training loss in the last epoch over that of equal odds, the largest of the five networks")
+_REPLICAS = Premise("cifar10", "200 replicas of each network are trained on CIFAR-10", "value >= 200",
+                    "CIFAR-10 replicas a network")
+_TAU = "mean Kendall tau between the orders at two seeds, same replicas; n seeds of UMAP"
+_ANOTHER = "two seeds of UMAP that rank the five networks the same way but for one pair (tau 0.8)"
 CLAIMS = {c.id: c for c in (
     claim("zhang.fig8a.order", "Sec. 4.2, Fig. 8A", "test accuracy: Flip > Dropout > BatchNorm > Simple > Rotation",
-          "value == 4 with 95% interval and n >= 50000",
-          "how many of the four relations hold in the last epoch; n training images of CIFAR-10", 4),
+          "value == 4 with 95% interval and n >= 3", "how many of the four relations hold in the last epoch; n seeds",
+          4, premises=(_SOLVED, Premise("cifar10", "the networks are trained on all of CIFAR-10", "value >= 50000",
+                                        "training images of CIFAR-10"))),
     claim("zhang.fig8b.order", "Sec. 4.2, Fig. 8B", "RD: Flip > Rotation > Dropout > BatchNorm > Simple",
-          "value == 4 with 95% interval and n >= 200",
-          "how many of the four relations hold, separate fits; n CIFAR-10 replicas a network", 4),
+          "value == 4 with 95% interval", "how many of the four relations hold, separate fits; n replicas a network",
+          4, premises=(_TRAINED, _REPLICAS)),
     claim("zhang.fig8b.control.joint_order", "Sec. 4.2, Fig. 8B", "the same order with one UMAP for all networks",
-          "value == 4 with 95% interval and n >= 200",
-          "how many of the four relations hold, joint fits; n CIFAR-10 replicas a network", 4),
+          "value == 4 with 95% interval", "how many of the four relations hold, joint fits; n replicas a network",
+          4, premises=(_TRAINED, _REPLICAS)),
     claim("zhang.fig8b.control.order_repeats", "Sec. 6.8", "another seed of UMAP gives the same order, separate fits",
-          "value > 0.8 with 95% interval and n >= 3",
-          "mean Kendall tau between the orders at two seeds, same replicas; n seeds of UMAP"),
+          "value > 0.8 with 95% interval and n >= 3", _TAU, premises=(_TRAINED,), otherwise=_ANOTHER),
     claim("zhang.fig8b.control.joint_order_repeats", "Sec. 6.8",
           "another seed of UMAP gives the same order, joint fits", "value > 0.8 with 95% interval and n >= 3",
-          "mean Kendall tau between the orders at two seeds, same replicas; n seeds of UMAP"),
+          _TAU, premises=(_TRAINED,), otherwise=_ANOTHER),
 )}
 
 # %% ../nbs/13_rd_metric.ipynb #0ab7dba2
@@ -251,15 +260,46 @@ def _shared_weights(weights: np.ndarray, model: nn.Module) -> np.ndarray:
 
 # %% ../nbs/13_rd_metric.ipynb #07e23913
 def _plot_densities(distances: np.ndarray, nets: Sequence[str], ax):
-    "Smoothed histograms of (S, nets, pairs), Fig. 8B: thin at each seed of UMAP, thick over all of them."
+    "Smoothed histograms of (S, nets, pairs), Fig. 8B: a curve a network, over all seeds of UMAP."
     for k, net in enumerate(nets):
-        for one in distances[:, k]:
-            density = smoothed_density(one)
-            ax.plot(density.x, density.y, color=_NET_COLORS[net], lw=0.6, alpha=0.5)
         density = smoothed_density(distances[:, k])
-        ax.plot(density.x, density.y, color=_NET_COLORS[net], lw=2.2, label=f"{net}, {density.mean:.3f}")
-    ax.set(xlabel="Wasserstein distance of two replicas (units of UMAP)", ylabel="probability density", xlim=(0, None))
+        ax.plot(density.x, density.y, color=_NET_COLORS[net], lw=2, label=net)
+    ax.set(ylabel="probability density")
     return ax
+
+
+def _plot_means(means: np.ndarray, nets: Sequence[str], ax):
+    "RD of (S, nets): a row a network, a dot a seed of UMAP, a bar at the mean."
+    for k, net in enumerate(nets):
+        ax.plot(means[:, k], np.full(len(means), k), "o", ms=5, alpha=0.6, color=_NET_COLORS[net])
+        ax.plot(means[:, k].mean(), k, "|", ms=18, mew=2, color=_NET_COLORS[net])
+    ax.set_yticks(np.arange(len(nets)), nets)
+    ax.set(xlabel="Wasserstein distance (units of UMAP)", ylim=(len(nets) - 0.5, -0.5))
+    return ax
+
+# %% ../nbs/13_rd_metric.ipynb #1b2c3d4f
+_DIFFER = Premise("differ", "the networks differ in test accuracy", "value > 2",
+                  "standard deviation of the mean accuracies over the standard error of one")
+_GUIDES = "rank correlation over networks with the test accuracy after training on all images"
+CLAIMS.update({c.id: c for c in (
+    claim("zhang.sec51.rd_guides_design", "Secs. 4.2, 5.1 and 5.2",
+          "RD guides the choice of a design: it ranks the networks as their test accuracy does",
+          "value > 0 with 95% interval and n >= 5", f"{_GUIDES}: RD, separate fits; n networks", 0.4,
+          premises=(_TRAINED, _SOLVED, _DIFFER),
+          otherwise="an RD that ranks the networks as their accuracy does, but for one exchange of neighbours"),
+    claim("zhang.rd.control.accuracy_guides", "Secs. 4.2, 5.1 and 5.2",
+          "the held-out accuracy of the same replicas ranks the networks as their test accuracy does",
+          "value > 0 with 95% interval and n >= 5",
+          f"{_GUIDES}: accuracy of the replicas on held-out images; n networks",
+          premises=(_TRAINED, _SOLVED, _DIFFER), otherwise="networks that do well on few images and badly on many"),
+)})
+
+
+def _guidance(guide: np.ndarray, accuracy: np.ndarray, seed: int = 0) -> Estimate:
+    "Rank correlation over networks, (networks,) each, with Fieller's interval; the networks are the sample."
+    value, n = rank_correlation(guide, accuracy).value, len(guide)
+    z = np.arctanh(np.clip(value, -0.99, 0.99)) + math.sqrt(1.06/(n - 3))*np.random.default_rng(seed).normal(size=4000)
+    return _drawn(value, np.tanh(z), n)
 
 # %% ../nbs/13_rd_metric.ipynb #4d4fae0f
 _NOISE, _SCALES = 1e-3, (10.0, 0.01)
@@ -299,28 +339,43 @@ def _null_ratios(null: np.ndarray, trained: np.ndarray, resamples: int, seed: in
     draws = [bootstrap_pairs(null[:, k], resamples, seed + k + 1)/own for k in range(null.shape[1])]
     return _pairs_of(null).mean((0, 2))/_pairs_of(trained).mean(), np.stack(draws, 1)
 
+
+def _over_ensembles(null: float, trained: np.ndarray) -> Estimate:
+    "RD of one null over the mean RD of trained ensembles (ensembles,); their scatter is the error of both."
+    from scipy.stats import t as student_t
+    ratio, n = float(null/trained.mean()), len(trained)
+    error = ratio*np.log(trained).std(ddof=1)*math.sqrt(1 + 1/n)
+    half = student_t.ppf(0.975, n - 1)*error
+    return Estimate(ratio, (ratio - half, ratio + half), n, method="Student, scatter of ensembles", error=error)
+
 # %% ../nbs/13_rd_metric.ipynb #3dad24bf
+_RATIO, _HARDLY = "value < 1 with 95% interval and n >= 3", "value < 0.2 with 95% interval and n >= 3"
+_judge = functools.partial(claim, premises=(_TRAINED,))
 CLAIMS.update({c.id: c for c in (
-    claim("zhang.rd.measures_breaking", "Sec. 4.2", "RD measures the degree of symmetry breaking",
-          "value < 0.5 with 95% interval and n >= 3",
-          "larger RD of two ensembles of one and the same function (permuted copies, tiny noise) over that of trained "
-          "networks, separate fits; n seeds of UMAP", "null tests"),
-    claim("zhang.rd.control.joint_measures_breaking", "Sec. 4.2", "RD measures symmetry breaking with joint fits",
-          "value < 0.5 with 95% interval and n >= 3", "the same with one fit to all ensembles"),
-    claim("zhang.rd.control.indistinguishable", "Sec. 4.2",
-          "separate fits give every null the RD of trained networks to within 25 %",
-          "value < 0.2231 with 95% interval and n >= 3", "largest |log ratio| over the nulls; log 1.25 = 0.2231"),
-    claim("zhang.rd.control.untrained", "Sec. 4.2", "networks that were never trained have a smaller RD",
-          "value < 0.8 with 95% interval and n >= 3", "RD of untrained over trained networks, separate fits"),
-    claim("zhang.rd.control.noise", "Sec. 4.2", "one network with tiny noise has hardly any RD",
-          "value < 0.2 with 95% interval and n >= 3", "RD of noisy copies over trained networks, separate fits"),
-    claim("zhang.rd.control.permuted", "Sec. 4.2", "one network with its hidden units permuted has hardly any RD",
-          "value < 0.2 with 95% interval and n >= 3", "RD of permuted copies over trained networks, separate fits"),
-    claim("zhang.rd.control.gaussian", "Sec. 4.2", "Gaussian vectors, which are no networks, have a smaller RD",
-          "value < 0.8 with 95% interval and n >= 3", "RD of Gaussian vectors over trained networks, separate fits"),
-    claim("zhang.rd.control.scale", "Sec. 4.2", "RD grows with the scale of the weights, as a distance of weights does",
-          "value in [0.5, 1.5] with 95% interval and n >= 3",
-          "exponent p of RD ~ scale^p between scales 0.01 and 10, separate fits; 1 for a distance"),
+    _judge("zhang.rd.measures_breaking", "Sec. 4.2", "RD measures the degree of symmetry breaking",
+           "value < 0.5 with 95% interval and n >= 3",
+           "larger RD of two ensembles of one and the same function (permuted copies, tiny noise) over that of trained "
+           "networks, separate fits; n trained ensembles", "null tests",
+           otherwise="an RD of copies of one function that is less than half of that of trained networks"),
+    _judge("zhang.rd.control.joint_measures_breaking", "Sec. 4.2", "RD measures symmetry breaking with joint fits",
+           "value < 0.5 with 95% interval and n >= 3", "the same with one fit to all ensembles; n seeds of UMAP"),
+    _judge("zhang.rd.control.indistinguishable", "Sec. 4.2",
+           "separate fits give every null the RD of trained networks to within 25 %",
+           "value < 0.2231 with 95% interval and n >= 3", "largest |log ratio| over the nulls; log 1.25 = 0.2231",
+           otherwise="a single null that is 25 % off, as four of the six are with joint fits"),
+    _judge("zhang.rd.control.untrained", "Sec. 4.2", "networks that were never trained have a smaller RD", _RATIO,
+           "RD of untrained over trained networks, separate fits"),
+    _judge("zhang.rd.control.noise", "Sec. 4.2", "one network with tiny noise has hardly any RD", _HARDLY,
+           "RD of noisy copies over trained networks, separate fits"),
+    _judge("zhang.rd.control.permuted", "Sec. 4.2", "one network with its hidden units permuted has hardly any RD",
+           _HARDLY, "RD of permuted copies over trained networks, separate fits"),
+    _judge("zhang.rd.control.gaussian", "Sec. 4.2", "Gaussian vectors, which are no networks, have a smaller RD",
+           _RATIO, "RD of Gaussian vectors over trained networks, separate fits"),
+    _judge("zhang.rd.control.scale", "Sec. 4.2",
+           "RD grows with the scale of the weights, as a distance of weights does",
+           "value in [0.5, 1.5] with 95% interval and n >= 3",
+           "exponent p of RD ~ scale^p between scales 0.01 and 10, separate fits; 1 for a distance",
+           otherwise="joint fits see the scale: weights times 10 have the larger RD"),
 )})
 
 # %% ../nbs/13_rd_metric.ipynb #9e27be7c
@@ -386,19 +441,24 @@ def _aligned_distances(points: np.ndarray, buffers: np.ndarray, net: str, shape:
     return dict(distances=replica_distance(models, method, device=device))
 
 # %% ../nbs/13_rd_metric.ipynb #5332b1cb
+_FOLLOWS = "value > 0.8 with 95% interval and n >= 3"
 CLAIMS.update({c.id: c for c in (
     claim("zhang.rd.control.aligned_zero", "beyond Sec. 4.2", "a matched distance between permuted copies is zero",
-          "value < 1e-6", "largest matched distance between permuted copies of each of the five networks"),
-    claim("zhang.rd.control.aligned_function", "beyond Sec. 4.2",
-          "matched distances follow the disagreement of functions", "value > 0.8 with 95% interval and n >= 3",
-          "Spearman correlation over noisy, permuted copies with the share of held-out images classified otherwise; "
-          "n networks copied"),
-    claim("zhang.rd.control.rd_function", "Sec. 4.2", "RD follows the disagreement of functions",
-          "value > 0.8 with 95% interval and n >= 3", "the same for RD, one fit to all copies"),
+          "value < 1e-6", "largest matched distance between permuted copies of each of the five networks",
+          otherwise="a matching that ends in a wrong assignment, as layer-wise matching may"),
+    _judge("zhang.rd.control.aligned_function", "beyond Sec. 4.2",
+           "matched distances follow the disagreement of functions", _FOLLOWS,
+           "Spearman correlation over noisy, permuted copies with the share of held-out images classified otherwise; "
+           "n networks copied", otherwise="the same correlation without matching, or of RD"),
+    _judge("zhang.rd.control.aligned_within", "beyond Sec. 4.2",
+           "matched distances follow the disagreement of functions among copies with equal noise",
+           "value > 0.5 with 95% interval and n >= 3",
+           "the same correlation within a level of noise, mean over levels; n networks copied"),
+    _judge("zhang.rd.control.rd_function", "Sec. 4.2", "RD follows the disagreement of functions", _FOLLOWS,
+           "the same for RD, one fit to all copies", otherwise="a correlation like that of the matched distance"),
     claim("zhang.rd.control.aligned_order", "beyond Sec. 4.2",
-          "matched distance: Flip > Rotation > Dropout > BatchNorm > Simple",
-          "value == 4 with 95% interval and n >= 200",
-          "how many of the four relations hold; n CIFAR-10 replicas a network", 4),
+          "matched distance: Flip > Rotation > Dropout > BatchNorm > Simple", "value == 4 with 95% interval",
+          "how many of the four relations hold; n replicas a network", 4, premises=(_TRAINED, _REPLICAS)),
 )})
 
 # %% ../nbs/13_rd_metric.ipynb #57a127a0

@@ -45,6 +45,42 @@ def test_convnets_against_torch():
         np.testing.assert_allclose(np.sort(normed), naive_convnet(images, labels, batchnorm=True, **options), atol=1e-12)
 
 
+def torch_loss(code: int, net: cn.ConvNet, mask: np.ndarray | None) -> float:
+    "The loss of one combination, from its weights."
+    import torch
+    from torch import nn
+    images, labels = cn.pattern_images()
+    w = {k: torch.tensor(v) for k, v in cn.convnet_weights(code, net).items()}
+    act = dict(relu=nn.ReLU, tanh=nn.Tanh)[net.activation]()
+    front = nn.Sequential(nn.Conv2d(1, net.channels, net.kernel, padding=net.padding, bias=False),
+                          nn.BatchNorm2d(net.channels) if net.batchnorm else nn.Identity(), act, nn.Flatten()).double()
+    back = nn.Sequential(nn.Linear(w["hidden"].shape[1], net.hidden, bias=False), act, nn.Linear(net.hidden, 2, bias=False)).double()
+    for layer, name in ((front[0], "filter"), (back[0], "hidden"), (back[2], "readout")):
+        layer.weight.data = w[name].reshape(layer.weight.shape)
+    x = front(torch.tensor(images)[:, None])*(1 if mask is None else torch.tensor(mask)/0.7)
+    return nn.functional.cross_entropy(back(x), torch.tensor(labels)).item()
+
+
+@pytest.mark.parametrize("net", [*(cn.CONVNETS[k] for k in ("baseline", "batchnorm", "equivariant", "wrong_equivariant")),
+    cn.ConvNet(dropout="fixed"), cn.ConvNet(hidden=2, tie="flips", activation="tanh"), cn.ConvNet(kernel=2),
+    cn.ConvNet(kernel=2, padding=0, channels=2, hidden=2, batchnorm=True)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_combinations_against_torch(net, seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.integers(0, 2, (12, 4)).astype(float) if net.dropout == "fixed" else None
+    fast = cn.convnet_losses(net, *cn.pattern_images(), mask=mask)
+    codes = rng.integers(0, fast.size, 20)
+    np.testing.assert_allclose(fast[codes], [torch_loss(int(c), net, mask) for c in codes], atol=1e-12)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_fresh_masks_average_to_the_expectation(shared):
+    mean = cn.convnet_losses("dropout_mean", tie="flips")
+    fresh = np.array([cn.convnet_losses("dropout_fresh", tie="flips", share_masks=shared, seed=s) for s in range(200)])
+    assert np.abs(fresh.mean(0) - mean).max() <= 6*fresh.std(0).max()/np.sqrt(len(fresh))
+    np.testing.assert_allclose(cn.convnet_losses("dropout_mean", tie="flips", share_masks=shared), mean, atol=1e-14)
+
+
 def test_dropout_mean_is_the_sum_over_masks():
     rate, total = 0.3, 0
     for mask in itertools.product((0.0, 1.0), repeat=4):
@@ -66,8 +102,6 @@ def test_bad_input_is_one_line(call, words):
     assert "\n" not in str(error.value)
 
 
-
-
 def test_a_plan_can_be_tried():
     (unit,) = cn.plan_units(cn.PARAMETERS["smoke"])
     assert unit.count > 0 and unit.flops > 0 and unit.memory_bytes > 0 and unit.step().shape == (2**15,)
@@ -87,3 +121,17 @@ def test_notebook_with_another_activation(tmp_path):
                                parameters=dict(profile="smoke", out_dir=str(tmp_path/"r"), conv_activation="tanh"))
     metrics = json.loads((tmp_path/"r"/"metrics.json").read_text())["metrics"]
     assert metrics["baseline.n_levels"] != 185
+
+
+def test_the_wrong_tie_is_judged_only_beside_a_right_one_that_reaches_the_minimum():
+    from symbreak_nb.claims import decided
+    claim = cn.CLAIMS["zhang.fig7.wrong_symmetry"]
+    assert decided(claim, 0.2, "smoke", right=0.0)["verdict"] == "holds"
+    row = decided(claim, 0.2, "smoke", right=0.1)
+    assert row["verdict"] == "inconclusive" and "right equivariance" in row["reason"]
+
+
+def test_identities_are_told_from_claims():
+    kinds = {name: c.kind for name, c in cn.CLAIMS.items()}
+    assert kinds["zhang.fig7.plateau"] == "claim" and kinds["zhang.fig7.identity.plateau"] == "identity"
+    assert all(c.otherwise for c in cn.CLAIMS.values())

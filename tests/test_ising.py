@@ -56,3 +56,19 @@ def test_the_plan_lists_work_that_can_be_tried():
             for u in units: u.step()
     assert ising.plan_units(ising.PARAMETERS["smoke"] | dict(L=8))[0].step is None
     assert units[3].count == -(-11*16*24000//200)   # wolff at the first size of paper's checks, two chains at once
+
+
+def test_every_row_says_what_would_turn_it_and_algebra_is_an_identity():
+    claims = ising.CLAIMS
+    assert all(c.otherwise for c in claims.values())
+    assert {c.kind for n, c in claims.items() if ".identity." in n} == {"identity"}
+
+
+def test_a_sample_that_does_not_show_the_field_says_nothing_of_its_absence():
+    from symbreak_nb.claims import decided
+    from symbreak_nb.statistics import Estimate
+    flat, tilted = Estimate(0.0, (-0.1, 0.1), 300, error=0.05), Estimate(-0.3, (-0.4, -0.2), 300, error=0.05)
+    claim = ising.CLAIMS["zhang.ising.flip_symmetry"]
+    assert decided(claim, flat, "smoke", tilted=tilted)["verdict"] == "holds"
+    assert decided(claim, flat, "smoke", tilted=flat)["verdict"] == "inconclusive"
+    assert decided(claim, tilted, "smoke", tilted=tilted)["verdict"] == "fails"

@@ -76,3 +76,32 @@ def test_the_examples_run():
 def test_bad_settings_end_in_one_line(settings):
     with pytest.raises(ParameterError) as error: rd.replica_distance([mlp() for _ in range(6)], **settings)
     assert "\n" not in str(error.value)
+
+
+def test_the_scatter_of_ensembles_covers_a_ratio_of_one():
+    draws = np.exp(np.random.default_rng(0).normal(size=(2000, 6))*0.05)   # six ensembles of one kind
+    found = [rd._over_ensembles(v[0], v[1:]) for v in draws]
+    assert 0.92 < np.mean([e.interval[0] < 1 < e.interval[1] for e in found]) < 0.98
+    assert found[0].p_value(found[0].interval[1]) == pytest.approx(0.05)
+
+
+def test_few_networks_decide_only_a_clear_order():
+    order = np.arange(5.)
+    assert rd._guidance(order, order).interval[0] > 0 > rd._guidance(order, -order).interval[1]
+    low, high = rd._guidance(order, np.array([0, 2, 1, 4, 3.])).interval   # 0.8
+    assert low < 0 < high
+    low, high = rd._guidance(np.arange(50.), np.arange(50.) % 7).interval
+    assert low < 0.2 < high
+
+
+@pytest.mark.parametrize("name", [n for n in rd.CLAIMS if n.startswith("zhang.fig8") or "measures" in n or "guide" in n])
+def test_networks_that_are_not_trained_decide_nothing(name):
+    from symbreak_nb.claims import decided
+    claim = rd.CLAIMS[name]
+    met = {p.name: 1e9 if ">" in p.rule else 0.0 for p in claim.premises}
+    good = 4 if "order" in name and "repeats" not in name else 0.1 if "measures" in name else 0.9
+    estimate = rd._drawn(good, np.full(50, good), 300)
+    assert decided(claim, estimate, "smoke", **met)["verdict"] == "holds"
+    first = claim.premises[0]
+    row = decided(claim, estimate, "smoke", **met | {first.name: float("nan")})
+    assert row["verdict"] == "inconclusive" and first.statement in row["reason"]
