@@ -342,10 +342,12 @@ CLAIMS = {c.id: c for c in (
           "mean alignment of hidden layers after training minus that of the third layer to its input during training",
           premises=(_SOLVED,)),
     claim("ziyin.fig15.tanh", "App. A.4, Fig. 15", "it holds for tanh and unequal widths", _PERFECT,
-          "alignment of the worst pair (i, j) of a narrow layer of tanh units with a wide one, mean over seeds", premises=_BOTH),
+          "alignment of the worst pair (i, j) of a narrow layer of tanh units with a wide one, mean over seeds",
+          premises=_BOTH),
     claim("ziyin.alignment.control.inner_layers", "control of Fig. 6",
           "in Fig. 6 every pair without a first layer aligns perfectly", _PERFECT,
-          "alignment of the worst pair of layers 2 to 5, within and between the networks, mean over seeds", premises=_BOTH),
+          "alignment of the worst pair of layers 2 to 5, within and between the networks, mean over seeds",
+          premises=_BOTH),
     claim("ziyin.alignment.control.gaussian", "control of Fig. 6",
           "Fig. 6 also holds for narrow networks behind Gaussian transforms, which are not orthogonal", _PERFECT,
           "alignment of the worst pair of hidden layers, mean over seeds", premises=_BOTH),
@@ -413,7 +415,8 @@ def _plan_company(arm: str, members: Mapping, activation: str, optimizer: str, s
     def step() -> None:
         with torch.no_grad():
             for stack in stacks(): stack.step(p["batch"], activation)
-    return WorkUnit(f"{arm}: {len(members)} networks, one step", p["n_seeds"]*_steps_of(share, p["steps"]), 6*batch*weights, memory, step)
+    count = p["n_seeds"]*_steps_of(share, p["steps"])
+    return WorkUnit(f"{arm}: {len(members)} networks, one step", count, 6*batch*weights, memory, step)
 
 
 def _made_up_stacks(members: Mapping, optimizer: str, p: Mapping, device: str) -> list[_NetworkStack]:

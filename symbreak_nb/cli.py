@@ -201,7 +201,9 @@ def _data(names: tuple, download: bool, verify: bool) -> int:
     known = module.sources() | weights.sources()
     for name in names:
         if name not in known: raise click.UsageError(f"unknown data set {name!r}{_close(name, known)}")
-    if verify: return _verified(weights.verify(names or None) + module.verify(set(names) - set(weights.WEIGHTS) if names else None))
+    if verify:
+        others = set(names) - set(weights.WEIGHTS) if names else None
+        return _verified(weights.verify(names or None) + module.verify(others))
     table, problems = Table("data set", "what it is", "where it would come from", show_lines=True), []
     for name in names or (module.sources() if download else known):  # weights are large: only by name
         entry = known[name]

@@ -24,7 +24,7 @@ from .environment import import_torchvision
 from .parameters import Declaration, Parameter
 from .survey import SymmetryReport, symmetry_report
 from .units import WorkUnit
-from .weights import attention_heads, tensors
+from .weights import tensors
 
 _all_ = ["SymmetryReport", "symmetry_report"]
 
@@ -52,7 +52,7 @@ PARAMETERS = Declaration(
 # %% ../nbs/40_symmetries.ipynb #9794adcc
 _PAPER = (
     claim("ziyin.table1", "Table 1", "each example has the symmetry of its row", "value == 7",
-          "rows of Table 1 whose symmetry the report finds in the example, without being told which row it is", "exact",
+          "rows of Table 1 whose symmetry the report finds in the example, without being told the row", "exact",
           otherwise="fails if the report misses a row's symmetry in its example"),
     claim("ziyin.fig3.vit", "Sec. 4, Fig. 3 left", "ViT-Base and ViT-Large have similar degrees of symmetry",
           "value in [0.5, 2] with 95% interval",
@@ -60,22 +60,24 @@ _PAPER = (
           "by eye", otherwise="fails if a layer of the one has more than twice the degree of symmetry of the other"),
     claim("ziyin.thm1.reduced", "Theorems 1 and 3, part 1",
           "a symmetric start is a model with rank(P_G) parameters for ever", "value == 0",
-          "dimension of the space that SGD explores from a symmetric start, minus rank(P_G); the largest difference", "exact",
+          "dimension of the space that SGD explores from a symmetric start, minus rank(P_G); largest difference",
+          "exact",
           otherwise="positive if rounding lets a path leave the symmetric states, negative if a path explores less"),
     claim("ziyin.thm1.kernel", "Theorem 3, part 2, Eqs. 19-25", "the lazy solution is A^+ b", "value <= 0.01",
           "relative distance of the scaled network, trained by gradient descent at lambda = 0.001, from A^+ b", "exact",
           otherwise="fails if the network of finite size does not approach its linearisation"),
     claim("ziyin.thm5.separation", "Theorem 5, Eqs. 39, 45 and 46",
           "from gamma = 2 K on all neurons are one, and at most (2 K_0/gamma)^(1/alpha) survive", "value <= 1",
-          "largest of two shares: decay up to which two neurons are apart, over 2 K; survivors of k neurons over the bound",
-          "bound", premises=(Premise("many", "at the weakest decay all neurons survive", "value >= 8",
+          "the larger of two shares: decay up to which two neurons are apart, over 2 K; survivors over their bound",
+          "bound", premises=(Premise("many", "at the weakest decay most neurons survive", "value >= 8",
                                      "survivors of sixteen neurons at the weakest decay"),),
           otherwise="fails if neurons survive where the bound allows fewer"),
-    claim("ziyin.eq4.restoring", "Sec. 3, Eq. 4", "close to a symmetric state a network is a smaller one plus a quadratic",
+    claim("ziyin.eq4.restoring", "Sec. 3, Eq. 4",
+          "close to a symmetric state a network is a smaller one plus a quadratic",
           "value > 2.5 with 95% interval and n >= 5",
-          "order of what is left after f(theta*) and half the quadratic term, in the distance from the symmetric state",
-          premises=(Premise("linear", "away from symmetric states a term of first order is left", "value < 1.5 with 95% interval",
-                            "the same order around a random state"),),
+          "order of the rest after f(theta*) and half the quadratic term, in the distance from the symmetric state",
+          premises=(Premise("linear", "away from symmetric states a term of first order is left",
+                            "value < 1.5 with 95% interval", "the same order around a random state"),),
           otherwise="1 if a linear term is left, 2 if the quadratic is another one"),
 )
 
@@ -87,11 +89,11 @@ _CONTROLS = (
     claim("ziyin.thm1.identity.reduced", "Theorem 3, part 1", "a model with rank(P_G) parameters follows exactly",
           "value <= 1e-12", "largest distance of the full and the reduced path over the SGD steps", "exact",
           otherwise="nothing but rounding: both paths are the same algebra"),
-    claim("ziyin.thm1.identity.kernel", "Eqs. 22-25", "gradient descent on a linear model ends at A^+ b", "value <= 1e-8",
-          "relative distance of converged gradient descent from A^+ b", "exact",
+    claim("ziyin.thm1.identity.kernel", "Eqs. 22-25", "gradient descent on a linear model ends at A^+ b",
+          "value <= 1e-8", "relative distance of converged gradient descent from A^+ b", "exact",
           otherwise="nothing: it is a geometric series"),
     claim("ziyin.symmetries.control.informal_count", "Theorem 1", "the smaller model has d - rank(P_G) parameters",
-          "value == 0", "dimension of the space that SGD explores, minus d - rank(P_G); the largest difference", "exact"),
+          "value == 0", "dimension of the space that SGD explores, minus d - rank(P_G); largest difference", "exact"),
     claim("ziyin.symmetries.control.eq4_factor", "Eq. 4", "the quadratic term has no factor 1/2, as Eq. 4 is printed",
           "value > 2.5 with 95% interval and n >= 5", "as for Eq. 4, with the whole quadratic term"),
     claim("ziyin.symmetries.control.negative", "Table 1", "with one tensor left out the outputs change",
@@ -259,7 +261,8 @@ def _reduced_training(steps: int, seed: int, lr: float = 0.05) -> dict:
     path = torch.stack(path[::max(1, steps//200)])
     spectrum = torch.linalg.svdvals(path - path.mean(0))
     explored = int((spectrum > 1e-10*spectrum[0]).sum())
-    return dict(explored=explored, gap=max(gaps), broken=max(broken), rank=A.shape[1], parameters=len(P), gaps=np.array(gaps))
+    return dict(explored=explored, gap=max(gaps), broken=max(broken), rank=A.shape[1], parameters=len(P),
+                gaps=np.array(gaps))
 
 # %% ../nbs/40_symmetries.ipynb #7205cea4
 def _scaled_networks(start: np.ndarray, x: np.ndarray, y: np.ndarray, scales: np.ndarray, eta: float,
@@ -298,7 +301,8 @@ def _lazy_solution(seed: int, samples: int = 8, lambdas: tuple = (1.0,), steps: 
     for _ in range(math.ceil(math.log2(30/slowest))): total, power = total + power @ total, power @ power  # doubling
     end = total @ (2*eta*b)
     scaled = _scaled_networks(*(a.numpy() for a in (start, x, y)), lambdas, float(eta), steps) - aim.numpy()
-    return dict(scaled=np.linalg.norm(scaled, axis=1)/float(aim.norm()), gap=float((end - aim).norm()/aim.norm()), masked=float((J - J @ P).abs().max()))
+    return dict(scaled=np.linalg.norm(scaled, axis=1)/float(aim.norm()), gap=float((end - aim).norm()/aim.norm()),
+                masked=float((J - J @ P).abs().max()))
 
 # %% ../nbs/40_symmetries.ipynb #eq4code0
 def _rest_order(seed: int, symmetric: bool = True, factor: float = 0.5) -> float:
@@ -380,7 +384,7 @@ def _minilm_heads() -> list[tuple]:
 
 # %% ../nbs/40_symmetries.ipynb #vitheads00
 def _whole_layer(query: np.ndarray, key: np.ndarray, threshold: float) -> tuple[int, int]:
-    "Rank of the queries' weights and degree of symmetry breaking of a layer, all heads at once (App. A.1, Fig. 3 left)."
+    "Rank of the queries' weights and degree of symmetry breaking of a layer, all heads at once (Fig. 3 left)."
     q, k = (w.reshape(-1, w.shape[-1]) for w in (query, key))
     spectrum = np.linalg.svd(q, compute_uv=False)
     far = delta(q.T, k, symmetry="double rotation", method="eq13")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from . import data
@@ -54,8 +55,8 @@ class Weights:
 
 _PYTORCH = "https://download.pytorch.org/models/"
 WEIGHTS = {row.name: row for row in (
-    Weights("vit_b_16", "vision transformer, base, trained on ImageNet (330 MB)", _PYTORCH + "vit_b_16-c867db91.pth", 12),
-    Weights("vit_l_16", "vision transformer, large, trained on ImageNet (1.2 GB)", _PYTORCH + "vit_l_16-852ce7e3.pth", 16),
+    Weights("vit_b_16", "vision transformer, base, ImageNet (330 MB)", _PYTORCH + "vit_b_16-c867db91.pth", 12),
+    Weights("vit_l_16", "vision transformer, large, ImageNet (1.2 GB)", _PYTORCH + "vit_l_16-852ce7e3.pth", 16),
 )}
 
 # %% ../nbs/01_weights.ipynb #wgtfind1
@@ -126,8 +127,9 @@ def sources(names: Iterable[str] = tuple(WEIGHTS)) -> dict[str, dict]:
     """
     def place(row): return next((k for k, folder in _places(row).items() if (folder/row.file).is_file()), None)
     advice = "allow the network (`symbreak data {} --download`)"
-    return {name: dict(about=WEIGHTS[name].about, source=(at := place(WEIGHTS[name])) and f"{WEIGHTS[name].file} in {at}",
-                       advice=advice.format(name)) for name in names}
+    rows = [(WEIGHTS[name], place(WEIGHTS[name])) for name in names]
+    return {row.name: dict(about=row.about, source=at and f"{row.file} in {at}", advice=advice.format(row.name))
+            for row, at in rows}
 
 # %% ../nbs/01_weights.ipynb #wgtfetch
 def fetch(name: str) -> Path:
@@ -211,4 +213,4 @@ def attention_heads(name: str) -> list[tuple[Any, Any]]:
 
 def _split_heads(state: dict, heads: int) -> list[tuple[Any, Any]]:
     joint = [w.numpy() for key, w in state.items() if key.endswith("in_proj_weight")]
-    return [tuple(part.reshape(heads, -1, w.shape[1]) for part in (w[:len(w)//3], w[len(w)//3:2*len(w)//3])) for w in joint]
+    return [tuple(part.reshape(heads, -1, w.shape[1]) for part in np.split(w, 3)[:2]) for w in joint]
