@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .checks import ParameterError, one_of
-from .statistics import Estimate
+from .statistics import Estimate, holm
 
 # %% auto #0
 __all__ = ['verdict', 'Premise', 'Claim', 'claim', 'Ledger']
@@ -204,7 +205,7 @@ def _judged(rule: str, estimate: Estimate) -> dict:
     low, high = (estimate.value, estimate.value) if estimate.interval is None else estimate.interval
     pair = None if estimate.interval is None else (float(low), float(high))
     return dict(value=_finite(estimate.value), interval=[_finite(low), _finite(high)], n=int(estimate.n),
-                verdict=verdict(rule, float(estimate.value), pair, estimate.n))
+                verdict=verdict(rule, float(estimate.value), pair, estimate.n), p=_finite(_p_of(rule, estimate)))
 
 
 def _measured_premises(claim: Claim, premises: Mapping[str, Estimate | float]) -> list[dict]:
@@ -246,9 +247,16 @@ def _reason(rule: str, row: Mapping, premises: list[dict]) -> str:
 LEVEL, NARROW = 0.05, 4   # of the intervals; a p within this factor of the level is narrow
 
 
-def _is_narrow(p: float | None) -> bool:
-    "Whether p lies within a factor of four of the level."
-    return p is not None and LEVEL/NARROW <= p <= LEVEL*NARROW
+def _is_narrow(rule: str, row: Mapping) -> bool:
+    "Whether p lies within a factor of four of the level; of a value alone, not clearly below it."
+    if row["p"] is None or row["n"] < int(_parsed(rule)["n"] or 0): return False
+    return LEVEL/NARROW <= row["p"] <= (LEVEL*NARROW if _parsed(rule)["interval"] else 1)
+
+
+def _method(estimate: Estimate) -> str:
+    "How the interval came about, and p where that is not how the interval did."
+    added = estimate.p_method if estimate.p_method.startswith("normal") else ""
+    return "; p: ".join(filter(None, [estimate.method, added]))
 
 
 def decided(claim: Claim, estimate: Estimate | float, profile: str, **premises: Estimate | float) -> dict:
@@ -268,7 +276,7 @@ def decided(claim: Claim, estimate: Estimate | float, profile: str, **premises: 
     Returns
     -------
     dict
-        The claim's fields, then its measurement, `verdict`, `profile`, `p`, `narrow` and `reason`.
+        The claim's fields, then its measurement, `verdict`, `profile`, `p`, `method`, `coverage`, `narrow`, `reason`.
 
     Raises
     ------
@@ -278,11 +286,72 @@ def decided(claim: Claim, estimate: Estimate | float, profile: str, **premises: 
     estimate, measured = _number(estimate), _measured_premises(claim, premises)
     row = asdict(claim) | dict(kind=claim.kind, premises=measured) | _judged(claim.rule, estimate)
     if any(p["verdict"] != "holds" for p in measured): row["verdict"] = "inconclusive"
-    p = _finite(_p_of(claim.rule, estimate))
-    reason = _reason(claim.rule, row, measured)
-    narrow = _is_narrow(p) and not reason.startswith("premise")
-    return row | dict(profile=profile, p=p, method=estimate.method, narrow=narrow, reason=reason,
+    unmet = [p for p in measured if p["verdict"] != "holds"]
+    narrow = any(_is_narrow(p["rule"], p) for p in unmet or measured) or not unmet and _is_narrow(claim.rule, row)
+    return row | dict(profile=profile, method=_method(estimate), coverage=estimate.coverage, narrow=narrow,
+                      reason=_reason(claim.rule, row, measured),
                       otherwise=claim.otherwise or _opposite(claim.rule, row["verdict"]))
+
+# %% ../nbs/00_claims.ipynb #3d907172
+def row_kind(row: Mapping) -> str:
+    """`claim`, `control` or `identity`.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of the ledger; of an older version, the id says it.
+    """
+    return next((kind for kind in _KINDS[1:] if kind in str(row.get("id")).split(".")), _KINDS[0])
+
+
+def corrected(rows: Iterable[Mapping]) -> list[dict]:
+    """Rows of one section with Holm's correction over the rows of each paper.
+
+    Parameters
+    ----------
+    rows : iterable of mappings
+        See `decided`.
+
+    Returns
+    -------
+    list of dict
+        The rows with `p_holm`, None outside a family, and `verdict_holm`, inconclusive where `p_holm` is above 5 %.
+    """
+    families, found = defaultdict(list), [dict(row, p_holm=None, verdict_holm=row["verdict"]) for row in rows]
+    for row in found:
+        judged = row.get("p") is not None and not str(row.get("reason")).startswith("premise")
+        if judged and row_kind(row) != "identity": families[row["paper"]].append(row)
+    for family in families.values():
+        for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
+            row.update(p_holm=float(p), verdict_holm=row["verdict"] if p <= LEVEL else "inconclusive")
+    return found
+
+# %% ../nbs/00_claims.ipynb #3d907174
+def verdict_marks(row: Mapping) -> list[str]:
+    """What stands beside a verdict: narrow, Holm's verdict where it is another one, the reason of an inconclusive row.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of the ledger, of this or of an older version.
+    """
+    marks = ["narrow"] if row.get("narrow") is True else []
+    other = row.get("verdict_holm")
+    if other in VERDICTS and other != row.get("verdict"): marks.append(f"{other} by Holm")
+    reason = row.get("reason")
+    return marks + ([reason] if isinstance(reason, str) and reason and reason != "the interval spans the bound" else [])
+
+
+def verdict_text(row: Mapping) -> str:
+    """A verdict with its marks, for a cell of a table.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of the ledger.
+    """
+    marks = "; ".join(verdict_marks(row)).replace("|", "/")
+    return f"**{row['verdict']}**" + (f" ({marks})" if marks else "")
 
 # %% ../nbs/00_claims.ipynb #855054f8
 class Ledger(list):
@@ -292,6 +361,10 @@ class Ledger(list):
         return "\n".join(f"{r['verdict']:12} {r['id']:40} {_shown(r)}   rule: {r['rule']}" for r in self) or "no claims"
 
     def _repr_markdown_(self) -> str:
-        rows = [f"| {r['id']} | {r['statement']} | {_shown(r)} | {r['n']} | {r['rule']} | **{r['verdict']}** |"
-                for r in self]
-        return "\n".join(["| claim | statement | measured | n | rule | verdict |", "|---|---|---|---|---|---|", *rows])
+        titles, parts = dict(zip(_KINDS, ("Claims", "Controls", "Identities: no other outcome"), strict=True)), []
+        for kind, title in titles.items():
+            rows = [f"| {r['id']} | {r['statement']} | {_shown(r)} | {r['n']} | {r['rule']} | {verdict_text(r)} |"
+                    for r in self if row_kind(r) == kind]
+            head = ["| claim | statement | measured | n | rule | verdict |", "|---|---|---|---|---|---|"]
+            if rows: parts += ["", f"**{title}**", "", *head, *rows]
+        return "\n".join(parts[1:])

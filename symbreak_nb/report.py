@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .checks import RunError
-from .claims import VERDICTS, _parsed
+from .claims import VERDICTS, _parsed, row_kind
 from .files import clean_text, read_json, write_atomic
 
 # %% auto #0
@@ -307,7 +307,7 @@ _PAPER_TITLES = {"zhang2024": "Zhang et al. 2024, input dimension expansion",
           "iqbal2025": "Iqbal and Welling 2025, topological defects",
           "ziyin2025": "Ziyin et al. 2025, parameter symmetry",
           "fok2017": "Fok, An and Wang 2017, spontaneous symmetry breaking"}
-_TEXTS = ("id", "paper", "where", "statement", "rule", "measure", "n")
+_TEXTS = ("id", "paper", "where", "statement", "rule", "measure", "n", "reason", "otherwise", "method")
 
 
 def _ledger_row(section: Section,  # where the claim was decided
@@ -321,7 +321,24 @@ def _ledger_row(section: Section,  # where the claim was decided
         value=_format_number(value), value_exact=str(value), value_sort=value if _is_number(value) else "",
         interval=_format_interval(claim.get("interval")), alone=_value_alone(text["rule"]),
         profile=str(claim.get("profile") or section.record.get("profile") or ""),
-        paper_value=_format_number(paper_value), paper_sort=paper_value if paper_value is not None else "")
+        paper_value=_format_number(paper_value), paper_sort=paper_value if paper_value is not None else "",
+        kind=row_kind(claim), narrow=claim.get("narrow") is True, holm=_by_holm(claim), limits=_limits(claim))
+
+
+def _by_holm(claim: Mapping) -> str:
+    "The verdict after Holm's correction, where it is another one."
+    other = claim.get("verdict_holm")
+    return other if other in VERDICTS and other != _verdict(claim) else ""
+
+
+def _limits(claim: Mapping) -> str:
+    "What to know of p and of the interval, in a sentence each; empty for a row of an older version."
+    p, corrected, coverage = (claim.get(name) for name in ("p", "p_holm", "coverage"))
+    said = [f"p = {_format_number(p, 2)} against the bound"] if _is_number(p) else []
+    if said and _is_number(corrected): said[0] += f", {_format_number(corrected, 2)} after Holm's correction"
+    n = _format_number(claim.get("n"))
+    if _is_number(coverage): said.append(f"a 95% interval of {n} replicas covers {coverage:.0%}")
+    return "; ".join(said)
 
 
 def _value_alone(rule: str) -> str:
@@ -488,7 +505,7 @@ def _read_variants(path: Path) -> dict[str, dict]:
     Returns
     -------
     dict[str, dict]
-        Setting -> capability, threads, cpu, verdicts, measured.
+        Setting -> seed, device, capability, threads, cpu, verdicts, measured, rules.
     """
     try: settings = read_json(path, cut=True)["settings"]
     except (OSError, ValueError, LookupError, TypeError): return {}
@@ -497,7 +514,7 @@ def _read_variants(path: Path) -> dict[str, dict]:
 
 
 def _narrow_claims(reference: Mapping, variants: Mapping) -> set[str]:
-    """Claims that not every setting decides as the reference does.
+    """Claims that not every setting decides as the reference does, by the same rule.
 
     Parameters
     ----------
@@ -511,8 +528,56 @@ def _narrow_claims(reference: Mapping, variants: Mapping) -> set[str]:
     set[str]
         Identifiers of claims.
     """
-    tables = [{str(c.get("id")): _verdict(c) for c in reference["claims"]}, *(v["verdicts"] for v in variants.values())]
+    rules = {str(c.get("id")): c.get("rule") for c in reference["claims"]}
+    first = {str(c.get("id")): _verdict(c) for c in reference["claims"]}
+    tables = [first, *(_valid(v, rules) for v in variants.values())]
     return {id for table in tables for id in table if len({str(t[id]) for t in tables if id in t}) > 1}
+
+
+def _valid(setting: Mapping, rules: Mapping) -> dict:
+    "Verdicts of a setting without those that another rule gave."
+    theirs = setting.get("rules") if isinstance(setting.get("rules"), dict) else {}
+    return {id: word for id, word in setting["verdicts"].items() if theirs.get(id, rules.get(id)) == rules.get(id)}
+
+
+def _processor(record: Mapping) -> tuple[str, str]:
+    "(device, instruction set) of most of a run's units, in lower case."
+    made = record.get("made_with") if isinstance(record.get("made_with"), list) else []
+    made = [m for m in made if isinstance(m, dict)] or [dict(device=record.get("device"))]
+    most = max(made, key=lambda m: m["units"] if _is_number(m.get("units")) else 0)
+    return tuple(str(most.get(name) or "").lower() for name in ("device", "processor"))
+
+
+def _nearest(here: Mapping, stored: Mapping, variants: Mapping) -> tuple[str, dict]:
+    """What a run's claims are compared with: the reference, or the setting that is nearer.
+
+    Parameters
+    ----------
+    here : Mapping
+        Record of the run.
+    stored : Mapping
+        Record of the reference.
+    variants : Mapping
+        See `_read_variants`
+
+    Returns
+    -------
+    tuple
+        Name of the setting, and the record of the reference with the claims of that setting.
+    """
+    def shared(seed: Any, device: str, processor: str) -> tuple[bool, ...]:
+        mine = _processor(here)
+        return seed == here.get("seed"), device == mine[0], bool(processor) and processor == mine[1]
+    texts = lambda s: (str(s.get(name) or default).lower() for name, default in (("device", "cpu"), ("capability", "")))
+    found = {"reference": shared(stored.get("seed"), *_processor(stored))}
+    found |= {k: shared(v.get("seed", stored.get("seed")), *texts(v)) for k, v in variants.items()
+              if isinstance(v.get("measured"), dict) and k != "reference"}
+    name = max(found, key=found.get)
+    if name == "reference": return name, dict(stored)
+    rules = {str(c.get("id")): c.get("rule") for c in stored["claims"]}
+    values, words = variants[name]["measured"], _valid(variants[name], rules)
+    claims = [dict(v, id=id, verdict=words[id]) for id, v in values.items() if isinstance(v, dict) and id in words]
+    return name, dict(stored, claims=claims)
 
 # %% ../nbs/90_report.ipynb #7dee8d23
 def _provenance(section: Section,  # see `_read_section_folder`
@@ -538,13 +603,16 @@ def _view(section: Section,        # see `_read_section_folder`
           ) -> dict:               # what the template shows of it
     "One section, ready to be shown."
     stored = _reference_record(section, reference)
-    damaged = stored["error"] if stored else ""
-    comparison = compare(section.record, stored) if stored and not damaged else []
+    damaged, beside = stored["error"] if stored else "", ""
+    comparison, counted = [], [c for c in section.record["claims"] if row_kind(c) != "identity"]
+    if stored and not damaged:
+        beside, nearest = _nearest(section.record, stored, _variants_of(section, reference))
+        comparison = compare(section.record, nearest)
     statuses = Counter(row["status"] for row in comparison)
     return _provenance(section, root) | dict(
         name=section.name, title=section.title, error=section.record["error"], failure=section.failure,
         progress=section.progress, damaged=damaged,
-        cards=_cards(section, root), counts=Counter(_verdict(claim) for claim in section.record["claims"]),
+        cards=_cards(section, root), counts=Counter(_verdict(c) for c in counted), beside=clean_text(beside),
         comparison=comparison, unlike=_unlike(section.record, stored) if comparison else "",
         agreement={s: statuses[s] for s in _STATUSES if statuses[s]},
         differences=statuses["different"] + statuses["only in reference"])
@@ -554,9 +622,15 @@ def _rows_of(section: Section,        # see `_read_section_folder`
              reference: Path | None,  # see `find_reference`
              ) -> list[dict]:         # see `_ledger_row`, and whether the verdict is narrow
     "A section's rows of the ledger."
-    stored, place = _reference_record(section, reference), _reference_place(section, reference)
-    unsure = _narrow_claims(stored, _read_variants(place/"variants.json")) if stored and not stored["error"] else set()
-    return [row | dict(narrow=row["id"] in unsure) for row in ledger([section])]
+    stored = _reference_record(section, reference)
+    unsure = _narrow_claims(stored, _variants_of(section, reference)) if stored and not stored["error"] else set()
+    turned = ((row, row["id"] in unsure) for row in ledger([section]))
+    return [row | dict(narrow=row["narrow"] or other, turned=other) for row, other in turned]
+
+
+def _variants_of(section: Section, reference: Path | None) -> dict[str, dict]:
+    place = _reference_place(section, reference)
+    return _read_variants(place/"variants.json") if place else {}
 
 
 def _guarded_view(section: Section, root: Path, reference: Path | None) -> tuple[dict, list[dict]]:
@@ -590,7 +664,8 @@ def _report_page(sections: list[Section], root: Path, reference: Path | None = N
         The whole HTML file.
     """
     built = [_guarded_view(s, root, reference) for s in sections]
-    views, rows = [v for v, _ in built], sorted((r for _, rows in built for r in rows), key=_order)
+    views, decided = [v for v, _ in built], sorted((r for _, rows in built for r in rows), key=_order)
+    rows = [row for row in decided if row["kind"] != "identity"]
     statuses = Counter(row["status"] for v in views for row in v["comparison"])
     return clean_text(_template().render(
         title=_TITLE, sections=views, ledger=rows, verdicts=VERDICTS, marks=_MARKS, verdict_words=_WORDS,
@@ -599,6 +674,8 @@ def _report_page(sections: list[Section], root: Path, reference: Path | None = N
         profiles=sorted({v["profile"] for v in views} - {""}), figure_count=sum(len(v["cards"]) for v in views),
         compared=sum(statuses.values()), agreeing=statuses["equal"] + statuses["within the interval"],
         no_reference="" if any(v["damaged"] for v in views) else _no_reference(reference),
+        identities=[row for row in decided if row["kind"] == "identity"], kinds=("claim", "control"),
+        controls=sum(row["kind"] == "control" for row in rows), corrected=any(row["holm"] for row in rows),
         alone=sum(bool(row["alone"]) for row in rows), narrow=any(row["narrow"] for row in rows)))
 
 

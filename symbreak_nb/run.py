@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -24,10 +23,11 @@ import numpy as np
 from symbreak_nb.checks import (  # noqa: F401 - offered here too
     Check, MissingPackage, ParameterError, RunError, _shown, between, each, need, one_of,
 )
-from .claims import VERDICTS, Claim, Ledger, _finite, decided, verdict  # noqa: F401
+from .claims import VERDICTS, Claim, Ledger, _finite, corrected, decided, verdict  # noqa: F401
 from symbreak_nb.environment import (  # noqa: F401
     commit, environment, import_torchvision, resolve_device, seed_everything, usable_cores, versions,
 )
+from .figures import COLORS, _rendered, style  # noqa: F401
 from .files import json_or_nothing, pack, unpack, write_atomic
 from .fingerprint import Memo
 from symbreak_nb.parameters import (  # noqa: F401
@@ -38,41 +38,9 @@ from symbreak_nb.units import (  # noqa: F401
     IDENTITIES, Handle, UnitStore, WorkUnit, _hold, code_fingerprint, compute_units, note_input, _plain,
 )
 
+
 # %% auto #0
-__all__ = ['COLORS', 'style', 'Run']
-
-# %% ../nbs/00_run.ipynb #50746fc4
-COLORS = dict(raw="#0072B2", expanded="#D55E00", reference="#000000", exact="#000000", green="#009E73",
-              orange="#E69F00", sky="#56B4E9", purple="#CC79A7", yellow="#F0E442", grey="#7F7F7F")
-_STYLE = {"figure.dpi": 100, "savefig.dpi": 150, "font.size": 10, "axes.titlesize": 10.5, "axes.spines.top": False,
-          "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6,
-          "legend.frameon": False, "lines.linewidth": 1.6, "svg.hashsalt": "symbreak", "svg.fonttype": "none"}
-
-
-def style() -> None:
-    "Set the companion's matplotlib style and colour cycle for this process."
-    import matplotlib.pyplot as plt
-    cycle = [COLORS[k] for k in ("raw", "expanded", "green", "purple", "orange", "sky", "grey")]
-    plt.rcParams.update(_STYLE | {"axes.prop_cycle": plt.cycler(color=cycle)})
-
-# %% ../nbs/00_run.ipynb #8a8c6c98
-def _drawn(fig: Any, stamp: str) -> dict[str, bytes]:
-    "A figure as PNG and SVG, with a stamp in its corner, closed in pyplot."
-    import matplotlib.pyplot as plt
-    layout = fig.get_layout_engine()
-    if stamp:
-        if layout is not None: layout.set(rect=(0, .03, 1, .97))
-        fig.text(.995, .006, stamp, ha="right", va="bottom", fontsize=7, color=COLORS["grey"])
-    if layout is not None:  # lay out once, not anew for every format
-        fig.draw_without_rendering()
-        fig.set_layout_engine("none")
-    found = {}
-    for ending, extra in (("png", {}), ("svg", {"metadata": {"Date": None}})):
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format=ending, **extra)
-        found[ending] = buffer.getvalue()
-    plt.close(fig)
-    return found
+__all__ = ['Run']
 
 # %% ../nbs/00_run.ipynb #e7392db5
 class _Progress:
@@ -371,7 +339,7 @@ class Run:
         return _read_data(*self._data(name))
 
     def figure(self, fig: Any, name: str, caption: str, exact: bool = False) -> Any:
-        """Save a figure as PNG and SVG with its caption; the figure comes back, to be a cell's last line.
+        """Save a figure as PNG and SVG with its caption and faults; the figure comes back, to be a cell's last line.
 
         Parameters
         ----------
@@ -385,9 +353,11 @@ class Run:
             The figure is the same at every profile and seed.
         """
         stamp = "exact" if exact else f"{self.profile} profile, seed {self.seed}"
-        for ending, content in _drawn(fig, "" if exact else stamp).items():
+        files, faults = _rendered(fig, stamp)
+        for ending, content in files.items():
             self._write(self.out_dir/"figures"/f"{_file_name(name)}.{ending}", content)
-        entry = dict(name=name, caption=f"{caption} ({stamp})", exact=exact)
+        for fault in faults: print(f"{name}: {fault}")
+        entry = dict(name=name, caption=f"{caption} ({stamp})", exact=exact, faults=faults)
         self.figures = [f for f in self.figures if f["name"] != name] + [entry]
         return fig
 
@@ -446,10 +416,12 @@ class Run:
                                     units=self.counts, made_with=made, sources=self.sources)
 
     def finish(self) -> Ledger:
-        """Write metrics.json, give the folder free, and return the ledger of claims.
+        """Correct the verdicts for their number, write metrics.json, free the folder, and return the ledger.
         """
+        self.claims[:] = corrected(self.claims)
         text = json.dumps(self.record(), indent=1, default=_plain, allow_nan=False)
         self._write(self.out_dir/"metrics.json", text + "\n")
         self._announce("done")
         _free_folder(self.out_dir)
         return self.claims
+

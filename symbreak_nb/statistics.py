@@ -15,8 +15,8 @@ import numpy as np
 from .checks import ParameterError
 
 # %% auto #0
-__all__ = ['Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile', 'jackknife', 'permutation', 'rank_correlation',
-           'holm', 'benjamini_hochberg']
+__all__ = ['PERCENTILE_COVERAGE', 'Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile', 'jackknife',
+           'permutation', 'rank_correlation', 'holm', 'benjamini_hochberg']
 
 # %% ../nbs/04_statistics.ipynb #3a3f25c5
 @dataclass(frozen=True)
@@ -62,15 +62,42 @@ class Estimate:
         Returns
         -------
         float or None
-            Never below 1/(resamples + 1) for a resampling; None where only an interval is known.
+            Never below 1/(resamples + 1) for a resampling; None for an exact value and for an interval of chance.
         """
         if self.draws is not None and np.isfinite(self.draws).all():
             below, above = (self.draws <= bound).sum(), (self.draws >= bound).sum()
             return float(min(1, 2*(min(below, above) + 1)/(len(self.draws) + 1)))
+        if self.p_method.startswith("normal"): return _normal_p(self.value, self.interval, bound)
         if self.error is None or self.n < 2 or not math.isfinite(self.value): return None
         if not self.error: return float(self.value == bound)
         from scipy import stats
         return float(2*stats.t.sf(abs(self.value - bound)/self.error, self.n - 1))
+
+    @property
+    def p_method(self) -> str:
+        "Where `p_value` comes from, in a few words; empty where it is None."
+        if self.draws is not None and np.isfinite(self.draws).all(): return "draws"
+        if self.error is not None: return "Student"
+        if self.interval is None or self.method.startswith("permutation"): return ""
+        known = np.isfinite([self.value, *self.interval]).all()
+        return "normal approximation from the interval" if known else ""
+
+    @property
+    def coverage(self) -> float | None:
+        "What a 95 % percentile interval of fewer than ten replicas really covers; None for other intervals."
+        return PERCENTILE_COVERAGE.get(self.n) if self.method.startswith("bootstrap") else None
+
+
+PERCENTILE_COVERAGE = {3: 0.75, 4: 0.8, 5: 0.84, 6: 0.86, 7: 0.88, 8: 0.88, 9: 0.9}  # by replicas, see below
+
+
+def _normal_p(value: float, interval: tuple[float, float], bound: float) -> float:
+    "Two-sided p of a bound from the side of a 95 % interval that faces it."
+    from scipy import stats
+    half = value - interval[0] if bound < value else interval[1] - value
+    half = half if half > 0 else (interval[1] - interval[0])/2   # a biased resampling leaves the value outside
+    if half <= 0: return float(value == bound)
+    return float(2*stats.norm.sf(1.959964*abs(value - bound)/half))
 
 # %% ../nbs/04_statistics.ipynb #97e02011
 def exact(value: float, n: int = 1) -> Estimate:
@@ -212,6 +239,14 @@ def percentile(draws: np.ndarray, value: float, n: int, confidence: float = 0.95
     """
     low, high = percentile_interval(draws, confidence)
     return Estimate(float(value), (float(low), float(high)), n, None, "bootstrap, percentiles", draws=np.asarray(draws))
+
+# %% ../nbs/04_statistics.ipynb #4d1a0003
+def _simulated_coverage(n: int, trials: int = 20_000, resamples: int = 1000, seed: int = 0) -> float:
+    "How often the percentile interval of the mean of n normal numbers covers the truth."
+    rng = np.random.default_rng([seed, n])
+    weights = rng.multinomial(n, np.full(n, 1/n), resamples)/n            # how often a draw takes each value
+    low, high = percentile_interval(weights @ rng.normal(size=(n, trials)))
+    return float(np.mean((low <= 0) & (0 <= high)))
 
 # %% ../nbs/04_statistics.ipynb #7e057892
 def jackknife(value: float, left_out: Sequence[float], confidence: float = 0.95) -> Estimate:

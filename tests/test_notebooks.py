@@ -38,6 +38,7 @@ def test_a_section_runs_under_papermill_and_keeps_the_contract(notebook, tmp_pat
     for figure in record["figures"]:
         for ending in ("png", "svg"): assert (tmp_path/"out"/"figures"/f"{figure['name']}.{ending}").stat().st_size > 1000
         assert (tmp_path/"out"/"data"/f"{figure['name']}.npz").exists(), f"{figure['name']} was not drawn from stored data"
+    assert not {f["name"]: f["faults"] for f in record["figures"] if f["faults"]}, "see symbreak_nb.figures.figure_faults"
     for claim in record["claims"]: assert claim["verdict"] in ("holds", "fails", "inconclusive") and claim["rule"]
 
 

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from symbreak_nb import files, report
-from symbreak_nb.claims import claim
+from symbreak_nb.claims import Premise, claim
 from symbreak_nb.files import read_json
 from symbreak_nb.report import (
     ReportError,
@@ -23,7 +24,7 @@ from symbreak_nb.report import (
     read_results,
     write_report,
 )
-from symbreak_nb.run import Declaration, Estimate, Parameter, Run, RunError, verdict
+from symbreak_nb.run import Declaration, Estimate, Parameter, Run, RunError, paired, percentile, verdict
 
 PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489000000"
                       "0d49444154789c636460f8cf500003c0018601a0558d47f50000000049454e44ae426082")
@@ -219,8 +220,12 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.tex
      "\x00", "..", ".", "\ufeff", "\u202e", "holds", "smoke", "wells", "value == 2", "value == 2 with 95% interval"]))
 VALUES = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(
     st.one_of(st.text(max_size=6), st.sampled_from(["a/b", "<b>", "\ud800", "id"])), inner, max_size=4)), max_leaves=12)
-CLAIMS = st.dictionaries(st.sampled_from([*report._TEXTS, "value", "interval", "paper_value", "profile", "verdict"]), VALUES)
+NAMED = ("value", "interval", "paper_value", "profile", "verdict", "p", "p_holm", "verdict_holm", "narrow", "coverage", "premises")
+CLAIMS = st.dictionaries(st.sampled_from([*report._TEXTS, *NAMED]), VALUES)
 FIGURES = st.dictionaries(st.sampled_from(["name", "caption", "exact"]), VALUES)
+SETTING = st.dictionaries(st.sampled_from(["seed", "device", "capability", "threads", "measured", "rules"]), VALUES)
+SETTINGS = st.fixed_dictionaries(dict(settings=st.dictionaries(st.text(max_size=6), st.tuples(SETTING, st.dictionaries(
+    st.sampled_from(["fok.wells", "id"]), VALUES)).map(lambda both: both[0] | dict(verdicts=both[1])), max_size=2)))
 KEYS = ("section", "profile", "seed", "device", "params", "versions", "commit", "started", "wall_s", "metrics", "intervals", "units",
         "sources", "error", "pid", "status", "claims", "figures")
 RECORDS = st.dictionaries(st.sampled_from(KEYS), VALUES)
@@ -234,14 +239,14 @@ HOSTILE = st.one_of(VALUES, RECORDS, SHAPED, st.tuples(RECORDS, SHAPED).map(lamb
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(HOSTILE, HOSTILE, HOSTILE, VALUES)
-def test_whatever_the_files_hold_the_page_comes_out(found, stored, begun, cells):
+@given(HOSTILE, HOSTILE, HOSTILE, VALUES, st.one_of(HOSTILE, SETTINGS))
+def test_whatever_the_files_hold_the_page_comes_out(found, stored, begun, cells, variants):
     "A good section stays whole beside a hostile one; nothing of a file becomes markup or leads out of the folder."
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)/"results"
         for path, content in ((root/"bad/metrics.json", found), (root/"first/run.json", begun), (root/"bad/run.json", begun),
                               (root/"bad/bad.ipynb", dict(cells=cells)), (root/"bad/bad.failed.ipynb", cells),
-                              (root/"reference/wells/smoke/metrics.json", stored), (root/"reference/wells/smoke/variants.json", stored),
+                              (root/"reference/wells/smoke/metrics.json", stored), (root/"reference/wells/smoke/variants.json", variants),
                               (root/"wells/metrics.json", GOOD)):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(content))
@@ -357,9 +362,56 @@ def test_a_reference_is_whole_and_its_verdicts_follow_from_its_numbers(path):
     assert (record["section"], record["profile"], record["error"]) == (*path.parts[-3:-1], "")
     number = lambda x: math.nan if x is None else x
     for c in record["claims"]:
-        assert c["verdict"] == verdict(c["rule"], number(c["value"]), tuple(map(number, c["interval"])), c["n"]), c["id"]
+        own = lambda r: verdict(r["rule"], number(r["value"]), tuple(map(number, r["interval"])), r["n"])
+        met = all(own(premise) == premise["verdict"] == "holds" for premise in c.get("premises") or [])
+        assert c["verdict"] == (own(c) if met else "inconclusive"), c["id"]
 
 
 @each_reference
 def test_a_reference_was_made_from_a_committed_tree(path):
     assert re.fullmatch(r"[0-9a-f]{40}", read_metrics(path)["commit"])
+
+
+def test_what_a_row_says_beside_its_verdict(tmp_path):
+    "Narrow, Holm's verdict, the failed premise, the coverage of few replicas, what would have made it come out otherwise."
+    run = opened(tmp_path/"wells")
+    gated = claim("fok.gated", "Sec. 2", "Trained.", "value > 0", premises=(Premise("solved", "the task is solved", "value < 0.5"),))
+    run.decide(gated, 1.0, solved=0.9)
+    draws = np.linspace(-0.03, 2, 400)
+    run.decide(claim("fok.few", "Sec. 2", "Few.", "value > 0 with 95% interval"), percentile(draws, 1.0, n=4))
+    run.decide(claim("fok.control.near", "Sec. 2", "Near.", "value > 0 with 95% interval"), paired([1, 2, 0.3, 1.6, 0.4], 0))
+    run.decide(claim("fok.identity.same", "Sec. 2", "Same.", "value == 0"), 0)
+    run.finish()
+    text = html(tmp_path)
+    rows = dict(re.findall(r'<tr [^>]*id="claim-fok.([\w.]+)">(.*?)</tr>', text, re.DOTALL))
+    assert "premise not met: the task is solved (measured 0.9, asked value &lt; 0.5)" in rows["gated"]
+    assert "a 95% interval of 4 replicas covers 80%" in rows["few"] and "Otherwise: fails if" in rows["few"]
+    assert ">narrow</span>" in rows["control.near"] and ">control</span>" in rows["control.near"]
+    assert "after Holm&#39;s correction" in rows["control.near"] and all("inconclusive by Holm" in rows[k] for k in ("few", "control.near"))
+    assert text.index('id="identities"') < text.index("claim-fok.identity.same") and "1 statement of the papers" in text
+    assert "3 of 3 claims" in text, "an identity is not counted"
+
+
+def test_a_run_is_compared_with_its_own_kind_of_processor(tmp_path):
+    section(tmp_path, value=2.0, made_with=[dict(device="cpu", processor="AVX2", units=4)])
+    stored = tmp_path/"reference"/"wells"/"smoke"
+    os.makedirs(stored.parent)
+    os.replace(section(tmp_path/"other", value=2.5, made_with=[dict(device="cpu", processor="AVX512", units=4)]).parent, stored)
+    assert report._view(read_results(tmp_path)[0], tmp_path, tmp_path/"reference")["beside"] == "reference"
+    own = dict(seed=0, device="cpu", capability="AVX2", verdicts={"fok.wells": "holds"}, rules={"fok.wells": "value in [1, 3]"},
+               measured={"fok.wells": dict(value=2.0, interval=None)})
+    settings = dict(own=own, gpu=own | dict(device="cuda H200"), other_seed=own | dict(seed=1))
+    (stored/"variants.json").write_text(json.dumps(dict(settings=settings)))
+    seen = report._view(read_results(tmp_path)[0], tmp_path, tmp_path/"reference")
+    assert seen["beside"] == "own" and {r["status"] for r in seen["comparison"] if r["kind"] != "metric"} == {"equal"}
+    assert "compared with the setting <code>own</code>" in html(tmp_path, tmp_path/"reference")
+
+
+def test_a_variant_of_an_older_rule_marks_nothing(tmp_path):
+    section(tmp_path)
+    place = tmp_path/"reference"/"wells"/"smoke"
+    shutil.copytree(tmp_path/"wells", place)
+    for rule, marked in (("value in [1, 3]", True), ("value in [5, 6]", False)):
+        setting = dict(verdicts={"fok.wells": "fails"}, rules={"fok.wells": rule})
+        (place/"variants.json").write_text(json.dumps(dict(settings=dict(old=setting))))
+        assert (">narrow</span>" in html(tmp_path, tmp_path/"reference")) == marked
