@@ -209,8 +209,8 @@ CLAIMS = {c.id: c for c in (
     claim("ziyin.fig3.rank_saturates", "Sec. 4, Fig. 3 middle",
           "with weight decay or SGD the rank does not grow with width", _FLAT,
           f"rank of the second layer, {_GROWTH}; the larger of GD with decay and SGD", premises=_GATES),
-    claim("ziyin.fig3.error_saturates", "Sec. 4, Fig. 9", "nor does the generalisation error depend on the width", _FLAT,
-          f"test error, size of the {_GROWTH}; the larger of GD with decay and SGD", premises=_GATES),
+    claim("ziyin.fig3.error_saturates", "Sec. 4, Fig. 9", "nor does the generalisation error depend on the width",
+          _FLAT, f"test error, size of the {_GROWTH}; the larger of GD with decay and SGD", premises=_GATES),
     claim("ziyin.capacity.control.decay_error", "Fig. 9",
           "with decay in the gradient of Adam alone the error does not depend on the width", _FLAT,
           f"test error, size of the {_GROWTH}", premises=_GATES),
@@ -322,8 +322,10 @@ def _train_width(arm: str, width: int, dimension: int, samples: int, batch: int,
     measured = lambda: [_copying(nets.module(r).net, s, dimension) for r, s in enumerate(seeds)]
     stacked = lambda found, name="": {name + k: np.stack([f[k] for f in found]) for k in found[0]}
     halfway = stacked(measured(), "half_")
-    nets.fit(torch.arange(rows), torch.zeros(rows, dimension), epochs=max(1, steps//2), batch_size=rows, loss="mse", **how)
-    return stacked(measured()) | {k: halfway[k] for k in ("half_w2", "half_test")} | dict(train=nets.losses[:, -1], diverged=nets.diverged)
+    nets.fit(torch.arange(rows), torch.zeros(rows, dimension), epochs=max(1, steps//2), batch_size=rows,
+             loss="mse", **how)
+    return stacked(measured()) | {k: halfway[k] for k in ("half_w2", "half_test")} | dict(
+        train=nets.losses[:, -1], diverged=nets.diverged)
 
 # %% ../nbs/42_capacity.ipynb #3280358c
 def _growth(widths: Sequence[float], values: np.ndarray) -> np.ndarray:
@@ -381,7 +383,8 @@ def _train_layers(dataset: str, images: int, test_images: int, download: bool, w
         rows = [_layer_numbers(nets.module(r), x_test, threshold) for r in range(len(seeds))]
         found |= {f"{when}_{k}": np.array([row[k] for row in rows]) for k in rows[0]}
     right = lambda images, labels: (nets.predict(images).argmax(-1) == labels.numpy()).mean(1)
-    return found | dict(accuracy=right(x_test, y_test), train_accuracy=right(x, y), diverged=nets.diverged, source=source)
+    return found | dict(accuracy=right(x_test, y_test), train_accuracy=right(x, y),
+                        diverged=nets.diverged, source=source)
 
 # %% ../nbs/42_capacity.ipynb #8b2e5837
 def _centred_ranks(columns: np.ndarray) -> np.ndarray:
