@@ -200,8 +200,8 @@ _FLAT, _UP = "value < 0.25 with 95% interval and n >= 5", "value > 0 with 95% in
 _GROWTH = "growth exponent over widths of at least twice the dimension"
 _SOLVED = Premise("solved", "the networks do better than half of the best constant", "value < 0.5",
                   "test error, whose unit is that of the best constant; the worst arm and width")
-_CONVERGED = Premise("converged", "the second half of the training changes it by less than a tenth", "value < 0.1",
-                     "relative change, mean over seeds; the worst arm and width")
+_CONVERGED = Premise("converged", "the second half of the training changes the exponent by less than 0.1",
+                     "value < 0.1", "size of the change, mean over seeds; the worst arm")
 _CONTRAST = Premise("contrast", "without decay and noise it is not so", "value > 0.25 with 95% interval",
                     "the same exponent for networks without decay on a full batch")
 _GATES = (_SOLVED, _CONVERGED, _CONTRAST)
@@ -419,7 +419,7 @@ CLAIMS |= {c.id: c for c in (
     claim("ziyin.fig5.hierarchy", "Sec. 5, Fig. 5", "rank and breaking fall together through the layers", _UP, _SEEN,
           premises=(_TRAINED, _LEARNED)),
     claim("ziyin.fig5.rise_then_fall", "Sec. 5, Fig. 5", "the rank first rises, then falls, through the layers", _UP,
-          "the smaller of rise to the peak and fall from it, over the first layer's rank; the peak of the other seeds",
+          "effective rank: the smaller of rise to the peak and fall from it, in shares of the first; peak of other seeds",
           premises=(_TRAINED,), otherwise="fails if the rank falls, or rises, from the first layer to the last"),
     claim("ziyin.fig14.svhn", "App. A.4, Fig. 14", "same on SVHN", _UP, "as for Fig. 5", premises=(_TRAINED, _LEARNED)),
     claim("ziyin.capacity.control.second_set", "Fig. 14", "same on a second set of images", _UP, "as for Fig. 5",
