@@ -419,7 +419,7 @@ CLAIMS |= {c.id: c for c in (
     claim("ziyin.fig5.hierarchy", "Sec. 5, Fig. 5", "rank and breaking fall together through the layers", _UP, _SEEN,
           premises=(_TRAINED, _LEARNED)),
     claim("ziyin.fig5.rise_then_fall", "Sec. 5, Fig. 5", "the rank first rises, then falls, through the layers", _UP,
-          "effective rank: the smaller of rise to the peak and fall from it, in shares of the first; peak of other seeds",
+          "effective rank: the smaller of rise to the peak and fall from it, over the first; the other seeds' peak",
           premises=(_TRAINED,), otherwise="fails if the rank falls, or rises, from the first layer to the last"),
     claim("ziyin.fig14.svhn", "App. A.4, Fig. 14", "same on SVHN", _UP, "as for Fig. 5", premises=(_TRAINED, _LEARNED)),
     claim("ziyin.capacity.control.second_set", "Fig. 14", "same on a second set of images", _UP, "as for Fig. 5",
