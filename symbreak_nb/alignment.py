@@ -418,7 +418,7 @@ def _plan_company(arm: str, members: Mapping, activation: str, optimizer: str, s
     count = p["n_seeds"]*_steps_of(share, p["steps"])
     return WorkUnit(f"{arm}: {len(members)} networks, one step", count, 6*batch*weights, memory, step)
 
-
+# %% ../nbs/43_alignment.ipynb #planstack
 def _made_up_stacks(members: Mapping, optimizer: str, p: Mapping, device: str) -> list[_NetworkStack]:
     "The networks of a company on random pixels of the run's shape."
     rng, d, n = np.random.default_rng(0), p["side"]**2, max(p["batch"], 200)

@@ -19,7 +19,7 @@ from . import data
 from .checks import RunError, need, one_of
 
 # %% auto #0
-__all__ = ['WEIGHTS', 'Weights', 'find', 'verify', 'sources', 'fetch', 'tensors', 'attention_heads']
+__all__ = ['WEIGHTS', 'Weights', 'find', 'sources', 'verify', 'fetch', 'tensors', 'attention_heads']
 
 # %% ../nbs/01_weights.ipynb #wgtrows0
 @dataclass(frozen=True)
@@ -92,26 +92,7 @@ def find(name: str) -> Path | None:
         if (folder/row.file).is_file(): return data.verified(folder/row.file, row.sha256, _ADVICE.format(name))
     return None
 
-
-def verify(names: Iterable[str] | None = None) -> list[dict]:
-    """Compare the files that are here with their digests.
-
-    Parameters
-    ----------
-    names : iterable of str, optional
-        Rows of WEIGHTS, other names are left out; None for all.
-
-    Returns
-    -------
-    list of dict
-        File, and problem: one line, or nothing for a right one.
-    """
-    rows = [row for row in WEIGHTS.values() if names is None or row.name in names]
-    found = [(row, folder/row.file) for row in rows for folder in _places(row).values() if (folder/row.file).is_file()]
-    check = lambda row, path: data._problem(lambda: data.verified(path, row.sha256, _ADVICE.format(row.name)))
-    return [dict(file=str(path), problem=check(row, path)) for row, path in found]
-
-
+# %% ../nbs/01_weights.ipynb #wgtfind3
 def sources(names: Iterable[str] = tuple(WEIGHTS)) -> dict[str, dict]:
     """One row a file: what it is and where it would come from, or else what to do; without reading it.
 
@@ -130,6 +111,25 @@ def sources(names: Iterable[str] = tuple(WEIGHTS)) -> dict[str, dict]:
     rows = [(WEIGHTS[name], place(WEIGHTS[name])) for name in names]
     return {row.name: dict(about=row.about, source=at and f"{row.file} in {at}", advice=advice.format(row.name))
             for row, at in rows}
+
+# %% ../nbs/01_weights.ipynb #wgtfind5
+def verify(names: Iterable[str] | None = None) -> list[dict]:
+    """Compare the files that are here with their digests.
+
+    Parameters
+    ----------
+    names : iterable of str, optional
+        Rows of WEIGHTS, other names are left out; None for all.
+
+    Returns
+    -------
+    list of dict
+        File, and problem: one line, or nothing for a right one.
+    """
+    rows = [row for row in WEIGHTS.values() if names is None or row.name in names]
+    found = [(row, folder/row.file) for row in rows for folder in _places(row).values() if (folder/row.file).is_file()]
+    check = lambda row, path: data._problem(lambda: data.verified(path, row.sha256, _ADVICE.format(row.name)))
+    return [dict(file=str(path), problem=check(row, path)) for row, path in found]
 
 # %% ../nbs/01_weights.ipynb #wgtfetch
 def fetch(name: str) -> Path:
@@ -164,7 +164,7 @@ def fetch(name: str) -> Path:
                              f"or put {row.file} into $SYMBREAK_DATA") from None
     return folder/row.file
 
-
+# %% ../nbs/01_weights.ipynb #wgtread1
 def tensors(path: str | Path) -> dict[str, Any]:
     """Tensors of a file of weights by name; no code of the file is run.
 
