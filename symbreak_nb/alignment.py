@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from . import data
-from .claims import claim
+from .claims import Premise, claim
 from symbreak_nb.equilibrium import (
     _power, alignment_table, balanced_kernel, _hidden_layers, _record_steps, _transformation, universal_kernel,
 )
@@ -28,11 +28,11 @@ from .units import WorkUnit
 PARAMETERS = Declaration("alignment",
     n_seeds=Parameter("pairs of networks an arm, each with its own weights, transforms and batches",
                       between(1, 1000, int), 2, 5, 5),
-    steps=Parameter("of training", between(1, 10**7, int), 12, 1500, 30_000),
-    width=Parameter("units a hidden layer; the paper has 128", between(2, 4096, int), 16, 128, 128),
-    lr=Parameter("learning rate of Adam", between(1e-9, 0.1), 3e-3, 3e-3, 1e-3),
+    steps=Parameter("of training", between(1, 10**7, int), 12, 2400, 30_000),
+    width=Parameter("units a hidden layer; the paper has 128, and 64 in Fig. 15", between(2, 4096, int), 16, 128, 128),
+    lr=Parameter("learning rate of Adam", between(1e-9, 0.1), 3e-3, 4e-3, 1e-3),
     centred=Parameter("subtract the mean image and the mean label, see below", one_of(True, False), True, cell=True),
-    narrow=Parameter("units a hidden layer of the narrow networks", None, 8, 64, 64, fixed=True),
+    narrow=Parameter("units a hidden layer of the narrow networks, and of the controls", None, 8, 64, 64, fixed=True),
     depth=Parameter("layers of weights", None, 6, fixed=True),
     batch=Parameter("images a step", None, 100, fixed=True),
     sgd_lr=Parameter("learning rate of SGD", None, 0.03, fixed=True),
@@ -98,15 +98,22 @@ def _member(width: int, transform: str = "orthogonal", task: str = "digits", ima
 
 
 def _companies(width: int, narrow: int) -> dict:
-    "The arms of the experiment on MNIST: members by name, activation, optimizer."
-    wide = functools.partial(_member, width)
-    pair = dict(a=wide(), b=wide())
-    controls = dict(half_1=wide(images="first half"), half_2=wide(images="second half"), parity=wide(task="parity"),
-                    shuffled=wide(task="shuffled"))
-    gaussian = dict(gaussian_a=wide("gaussian"), gaussian_b=wide("gaussian"))
-    unequal = dict(narrow=_member(narrow), wide=wide())
-    return dict(adam=(pair | controls | gaussian | dict(narrow=_member(narrow)), "linear", "adam"),
-                tanh=(unequal, "tanh", "adam"), full=(pair, "linear", "full"), sgd=(pair, "linear", "sgd"))
+    "The arms of the experiment on MNIST: members by name, activation, optimizer, and the share of the steps."
+    wide, small = (functools.partial(_member, w) for w in (width, narrow))
+    pair = dict(a=small(), b=small())
+    judged = dict(a=wide(), b=wide(), narrow=small(), gaussian_a=small("gaussian"), gaussian_b=small("gaussian"))
+    others = dict(half_1=small(images="first half"), half_2=small(images="second half"), parity=small(task="parity"),
+                  shuffled=small(task="shuffled"))
+    unequal = dict(narrow=small(), wide=wide())
+    return dict(adam=(judged, "linear", "adam", 1), half=(judged, "linear", "adam", .5),
+                tanh=(unequal, "tanh", "adam", .5), half_tanh=(unequal, "tanh", "adam", .25),
+                controls=(pair | others, "linear", "adam", .5), full=(pair, "linear", "full", .5),
+                sgd=(pair, "linear", "sgd", .5))
+
+
+def _steps_of(share: float, steps: int) -> int:
+    "The arms `half` and `half_tanh` tell whether a training has converged: they end after half as many steps."
+    return max(1, round(share*steps))
 
 # %% ../nbs/43_alignment.ipynb #54986c46
 def _targets(labels: np.ndarray, task: str, centred: bool, generator: torch.Generator | None) -> np.ndarray:
@@ -116,6 +123,11 @@ def _targets(labels: np.ndarray, task: str, centred: bool, generator: torch.Gene
     if task == "shuffled": labels = labels[torch.randperm(len(labels), generator=generator).numpy()]
     y = np.eye(10)[labels]
     return y - y.mean(0)*bool(centred)
+
+
+def _explained(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    "What the best linear map says about the targets, (n, outputs): the global minimum of a deep linear network."
+    return x @ np.linalg.lstsq(x, y, rcond=1e-5)[0]  # below it single precision rounds
 
 
 def _own_data(one: Mapping, found: Mapping, centred: bool, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -191,6 +203,18 @@ def _part(one: Mapping, key: tuple, depth: int, found: Mapping, centred: bool, f
     weights = [(2*torch.rand(o, i, generator=generator) - 1)/math.sqrt(i) for i, o in shapes]
     return *(condensed(x @ M.T, y) if full else (x @ M.T, y)), weights, M
 
+# %% ../nbs/43_alignment.ipynb #excess00
+def _excess(stack: _NetworkStack, activation: str) -> np.ndarray:
+    "Loss of each network on its own images above that of the best linear map, over what that map explains, (K,)."
+    found = []
+    for k, (start, count) in enumerate(zip(stack.offsets.tolist(), stack.counts.tolist(), strict=True)):
+        x, y = (part[start:start + count].double().cpu() for part in (stack.x, stack.y))
+        best = torch.as_tensor(_explained(x.numpy(), y.numpy()))
+        out = forward([w[k:k + 1].detach().double().cpu().mT for w in stack.weights], x[None], activation)[-1][0]
+        loss, least, explained = (e.square().sum(1).mean() for e in (out - y, best - y, best))
+        found.append(float((loss - least)/explained))
+    return np.array(found)
+
 # %% ../nbs/43_alignment.ipynb #a33efa61
 def _kernel_test(stack: _NetworkStack, found: Mapping) -> np.ndarray:
     "(3, layers) of the first network: alignment with the two predicted kernels, and share of what the map ignores."
@@ -238,7 +262,7 @@ def train_company(seed: int, members: Mapping[str, dict], activation: str, optim
     -------
     dict
         steps (T,); table (T, L, L): hidden layers by member, `a` untrained, inputs; loss (T, members); kernels
-        (3, layers); source.
+        (3, layers); excess (members,): loss above the global minimum, see `_excess`; source.
     """
     found, names = _prepared(**data_set), list(members)
     widths = sorted({one["width"] for one in members.values()})
@@ -257,7 +281,9 @@ def train_company(seed: int, members: Mapping[str, dict], activation: str, optim
                 loss = [s.step(batch, activation, 1 - step/steps).cpu().numpy() for s in stacks]
             if step in when: losses.append(np.array(_by_member(loss, groups), float))
     kernels = _kernel_test(stacks[-1], found) if activation == "linear" else np.full((3, depth - 1), np.nan)
-    return dict(steps=when, table=np.stack(tables), loss=np.stack(losses), kernels=kernels, source=found["source"])
+    excess = _by_member([_excess(s, activation) for s in stacks], groups)
+    return dict(steps=when, table=np.stack(tables), loss=np.stack(losses), kernels=kernels, excess=np.array(excess),
+                source=found["source"])
 
 # %% ../nbs/43_alignment.ipynb #1cfa3eb9
 def block(result: Mapping, members: Sequence[str], a: str, b: str, depth: int) -> np.ndarray:
@@ -302,23 +328,32 @@ _PERFECT = "value > 0.95 with 95% interval and n >= 5"
 _MORE = "value > 0 with 95% interval and n >= 5"
 
 
+_SOLVED = Premise("solved", "the networks are at the global minimum", "value < 0.05",
+                  "loss above that of the best linear map, over what that map explains; the worst network")
+_CONVERGED = Premise("converged", "the alignment does not change any more", "value in [-0.02, 0.02]",
+                     "its change from twice as many steps, mean over seeds")
+_BOTH = (_SOLVED, _CONVERGED)
 CLAIMS = {c.id: c for c in (
     claim("ziyin.fig6.alignment", "Sec. 5, Fig. 6",
           "every pair of layers of two deep linear networks on transformed MNIST aligns perfectly", _PERFECT,
-          "alignment of the worst pair of hidden layers, within and between the networks, mean over seeds", 1.0),
+          "alignment of the worst pair of hidden layers, within and between the networks, mean over seeds", 1.0,
+          premises=_BOTH),
     claim("ziyin.fig6.above_data", "Sec. 5, Fig. 6", "alignment to the data is weaker", _MORE,
-          "mean alignment of hidden layers after training minus that of the third layer to its input during training"),
+          "mean alignment of hidden layers after training minus that of the third layer to its input during training",
+          premises=(_SOLVED,)),
     claim("ziyin.fig15.tanh", "App. A.4, Fig. 15", "it holds for tanh and unequal widths", _PERFECT,
-          "alignment of the worst pair (i, j) of a layer of 64 tanh units with one of 128, mean over seeds"),
+          "alignment of the worst pair (i, j) of a narrow layer of tanh units with a wide one, mean over seeds",
+          premises=_BOTH),
     claim("ziyin.alignment.control.inner_layers", "control of Fig. 6",
           "in Fig. 6 every pair without a first layer aligns perfectly", _PERFECT,
-          "alignment of the worst pair of layers 2 to 5, within and between the networks, mean over seeds"),
+          "alignment of the worst pair of layers 2 to 5, within and between the networks, mean over seeds",
+          premises=_BOTH),
     claim("ziyin.alignment.control.gaussian", "control of Fig. 6",
-          "Fig. 6 also holds for Gaussian transforms, which are not orthogonal", _PERFECT,
-          "alignment of the worst pair of hidden layers, mean over seeds"),
+          "Fig. 6 also holds for narrow networks behind Gaussian transforms, which are not orthogonal", _PERFECT,
+          "alignment of the worst pair of hidden layers, mean over seeds", premises=_BOTH),
     claim("ziyin.alignment.control.fig15_linear", "control of Fig. 6",
-          "Fig. 15 holds for linear networks of widths 64 and 128", _PERFECT,
-          "alignment of the worst pair (i, j) between the networks, mean over seeds"),
+          "Fig. 15 holds for linear networks of unequal widths", _PERFECT,
+          "alignment of the worst pair (i, j) between the networks, mean over seeds", premises=_BOTH),
 )}
 
 # %% ../nbs/43_alignment.ipynb #41617648
@@ -326,25 +361,26 @@ _BETWEEN = "mean alignment between the networks, "
 CLAIMS |= {c.id: c for c in (
     claim("ziyin.alignment.control.learned", "control of Fig. 6",
           "two trained networks are more aligned than two untrained ones", _MORE,
-          _BETWEEN + "after minus before training"),
+          _BETWEEN + "after minus before training", premises=(_SOLVED,)),
     claim("ziyin.alignment.control.against_random", "control of Fig. 6",
           "two trained networks are more aligned than a trained and an untrained one", _MORE,
-          _BETWEEN + "trained with trained minus trained with untrained"),
+          _BETWEEN + "trained with trained minus trained with untrained", premises=(_SOLVED,)),
     claim("ziyin.alignment.control.other_images", "control of Fig. 6",
           "two networks trained on disjoint images are less aligned than two on the same", _MORE,
-          _BETWEEN + "same images minus disjoint halves"),
+          _BETWEEN + "same images minus disjoint halves", premises=(_SOLVED,)),
     claim("ziyin.alignment.control.other_task", "control of Fig. 6",
           "networks that learn digit and parity are less aligned than two that learn the digit",
-          _MORE, _BETWEEN + "same task minus other task"),
+          _MORE, _BETWEEN + "same task minus other task", premises=(_SOLVED,)),
     claim("ziyin.alignment.control.shuffled", "control of Fig. 6",
           "networks that learn true and shuffled labels are less aligned than two that learn true ones",
-          _MORE, _BETWEEN + "true with true minus true with shuffled"),
+          _MORE, _BETWEEN + "true with true minus true with shuffled", premises=(_SOLVED,)),
     claim("ziyin.alignment.control.minibatch", "control of Fig. 6",
           "Adam needs the noise of its batches: the same steps on all data align less", _MORE,
-          _BETWEEN + "batches minus full gradient"),
+          _BETWEEN + "batches minus full gradient", premises=(_SOLVED,)),
     claim("ziyin.alignment.control.which_kernel", "control of Fig. 6",
           "with Adam and batches hidden layers carry the kernel of the noise equilibrium, not the balanced one",
-          _MORE, "mean over hidden layers of the alignment with the first minus that with the second"),
+          _MORE, "mean over hidden layers of the alignment with the first minus that with the second",
+          premises=(_SOLVED,)),
 )}
 
 # %% ../nbs/43_alignment.ipynb #7b2d886e
@@ -367,7 +403,8 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     return [_plan_company(arm, *how, p, device) for arm, how in _companies(p["width"], p["narrow"]).items()]
 
 
-def _plan_company(arm: str, members: Mapping, activation: str, optimizer: str, p: Mapping, device: str) -> WorkUnit:
+def _plan_company(arm: str, members: Mapping, activation: str, optimizer: str, share: float, p: Mapping,
+                  device: str) -> WorkUnit:
     d = p["side"]**2
     shapes = [layer_shapes(d, one["width"], p["depth"], 10) for one in members.values()]
     weights = sum(i*o for s in shapes for i, o in s)
@@ -378,9 +415,10 @@ def _plan_company(arm: str, members: Mapping, activation: str, optimizer: str, p
     def step() -> None:
         with torch.no_grad():
             for stack in stacks(): stack.step(p["batch"], activation)
-    return WorkUnit(f"{arm}: {len(members)} networks, one step", p["n_seeds"]*p["steps"], 6*batch*weights, memory, step)
+    count = p["n_seeds"]*_steps_of(share, p["steps"])
+    return WorkUnit(f"{arm}: {len(members)} networks, one step", count, 6*batch*weights, memory, step)
 
-
+# %% ../nbs/43_alignment.ipynb #planstack
 def _made_up_stacks(members: Mapping, optimizer: str, p: Mapping, device: str) -> list[_NetworkStack]:
     "The networks of a company on random pixels of the run's shape."
     rng, d, n = np.random.default_rng(0), p["side"]**2, max(p["batch"], 200)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from . import data
-from .claims import claim
+from .claims import Premise, claim
 from .distances import degree_of_symmetry, delta
 from .parameters import Declaration, Parameter
 from .replicas import Replicas
@@ -30,8 +30,10 @@ PARAMETERS = Declaration("capacity",
     widths=Parameter("of the hidden layers in the rank experiment, increasing", each(between(2, 2**15, int), 50),
                      [32, 64], [16, 32, 64, 128], [64, 128, 256, 512, 1024, 2048]),
     n_seeds=Parameter("networks a setting, each with data of its own", between(1, 1000, int), 2, 6, 5),
-    width_steps=Parameter("steps of the rank experiment", between(1, 10**7, int), 8, 800, 20_000),
-    dataset=Parameter("images of the layer experiment", one_of(*data.DATA_SETS), "digits", "mnist", "cifar10"),
+    width_steps=Parameter("steps of the rank experiment", between(1, 10**7, int), 8, 1200, 20_000),
+    dataset=Parameter("images of the layer experiment; auto: cifar10 where it is at hand, else mnist",
+                      one_of("auto", *data.DATA_SETS), "digits", "auto", "cifar10"),
+    image_seeds=Parameter("classifiers, each with its own weights", None, 2, 16, 5, fixed=True),
     rank_threshold=Parameter("singular values above this share of the largest one count", between(0, 1, open=True),
                              1e-2, cell=1e-2),
     dimension=Parameter("of inputs and outputs", None, 16, 16, 300, fixed=True),
@@ -196,15 +198,25 @@ def train_factors(sigma: Sequence[float], width: int, depth: int, decays: Sequen
 # %% ../nbs/42_capacity.ipynb #5e0dc1ec
 _FLAT, _UP = "value < 0.25 with 95% interval and n >= 5", "value > 0 with 95% interval and n >= 5"
 _GROWTH = "growth exponent over widths of at least twice the dimension"
+_SOLVED = Premise("solved", "the networks do better than half of the best constant", "value < 0.5",
+                  "test error, whose unit is that of the best constant; the worst arm and width")
+_CONVERGED = Premise("converged", "the second half of the training changes the exponent by less than 0.1",
+                     "value < 0.1", "size of the change, mean over seeds; the worst arm")
+_CONTRAST = Premise("contrast", "without decay and noise it is not so", "value > 0.25 with 95% interval",
+                    "the same exponent for networks without decay on a full batch")
+_GATES = (_SOLVED, _CONVERGED, _CONTRAST)
 CLAIMS = {c.id: c for c in (
     claim("ziyin.fig3.rank_saturates", "Sec. 4, Fig. 3 middle",
           "with weight decay or SGD the rank does not grow with width", _FLAT,
-          f"rank of the second layer, {_GROWTH}; the larger of GD with decay and SGD"),
-    claim("ziyin.fig3.error_saturates", "Sec. 4, Fig. 9", "nor does the generalisation error", _FLAT,
-          f"test error, {_GROWTH}; the larger of GD with decay and SGD"),
+          f"rank of the second layer, {_GROWTH}; the larger of GD with decay and SGD", premises=_GATES),
+    claim("ziyin.fig3.error_saturates", "Sec. 4, Fig. 9", "nor does the generalisation error depend on the width",
+          _FLAT, f"test error, size of the {_GROWTH}; the larger of GD with decay and SGD", premises=_GATES),
+    claim("ziyin.capacity.control.decay_error", "Fig. 9",
+          "with decay in the gradient of Adam alone the error does not depend on the width", _FLAT,
+          f"test error, size of the {_GROWTH}", premises=_GATES),
     claim("ziyin.capacity.control.decay_saturates", "Fig. 3 middle",
           "with decay in the gradient of Adam alone the rank does not grow", _FLAT,
-          f"rank of the second layer, {_GROWTH}"),
+          f"rank of the second layer, {_GROWTH}", premises=_GATES),
     claim("ziyin.capacity.control.threshold", "Fig. 3 middle", "that does not depend on how rank is measured", _FLAT,
           f"largest over three thresholds and the effective rank; {_GROWTH}"),
     claim("ziyin.capacity.control.sgd_alone", "Fig. 3 middle", "fresh batches without decay saturate the rank", _FLAT,
@@ -301,15 +313,19 @@ def _copying(net: nn.Sequential, seed: int, dimension: int) -> dict:
 # %% ../nbs/42_capacity.ipynb #71066c4c
 def _train_width(arm: str, width: int, dimension: int, samples: int, batch: int, decay: float, lr: float, steps: int,
                 seeds: list, device: str = "cpu") -> dict:
-    "All seeds of an arm at one width: spectra of weights and of hidden activity, errors, and which diverged."
+    "All seeds of an arm at one width: spectra of weights and of hidden activity, errors, and the same halfway."
     optimizer, decays, fresh = _ARMS[arm]
     build = functools.partial(_copy_task, width, dimension, samples, fresh)
     rows = batch if fresh else samples
-    nets = train_own_data(build, seeds, rows, rows, steps, dimension, device, lr=lr, optimizer=optimizer,
-                          weight_decay=decay if decays else 0.0)
-    found = [_copying(nets.module(r).net, s, dimension) for r, s in enumerate(seeds)]
-    stacked = {k: np.stack([f[k] for f in found]) for k in found[0]}
-    return stacked | dict(train=nets.losses[:, -1], diverged=nets.diverged)
+    how = dict(lr=lr, optimizer=optimizer, weight_decay=decay if decays else 0.0)
+    nets = train_own_data(build, seeds, rows, rows, steps - steps//2, dimension, device, **how)
+    measured = lambda: [_copying(nets.module(r).net, s, dimension) for r, s in enumerate(seeds)]
+    stacked = lambda found, name="": {name + k: np.stack([f[k] for f in found]) for k in found[0]}
+    halfway = stacked(measured(), "half_")
+    nets.fit(torch.arange(rows), torch.zeros(rows, dimension), epochs=max(1, steps//2), batch_size=rows,
+             loss="mse", **how)
+    return stacked(measured()) | {k: halfway[k] for k in ("half_w2", "half_test")} | dict(
+        train=nets.losses[:, -1], diverged=nets.diverged)
 
 # %% ../nbs/42_capacity.ipynb #3280358c
 def _growth(widths: Sequence[float], values: np.ndarray) -> np.ndarray:
@@ -350,9 +366,15 @@ def _layer_numbers(net: nn.Sequential, x: torch.Tensor, threshold: float, far: f
     return dict(rank=ranks, effective=shares, broken=broken)
 
 # %% ../nbs/42_capacity.ipynb #9fc10028
+def _images_of(dataset: str) -> str:
+    "The data set that a run takes: `auto` is CIFAR-10 where it is at hand, else MNIST."
+    if dataset != "auto": return dataset
+    return "cifar10" if data.available("cifar10") else "mnist"
+
+
 def _train_layers(dataset: str, images: int, test_images: int, download: bool, width: int, layers: int, batch: int,
                  epochs: int, lr: float, decay: float, threshold: float, seeds: list, device: str = "cpu") -> dict:
-    "Train networks on images; numbers of every layer before and after, (R, layers), and test accuracy (R,)."
+    "Train networks on images; numbers of every layer before and after, (R, layers), and accuracies (R,)."
     x, y, x_test, y_test, source = _load_flat(dataset, images, test_images, download)
     build = functools.partial(perceptron, [x.shape[1]] + [width]*layers + [int(y.max()) + 1], nn.SiLU)
     nets, found = Replicas(build, seeds, device=device), {}
@@ -360,8 +382,9 @@ def _train_layers(dataset: str, images: int, test_images: int, download: bool, w
         if when == "after": nets.fit(x, y, epochs=epochs, batch_size=batch, lr=lr, weight_decay=decay)
         rows = [_layer_numbers(nets.module(r), x_test, threshold) for r in range(len(seeds))]
         found |= {f"{when}_{k}": np.array([row[k] for row in rows]) for k in rows[0]}
-    accuracy = (nets.predict(x_test).argmax(-1) == y_test.numpy()).mean(1)
-    return found | dict(accuracy=accuracy, diverged=nets.diverged, source=source)
+    right = lambda images, labels: (nets.predict(images).argmax(-1) == labels.numpy()).mean(1)
+    return found | dict(accuracy=right(x_test, y_test), train_accuracy=right(x, y),
+                        diverged=nets.diverged, source=source)
 
 # %% ../nbs/42_capacity.ipynb #8b2e5837
 def _centred_ranks(columns: np.ndarray) -> np.ndarray:
@@ -373,22 +396,37 @@ def _centred_ranks(columns: np.ndarray) -> np.ndarray:
     return ranks/np.where(size > 0, size, 1)
 
 
-def _hierarchy(u: Mapping, when: str, last: bool = True) -> Estimate:
-    "Do rank and breaking fall together through the layers? The weakest of three mean rank correlations."
+def _hierarchy(u: Mapping, when: str, last: bool = True) -> np.ndarray:
+    "Do rank and breaking fall together through the layers? The smallest of three rank correlations, (seeds,)."
     rank, broken = (u[f"{when}_{k}"].T[:None if last else -1] for k in ("rank", "broken"))
     depth = _centred_ranks(-np.arange(len(rank))[:, None])[:, 0]
     together = (_centred_ranks(rank)*_centred_ranks(broken)).sum(0)
-    return _weakest([over_seeds(v) for v in (together, *(depth @ _centred_ranks(v) for v in (rank, broken)))])
+    return np.min([together, *(depth @ _centred_ranks(v) for v in (rank, broken))], 0)
+
+
+def _rise_and_fall(rank: np.ndarray) -> Estimate:
+    "The smaller of rise to the peak and fall from it, in units of the first layer's rank; ranks (seeds, layers)."
+    peaks = [1 + np.delete(rank, s, 0).mean(0)[1:-1].argmax() for s in range(len(rank))]  # from the other seeds
+    at_peak = rank[np.arange(len(rank)), peaks]
+    return _weakest([over_seeds((at_peak - rank[:, end])/rank[:, 0]) for end in (0, -1)])
 
 # %% ../nbs/42_capacity.ipynb #9f8a1c0d
+_TRAINED = Premise("trained", "the networks know their training images", "value >= 0.99", "mean training accuracy")
+_LEARNED = Premise("learned", "training adds to it", "value > 0 with 95% interval",
+                   "the same after minus before training, paired over seeds")
+_SEEN = "the smallest of three rank correlations: rank with breaking, and each with the distance from the output"
 CLAIMS |= {c.id: c for c in (
-    claim("ziyin.fig5.hierarchy", "Sec. 5, Fig. 5", "rank and breaking fall together through the layers", _UP,
-          "the weakest of three rank correlations: rank with breaking, and each with the distance from the output"),
-    claim("ziyin.fig14.svhn", "App. A.4, Fig. 14", "same on SVHN", _UP, "as for Fig. 5"),
-    claim("ziyin.capacity.control.second_set", "Fig. 14", "same on a second set of images", _UP, "as for Fig. 5"),
+    claim("ziyin.fig5.hierarchy", "Sec. 5, Fig. 5", "rank and breaking fall together through the layers", _UP, _SEEN,
+          premises=(_TRAINED, _LEARNED)),
+    claim("ziyin.fig5.rise_then_fall", "Sec. 5, Fig. 5", "the rank first rises, then falls, through the layers", _UP,
+          "effective rank: the smaller of rise to the peak and fall from it, over the first; the other seeds' peak",
+          premises=(_TRAINED,), otherwise="fails if the rank falls, or rises, from the first layer to the last"),
+    claim("ziyin.fig14.svhn", "App. A.4, Fig. 14", "same on SVHN", _UP, "as for Fig. 5", premises=(_TRAINED, _LEARNED)),
+    claim("ziyin.capacity.control.second_set", "Fig. 14", "same on a second set of images", _UP, "as for Fig. 5",
+          premises=(_TRAINED, _LEARNED)),
     claim("ziyin.capacity.control.without_last", "Fig. 5",
           "same without the last hidden layer, whose neurons have few outgoing weights", _UP,
-          "as for Fig. 5, other layers; added after one quick run"),
+          "as for Fig. 5, other layers; added after one quick run", premises=(_TRAINED, _LEARNED)),
     claim("ziyin.capacity.control.untrained", "Fig. 5", "an untrained network does not show it",
           "value <= 0 with 95% interval and n >= 5", "as for Fig. 5, before training"),
 )}
@@ -413,7 +451,7 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     n, side = p["n_seeds"], p["dimension"]
     widths = [plan_own_data(f"copies, width {w}", len(_ARMS)*n*p["width_steps"], p["samples"], [side, w, w, side],
                             functools.partial(_copy_task, w, side, p["samples"], False), device) for w in p["widths"]]
-    return widths + [_plan_images(p, name, device) for name in (p["dataset"], p["second_dataset"])]
+    return widths + [_plan_images(p, name, device) for name in (_images_of(p["dataset"]), p["second_dataset"])]
 
 
 def _plan_images(p: Mapping, name: str, device: str) -> WorkUnit:
@@ -423,7 +461,7 @@ def _plan_images(p: Mapping, name: str, device: str) -> WorkUnit:
     outputs = classes if isinstance(classes, int) else len(classes)
     sizes = [math.prod(shape), *[p["image_width"]]*p["image_layers"], outputs]
     rows = min(images, p["image_batch"])
-    return plan_own_data(f"images, {name}", p["n_seeds"]*p["image_epochs"]*math.ceil(images/p["image_batch"]), rows,
+    return plan_own_data(f"images, {name}", p["image_seeds"]*p["image_epochs"]*math.ceil(images/p["image_batch"]), rows,
                          sizes, functools.partial(_stand_in, sizes, rows), device)
 
 

@@ -197,12 +197,15 @@ def _data(names: tuple, download: bool, verify: bool) -> int:
     "Show where each data set would come from."
     from rich.table import Table
     module = importlib.import_module("symbreak_nb.data")
-    known = module.sources()
+    weights = importlib.import_module("symbreak_nb.weights")
+    known = module.sources() | weights.sources()
     for name in names:
         if name not in known: raise click.UsageError(f"unknown data set {name!r}{_close(name, known)}")
-    if verify: return _verified(module.verify(names or None))
+    if verify:
+        others = set(names) - set(weights.WEIGHTS) if names else None
+        return _verified(weights.verify(names or None) + module.verify(others))
     table, problems = Table("data set", "what it is", "where it would come from", show_lines=True), []
-    for name in names or known:
+    for name in names or (module.sources() if download else known):  # weights are large: only by name
         entry = known[name]
         source = _fetch(module, name, problems) if download else entry["source"] or f"nowhere: {entry['advice']}"
         table.add_row(name, entry["about"], source)
@@ -224,7 +227,10 @@ def _fetch(module: Any,      # symbreak_nb.data
            problems: list,   # an error that a user can act on is appended
            ) -> str:         # where the images came from, or the error
     "Load both splits of a data set with the network allowed, which verifies and keeps them."
-    try: parts = [module.load(name, split, download=True) for split in ("train", "test")]
+    try:
+        weights = importlib.import_module("symbreak_nb.weights")
+        if name in weights.WEIGHTS: return f"{weights.fetch(name)}, verified"
+        parts = [module.load(name, split, download=True) for split in ("train", "test")]
     except RunError as error: problems.append(error); return _one_line(error)
     return f"{parts[0].source}: {len(parts[0]):,} train and {len(parts[1]):,} test images, verified"
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from . import data
 from .checks import ParameterError, RunError, between, each, one_of
-from .claims import claim
+from .claims import Premise, claim
 from .decay import _ResNet, _Stack, build_arms, images_of, restore, state_of, train_pulled
 from .parameters import Declaration, Parameter
 from .units import WorkUnit
@@ -418,31 +418,38 @@ def _train_piece(arms: Sequence[Sequence[Any]], device: str, **setting: Any) -> 
 
 # %% ../nbs/44_collapse.ipynb #441c19de
 _MORE = "value > 0 with 95% interval and n >= 5"
+_TERMINAL = (Premise("terminal", "all networks classify every training image correctly", "value >= 1",
+                     "smallest training accuracy of the networks that are compared"),)
 CLAIMS = {c.id: c for c in (
     claim("ziyin.fig4.collapse", "Sec. 5, Fig. 4", "the vanilla network collapses",
-          "value < -1 with 95% interval and n >= 5", "log10 of NC1 (quotient), trained over untrained, decay 5e-4"),
+          "value < -1 with 95% interval and n >= 5", "log10 of NC1 (quotient), trained over untrained, decay 5e-4",
+          premises=_TERMINAL),
     claim("ziyin.collapse.control.syre_collapses", "control of Fig. 4",
           "a network without the symmetries does not collapse", "value > -1 with 95% interval and n >= 5",
-          "log10 of NC1 (quotient), syre trained over untrained, decay 5e-4"),
+          "log10 of NC1 (quotient), syre trained over untrained, decay 5e-4", premises=_TERMINAL),
     claim("ziyin.collapse.control.null_of_decay", "control of Fig. 12",
           "without the symmetries ten times the decay does not collapse it", "value > -1 with 95% interval and n >= 5",
-          "log10 of NC1 (quotient), syre trained over untrained, decay 5e-3"),
+          "log10 of NC1 (quotient), syre trained over untrained, decay 5e-3", premises=_TERMINAL),
     claim("ziyin.fig4.syre", "Sec. 5, Figs. 4, 11", "without the symmetries the variation within classes stays",
-          "value > 0.5 with 95% interval and n >= 5", "log10 of NC1 (quotient), syre over vanilla, decay 5e-4"),
+          "value > 0.5 with 95% interval and n >= 5", "log10 of NC1 (quotient), syre over vanilla, decay 5e-4",
+          premises=_TERMINAL),
     claim("ziyin.fig12.stronger_decay", "App. A.4, Figs. 12, 13", "at ten times the decay the difference grows", _MORE,
-          "log10 of NC1 (quotient), syre over vanilla, at decay 5e-3 minus at 5e-4"),
+          "log10 of NC1 (quotient), syre over vanilla, at decay 5e-3 minus at 5e-4", premises=_TERMINAL),
     claim("ziyin.collapse.control.eigengap", "App. A.4, Fig. 11", "the gap in the spectrum shrinks",
-          "value < 0 with 95% interval and n >= 5", "log10 of the eigengap, syre over vanilla, decay 5e-4"),
+          "value < 0 with 95% interval and n >= 5", "log10 of the eigengap, syre over vanilla, decay 5e-4",
+          premises=_TERMINAL),
     claim("ziyin.collapse.control.default_sigma", "control of Fig. 4", "an offset of 0.01 deviations is enough",
-          "value > 0.5 with 95% interval and n >= 5", "log10 of NC1, syre at sigma 0.01 over vanilla, decay 5e-3"),
+          "value > 0.5 with 95% interval and n >= 5", "log10 of NC1, syre at sigma 0.01 over vanilla, decay 5e-3",
+          premises=_TERMINAL),
     claim("ziyin.collapse.control.w_fix", "control of Fig. 4", "freezing weights keeps the variation as well", _MORE,
-          "log10 of NC1, W-fix over vanilla, decay 5e-3"),
+          "log10 of NC1, W-fix over vanilla, decay 5e-3", premises=_TERMINAL),
     claim("ziyin.collapse.control.shared", "control of Fig. 4", "an offset that keeps the symmetry does less", _MORE,
-          "log10 of NC1, syre over shared, decay 5e-3"),
+          "log10 of NC1, syre over shared, decay 5e-3", premises=_TERMINAL),
     claim("ziyin.collapse.control.pull", "control of Fig. 4", "a random pull adds variation where no symmetry is left",
-          _MORE, "log10 of NC1, both over w_fix, decay 5e-3"),
+          _MORE, "log10 of NC1, both over w_fix, decay 5e-3", premises=_TERMINAL),
     claim("ziyin.collapse.control.accuracy", "control of Fig. 4", "syre costs test accuracy",
-          "value < 0 with 95% interval and n >= 5", "test accuracy, syre minus vanilla, decay 5e-3"),
+          "value < 0 with 95% interval and n >= 5", "test accuracy, syre minus vanilla, decay 5e-3",
+          premises=_TERMINAL),
 )}
 
 # %% ../nbs/44_collapse.ipynb #ab903edf

@@ -170,6 +170,8 @@ DATA_SETS = {row.name: row for row in (
             "fashion_mnist_subset.npz", "FashionMNIST", _BY_FLAG),
     DataSet("kmnist", "handwritten Japanese", _KUZUSHIJI, (28, 28, 1), 60000, 10000,
             "kmnist_subset.npz", "KMNIST", _BY_FLAG),
+    DataSet("svhn", "house numbers", _DIGITS, (32, 32, 3), 73257, 26032, "", "SVHN",
+            dict(train=[dict(split="train")], test=[dict(split="test")])),
     DataSet("eurosat", "satellite pictures of land use", 10, (64, 64, 3), 21600, 5400, "", "EuroSAT"),
     DataSet("fgvc_aircraft", "variants of aircraft", 100, (224, 224, 3), 6667, 3333, "", "FGVCAircraft",
             dict(train=[dict(split="trainval")], test=[dict(split="test")]), _FGVC_ARCHIVE),
@@ -497,7 +499,7 @@ def _decoded(which: DataSet, split: str, make: Callable) -> tuple:
     x = np.concatenate([_pixels(part, which.shape[0]) for part in parts])
     y = np.concatenate([_targets(part) for part in parts])
     if not which.options: x, y = (a[_fifth(y, split)] for a in (x, y))
-    return x, y, tuple(parts[0].classes)
+    return x, y, tuple(getattr(parts[0], "classes", which.classes))  # SVHN names none
 
 
 def _fetch(url: str, md5: str, root: Path) -> None:
@@ -506,13 +508,15 @@ def _fetch(url: str, md5: str, root: Path) -> None:
 
 
 def _pixels(part, side: int) -> np.ndarray:
-    if hasattr(part, "data"): return np.asarray(part.data)
+    if hasattr(part, "data"):
+        found = np.asarray(part.data)
+        return np.moveaxis(found, 1, 3) if found.ndim == 4 and found.shape[1] == 3 else found  # SVHN: channels first
     return np.stack([_squared(part[i][0], side) for i in range(len(part))])
 
 
 def _targets(part) -> np.ndarray:
-    found = getattr(part, "targets", None)
-    return np.asarray(part._labels if found is None else found, np.int64)
+    found = next(getattr(part, name) for name in ("targets", "labels", "_labels") if hasattr(part, name))
+    return np.asarray(found, np.int64)
 
 # %% ../nbs/01_data.ipynb #cd677080
 def _from_data(which: DataSet,   # its row

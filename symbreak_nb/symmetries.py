@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from .checks import between, need, one_of
-from .claims import claim
+from .checks import between, one_of
+from .claims import Premise, claim
 from .data import verified
 from .distances import delta
 from .environment import import_torchvision
 from .parameters import Declaration, Parameter
 from .survey import SymmetryReport, symmetry_report
 from .units import WorkUnit
+from .weights import tensors
 
 _all_ = ["SymmetryReport", "symmetry_report"]
 
@@ -37,34 +38,64 @@ PARAMETERS = Declaration(
                     between(0.05, 100), 0.5, cell=0.5),
     n_seeds=Parameter("seeds of every exact statement", None, 2, 5, 20, fixed=True),
     sgd_steps=Parameter("SGD steps of Theorem 1", None, 300, 2000, 2000, fixed=True),
+    lazy_steps=Parameter("steps of the scaled networks", None, 100, 4000, 20_000, fixed=True),
     factor_steps=Parameter("steps of the matrix factorisation", None, 2000, 8000, 20000, fixed=True),
     resnet_stages=Parameter("stages of the residual network", None, 1, 4, 4, fixed=True),
     vit_layers=Parameter("layers of the vision transformer", None, 1, 2, 12, fixed=True),
     vit_width=Parameter("its width", None, 12, 48, 768, fixed=True),
     vit_heads=Parameter("its heads", None, 2, 3, 12, fixed=True),
     image=Parameter("side of the images, in pixels", None, 16, 32, 32, fixed=True),
+    survivor_steps=Parameter("steps to the minimum of many neurons", None, 1500, 2500, 10_000, fixed=True),
     gammas=Parameter("weight decays of Theorem 5", None, 9, 33, 65, fixed=True),
 )
 
 # %% ../nbs/40_symmetries.ipynb #9794adcc
 _PAPER = (
-    claim("ziyin.table1", "Table 1", "the seven symmetries are exact", "value <= 1e-10",
-          "largest relative change of an output under random elements of the seven groups", "exact"),
+    claim("ziyin.table1", "Table 1", "each example has the symmetry of its row", "value == 7",
+          "rows of Table 1 whose symmetry the report finds in the example, without being told the row", "exact",
+          otherwise="fails if the report misses a row's symmetry in its example"),
     claim("ziyin.fig3.vit", "Sec. 4, Fig. 3 left", "ViT-Base and ViT-Large have similar degrees of symmetry",
           "value in [0.5, 2] with 95% interval",
           "mean degree of symmetry of a layer (Eqs. 10-13), ViT-L over ViT-B; open without the pretrained weights",
-          "by eye"),
+          "by eye", otherwise="fails if a layer of the one has more than twice the degree of symmetry of the other"),
     claim("ziyin.thm1.reduced", "Theorems 1 and 3, part 1",
-          "a symmetric start stays symmetric and a model with rank(P_G) parameters follows exactly", "value <= 1e-12",
-          "largest distance of the full and the reduced path over the SGD steps", "exact"),
-    claim("ziyin.thm1.kernel", "Theorem 3, part 2, Eqs. 19-25", "the lazy solution is A^+ b", "value <= 1e-8",
-          "relative distance of converged gradient descent from A^+ b", "exact"),
-    claim("ziyin.thm5.separation", "Theorem 5, Eqs. 39 and 45", "at q = 1 and gamma >= 2 K all neurons are one",
-          "value <= 1e-6", "largest distance of two neurons at the global minimum for gamma from 2 K upwards", "bound"),
+          "a symmetric start is a model with rank(P_G) parameters for ever", "value == 0",
+          "dimension of the space that SGD explores from a symmetric start, minus rank(P_G); largest difference",
+          "exact",
+          otherwise="positive if rounding lets a path leave the symmetric states, negative if a path explores less"),
+    claim("ziyin.thm1.kernel", "Theorem 3, part 2, Eqs. 19-25", "the lazy solution is A^+ b", "value <= 0.01",
+          "relative distance of the scaled network, trained by gradient descent at lambda = 0.001, from A^+ b", "exact",
+          otherwise="fails if the network of finite size does not approach its linearisation"),
+    claim("ziyin.thm5.separation", "Theorem 5, Eqs. 39, 45 and 46",
+          "from gamma = 2 K on all neurons are one, and at most (2 K_0/gamma)^(1/alpha) survive", "value <= 1",
+          "the larger of two shares: decay up to which two neurons are apart, over 2 K; survivors over their bound",
+          "bound", premises=(Premise("many", "at the weakest decay most neurons survive", "value >= 8",
+                                     "survivors of sixteen neurons at the weakest decay"),),
+          otherwise="fails if neurons survive where the bound allows fewer"),
+    claim("ziyin.eq4.restoring", "Sec. 3, Eq. 4",
+          "close to a symmetric state a network is a smaller one plus a quadratic",
+          "value > 2.5 with 95% interval and n >= 5",
+          "order of the rest after f(theta*) and half the quadratic term, in the distance from the symmetric state",
+          premises=(Premise("linear", "away from symmetric states a term of first order is left",
+                            "value < 1.5 with 95% interval", "the same order around a random state"),),
+          otherwise="1 if a linear term is left, 2 if the quadratic is another one"),
 )
 
 # %% ../nbs/40_symmetries.ipynb #3f5e7bfe
 _CONTROLS = (
+    claim("ziyin.table1.identity.exact", "Table 1", "the seven symmetries are exact", "value <= 1e-10",
+          "largest relative change of an output under random elements of the seven groups", "exact",
+          otherwise="nothing but a mistake in our code"),
+    claim("ziyin.thm1.identity.reduced", "Theorem 3, part 1", "a model with rank(P_G) parameters follows exactly",
+          "value <= 1e-12", "largest distance of the full and the reduced path over the SGD steps", "exact",
+          otherwise="nothing but rounding: both paths are the same algebra"),
+    claim("ziyin.thm1.identity.kernel", "Eqs. 22-25", "gradient descent on a linear model ends at A^+ b",
+          "value <= 1e-8", "relative distance of converged gradient descent from A^+ b", "exact",
+          otherwise="nothing: it is a geometric series"),
+    claim("ziyin.symmetries.control.informal_count", "Theorem 1", "the smaller model has d - rank(P_G) parameters",
+          "value == 0", "dimension of the space that SGD explores, minus d - rank(P_G); largest difference", "exact"),
+    claim("ziyin.symmetries.control.eq4_factor", "Eq. 4", "the quadratic term has no factor 1/2, as Eq. 4 is printed",
+          "value > 2.5 with 95% interval and n >= 5", "as for Eq. 4, with the whole quadratic term"),
     claim("ziyin.symmetries.control.negative", "Table 1", "with one tensor left out the outputs change",
           "value >= 1e-3", "smallest relative change over the rows of Table 1 whose action moves two tensors or more"),
     claim("ziyin.symmetries.control.shrinkage", "Sec. 6", "weight decay thresholds singular values softly at gamma",
@@ -203,9 +234,10 @@ def _small_gradient(theta: torch.Tensor, x: torch.Tensor, y: torch.Tensor, width
     return torch.cat([torch.outer(inner, x).flatten(), inner, error*h])
 
 # %% ../nbs/40_symmetries.ipynb #pairproj00
-def _pair_projection(width: int = 6, inputs: int = 3) -> torch.Tensor:
-    "Projection on equal neurons in each pair (0, 1), (2, 3), ...; (parameters, parameters) (ziyin2025 Def. 2)."
-    average = torch.kron(torch.eye(width//2, dtype=torch.float64), torch.full((2, 2), 0.5, dtype=torch.float64))
+def _pair_projection(width: int = 6, inputs: int = 3, pairs: int = 2) -> torch.Tensor:
+    "Projection on equal neurons in the first pairs (0, 1), (2, 3), ...; (parameters, parameters) (ziyin2025 Def. 2)."
+    free = torch.eye(width - 2*pairs, dtype=torch.float64)
+    average = torch.block_diag(*[torch.full((2, 2), 0.5, dtype=torch.float64)]*pairs, free)
     rows = torch.kron(average, torch.eye(inputs, dtype=torch.float64))
     return torch.block_diag(rows, average, average)
 
@@ -218,21 +250,45 @@ def _reduced_training(steps: int, seed: int, lr: float = 0.05) -> dict:
     values, vectors = torch.linalg.eigh(P)
     A = vectors[:, values > 0.5]
     full = P @ normal(len(P))
-    small, gaps, broken = A.T @ full, [], []
+    small, gaps, broken, path = A.T @ full, [], [], []
     gradient = lambda theta, i: _small_gradient(theta, x[i], y[i])
     for k in torch.randint(32, (steps,), generator=rng).tolist():
         full = full - lr*gradient(full, k)
         small = small - lr*A.T @ gradient(A @ small, k)
         gaps.append(float((full - A @ small).norm()))
         broken.append(float((full - P @ full).norm()))
-    return dict(gap=max(gaps), broken=max(broken), rank=A.shape[1], parameters=len(P), gaps=np.array(gaps))
+        path.append(full)
+    path = torch.stack(path[::max(1, steps//200)])
+    spectrum = torch.linalg.svdvals(path - path.mean(0))
+    explored = int((spectrum > 1e-10*spectrum[0]).sum())
+    return dict(explored=explored, gap=max(gaps), broken=max(broken), rank=A.shape[1], parameters=len(P),
+                gaps=np.array(gaps))
 
 # %% ../nbs/40_symmetries.ipynb #7205cea4
-def _lazy_solution(seed: int) -> dict:
-    "Gradient descent on the linearised model against A^+ b (ziyin2025 Eqs. 19-25)."
+def _scaled_networks(start: np.ndarray, x: np.ndarray, y: np.ndarray, scales: np.ndarray, eta: float,
+                     steps: int) -> np.ndarray:
+    "Where gradient descent takes (f(start + s theta) - f(start))/s from theta = 0, (scales, parameters)."
+    inputs, width = x.shape[1], len(start)//(x.shape[1] + 2)
+    theta, s = np.zeros((len(scales), len(start))), np.asarray(scales)[:, None]
+    def output(at):
+        w, b, u = np.split(at, [width*inputs, width*inputs + width], 1)
+        h = np.tanh(w.reshape(-1, width, inputs) @ x.T + b[..., None])
+        return (u[:, None] @ h)[:, 0], u, h
+    base = output(start[None])[0]
+    for _ in range(steps):
+        f, u, h = output(start + s*theta)
+        error = 2*((f - base)/s - y)
+        inner = error[:, None]*u[..., None]*(1 - h*h)
+        gradient = [(inner @ x).reshape(len(s), -1), inner.sum(2), (h*error[:, None]).sum(2)]
+        theta -= eta*np.concatenate(gradient, 1)
+    return theta
+
+
+def _lazy_solution(seed: int, samples: int = 8, lambdas: tuple = (1.0,), steps: int = 0) -> dict:
+    "Gradient descent on the linearised model, and on scaled networks, against A^+ b (ziyin2025 Eqs. 19-25)."
     rng = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)
-    P, x, y = _pair_projection(), normal(8, 3), normal(8)
+    P, x, y = _pair_projection(), normal(samples, 3), normal(samples)
     start = P @ normal(len(P))
     J = torch.func.jacrev(lambda t: _small_net(t, x))(start)
     A, b = P @ J.T @ J @ P, P @ J.T @ y
@@ -244,7 +300,24 @@ def _lazy_solution(seed: int) -> dict:
     total, power = torch.eye(len(P), dtype=torch.float64), step
     for _ in range(math.ceil(math.log2(30/slowest))): total, power = total + power @ total, power @ power  # doubling
     end = total @ (2*eta*b)
-    return dict(gap=float((end - aim).norm()/aim.norm()), masked=float((J - J @ P).abs().max()))
+    scaled = _scaled_networks(*(a.numpy() for a in (start, x, y)), lambdas, float(eta), steps) - aim.numpy()
+    return dict(scaled=np.linalg.norm(scaled, axis=1)/float(aim.norm()), gap=float((end - aim).norm()/aim.norm()),
+                masked=float((J - J @ P).abs().max()))
+
+# %% ../nbs/40_symmetries.ipynb #eq4code0
+def _rest_order(seed: int, symmetric: bool = True, factor: float = 0.5) -> float:
+    "Order in the distance of f(theta) - f(theta*) - factor times the quadratic term (ziyin2025 Eq. 4)."
+    rng = torch.Generator().manual_seed(seed)
+    normal = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)
+    P, x, distances = _pair_projection(), normal(16, 3), torch.logspace(-2, -0.5, 8, dtype=torch.float64)
+    start, away = normal(len(P)), normal(len(P))
+    start, away = P @ start if symmetric else start, away - P @ away
+    along = lambda e: _small_net(start + e*away/away.norm(), x)
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    slope = lambda e: torch.func.jvp(along, (e,), (one,))[1]
+    curvature = torch.func.jvp(slope, (zero,), (one,))[1]
+    rest = [float((along(e) - along(zero) - factor*e*e*curvature).norm()) for e in distances]
+    return float(np.polyfit(distances.log().numpy(), np.log(rest), 1)[0])
 
 # %% ../nbs/40_symmetries.ipynb #5b055ead
 def _neuron_separation(gammas: Any, K: float = 1.0) -> np.ndarray:
@@ -255,6 +328,27 @@ def _neuron_separation(gammas: Any, K: float = 1.0) -> np.ndarray:
         slope = lambda d: gamma*d - K/2*np.sin(d)
         return brentq(slope, 1e-9*(K/2 - gamma), np.pi) if slope(np.pi) > 0 else np.pi
     return np.array([at_minimum(g) for g in np.atleast_1d(gammas)])
+
+# %% ../nbs/40_symmetries.ipynb #survive0
+def _survivors(neurons: int, gammas: Any, starts: int, steps: int, seed: int) -> dict:
+    "Different neurons at the best minimum under |mean exp(i theta x) - target|^2/2 + gamma |theta|^2, (gammas,)."
+    rng, x, decay = np.random.default_rng(seed), np.linspace(-3, 3, 9), np.asarray(gammas)[:, None, None]
+    target = np.sinc(4*x/np.pi)  # neurons spread evenly over [-4, 4]
+    theta = 2*rng.normal(size=(len(gammas), starts, neurons))
+    def misfit(theta):
+        phase = theta[..., None]*x
+        return np.cos(phase), np.sin(phase), np.cos(phase).mean(-2) - target, np.sin(phase).mean(-2)
+    for _ in range(steps):
+        C, S, c, s = misfit(theta)
+        slope = ((C*s[..., None, :] - S*c[..., None, :])*x).mean(-1)/neurons
+        theta -= (slope + 2*decay*theta)/(2*decay + _LIPSCHITZ/neurons)
+    _, _, c, s = misfit(theta)
+    energy = 0.5*(c**2 + s**2).mean(-1) + decay[..., 0]*(theta**2).sum(-1)
+    best = np.sort(theta[np.arange(len(gammas)), energy.argmin(1)], 1)
+    return dict(survivors=1 + (np.diff(best, axis=1) > 1e-4).sum(1))
+
+
+_LIPSCHITZ = float(3*(np.linspace(-3, 3, 9)**2).mean())  # K_0: a bound of the curvature times the number of neurons
 
 # %% ../nbs/40_symmetries.ipynb #92585c71
 def _train_product(singular: list, gamma: float, steps: int, seed: int, inner: int | None = None) -> dict:
@@ -275,9 +369,8 @@ def _train_product(singular: list, gamma: float, steps: int, seed: int, inner: i
 
 # %% ../nbs/40_symmetries.ipynb #19ecd118
 def _read_safetensors(path: str | Path, sha256: str) -> dict:
-    "Tensors of a safetensors file by name; one line if the digest is wrong or the package is missing."
-    load_file = need("safetensors.numpy", "pretrained", "reading weights").load_file
-    return load_file(verified(Path(path), sha256, "install its package again"))
+    "Tensors of a safetensors file by name, as arrays; one line if the digest is wrong or the package is missing."
+    return {k: w.numpy() for k, w in tensors(verified(Path(path), sha256, "install its package again")).items()}
 
 
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # weights of all-MiniLM-L6-v2
@@ -295,16 +388,12 @@ def _minilm_heads() -> list[tuple]:
     return [tuple(weights[name.format(n, part)].reshape(12, 32, -1) for part in ("query", "key")) for n in range(count)]
 
 # %% ../nbs/40_symmetries.ipynb #vitheads00
-def _vit_heads(size: str) -> list[tuple]:
-    "The same of torchvision's vit_b_16 or vit_l_16, if torch's cache holds the pretrained weights."
-    models = import_torchvision().models
-    name = models.get_model_weights(f"vit_{size}").IMAGENET1K_V1.url.rsplit("/", 1)[-1]  # vit_SIZE-DIGEST.pth
-    path = Path(torch.hub.get_dir())/"checkpoints"/name
-    if not path.is_file(): return []
-    verified(path, Path(name).stem.split("-")[-1], "delete it")
-    state, heads = torch.load(path, map_location="cpu", weights_only=True), dict(b_16=12, l_16=16)[size]
-    weights = [state[k].numpy() for k in state if k.endswith("in_proj_weight")]
-    return [tuple(part.reshape(heads, -1, part.shape[1]) for part in np.split(w, 3)[:2]) for w in weights]
+def _whole_layer(query: np.ndarray, key: np.ndarray, threshold: float) -> tuple[int, int]:
+    "Rank of the queries' weights and degree of symmetry breaking of a layer, all heads at once (Fig. 3 left)."
+    q, k = (w.reshape(-1, w.shape[-1]) for w in (query, key))
+    spectrum = np.linalg.svd(q, compute_uv=False)
+    far = delta(q.T, k, symmetry="double rotation", method="eq13")
+    return int((spectrum > 1e-2*spectrum[0]).sum()), int((far >= threshold).sum())
 
 # %% ../nbs/40_symmetries.ipynb #9e76eb5b
 def _head_degrees(query: np.ndarray, key: np.ndarray, thresholds: Any, method: str) -> np.ndarray:

@@ -81,6 +81,21 @@ def test_the_rows_of_a_company_are_where_block_looks():
         al.block(result, list(members), "a", "c", 4)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "full"])
+def test_excess_is_the_distance_from_the_global_minimum(found, optimizer):
+    "0 at the best linear map, 1 for silent networks, also on condensed rows; a map of its own in between."
+    stack = al._NetworkStack([al._member(12), al._member(12, "gaussian", "parity")], [(0, 0), (0, 1)], 3, found, optimizer, .1, "cpu")
+    with torch.no_grad():
+        for w in stack.weights: w.zero_()
+        np.testing.assert_allclose(al._excess(stack, "linear"), 1, atol=1e-5)
+        for k, (start, count) in enumerate(zip(stack.offsets, stack.counts, strict=True)):
+            x, y = (part[start:start + count].double().numpy() for part in (stack.x, stack.y))
+            best = np.linalg.lstsq(x, y, rcond=1e-5)[0].T
+            for w, value in zip(stack.weights, (np.pad(best, ((0, 2), (0, 0))), np.eye(12), (1 - .5*k)*np.eye(12)[:10]), strict=True):
+                w[k] = torch.as_tensor(value)
+    np.testing.assert_allclose(al._excess(stack, "linear"), [0, .25], atol=2e-2)
+
+
 def test_a_run_that_diverges_is_recorded_and_lowers_n():
     members = dict(a=al._member(6), b=al._member(6))
     result = al.train_company(0, members, "linear", "sgd", 50., 30, 20, 4, IMAGES)
@@ -122,7 +137,8 @@ def test_the_plan_of_paper_is_the_papers():
     paper = al.PARAMETERS["paper"]
     assert (paper["width"], paper["narrow"], paper["depth"], paper["side"], paper["n_train"]) == (128, 64, 6, 28, 60_000)
     units = al.plan_units(paper)
-    assert [u.count for u in units] == [paper["n_seeds"]*paper["steps"]]*4 and all(u.flops > 0 for u in units)
+    shares = [1, .5, .5, .25, .5, .5, .5]
+    assert [u.count for u in units] == [paper["n_seeds"]*paper["steps"]*s for s in shares] and all(u.flops > 0 for u in units)
     units = al.plan_units(al.PARAMETERS["smoke"])
-    assert [u.count for u in units] == [24, 24, 24, 24]
+    assert [u.count for u in units] == [24*s for s in shares]
     for unit in units: unit.step()

@@ -85,6 +85,30 @@ def test_growth_and_the_weakest_part():
     assert c._weakest(parts[:2]).value == 2 and c._weakest(parts[:2], -1).value == 2 and math.isnan(c._weakest(parts).value)
 
 
+def test_halfway_is_a_training_of_half_the_steps():
+    whole, half = (c._train_width("decay", 6, 3, 10, 4, 0.1, 1e-2, steps, [0, 1]) for steps in (8, 4))
+    assert np.allclose(whole["half_w2"], c._train_width("decay", 6, 3, 10, 4, 0.1, 1e-2, 7, [0, 1])["half_w2"])
+    assert not np.allclose(whole["half_test"], whole["test"]) and not np.allclose(whole["half_test"], half["half_test"])
+
+
+@pytest.mark.parametrize("ranks, value", [([4, 6, 8, 2], 1), ([8, 6, 4, 2], -0.25), ([2, 4, 6, 8], -1)])
+def test_a_peak_is_taken_from_the_other_seeds(ranks, value):
+    assert math.isclose(c._rise_and_fall(np.array([ranks]*5)).value, value)
+    noise = np.random.default_rng(0).normal(size=(400, 5))
+    assert abs(c._rise_and_fall(10 + noise).value) < 0.03   # a peak of its own seed would lie above both ends
+
+
+def test_a_seed_shows_what_its_weakest_correlation_shows():
+    u = dict(after_rank=np.array([[5, 4, 3, 2], [5, 4, 3, 2]]), after_broken=np.array([[9, 8, 7, 6], [6, 7, 8, 9]]))
+    assert np.allclose(c._hierarchy(u, "after"), [1, -1]) and np.allclose(c._hierarchy(u, "after", last=False), [1, -1])
+
+
+def test_auto_takes_the_papers_images_where_they_are(monkeypatch):
+    for there in ("", "somewhere"):
+        monkeypatch.setattr(data, "available", lambda name, there=there: there)
+        assert c._images_of("auto") == ("cifar10" if there else "mnist") and c._images_of("digits") == "digits"
+
+
 def test_hierarchy_and_layers_on_shipped_images():
     u = c._train_layers("digits", 60, 40, False, 12, 3, 30, 2, 1e-3, 1e-3, 1e-2, [0, 1])
     for when in ("before", "after"):

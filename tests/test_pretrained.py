@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb import symmetries
+from symbreak_nb import weights as pretrained
 from symbreak_nb.run import RunError
 
 
@@ -48,12 +49,12 @@ def test_the_installed_weights_are_the_known_ones():
 @pytest.mark.parametrize("size, name", [("b_16", "vit_b_16-c867db91.pth"), ("l_16", "vit_l_16-852ce7e3.pth")])
 def test_wrong_weights_in_the_cache_of_torch_are_not_unpickled(monkeypatch, tmp_path, size, name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert symmetries._vit_heads(size) == []
+    assert pretrained.attention_heads(f"vit_{size}") == []
     path = tmp_path/"hub"/"checkpoints"/name
     path.parent.mkdir(parents=True)
     torch.save({"encoder.in_proj_weight": torch.zeros(36, 12)}, path)
     monkeypatch.setattr(torch, "load", lambda *arguments, **options: pytest.fail("it was opened"))
-    with pytest.raises(RunError) as error: symmetries._vit_heads(size)
+    with pytest.raises(RunError) as error: pretrained.attention_heads(f"vit_{size}")
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     path.rename(path.with_name(name.replace("-", "-0")))   # not the file that torchvision would have written
-    assert symmetries._vit_heads(size) == []
+    assert pretrained.attention_heads(f"vit_{size}") == []
