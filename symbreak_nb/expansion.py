@@ -66,7 +66,7 @@ PARAMETERS = Declaration(
     models=Parameter("names of networks; the first is the one of Fig. 2 and of the controls",
                      _different(one_of(*MODELS)), ["small_resnet"], ["small_resnet"], _FIVE),
     n_seeds=Parameter("repetitions of Figs. 1 and 2, paired by seed", _whole(1, 1000), 2, 6, 3),
-    control_seeds=Parameter("repetitions of the controls", _whole(1, 1000), 2, 7, 5),
+    control_seeds=Parameter("repetitions of the controls", _whole(1, 1000), 2, 11, 5),
     n_train=Parameter("training images a data set; 0 for all", _whole(16, 10**7, zero=True), 64, 800, 0),
     n_test=Parameter("test images a data set; 0 for all", _whole(16, 10**7, zero=True), 64, 600, 0),
     epochs=Parameter("passes over the training images", _whole(1, 10000), 2, 10, 200),
@@ -79,13 +79,17 @@ PARAMETERS = Declaration(
                         one_of(*_NORMALISE), "none"),
     max_size=Parameter("images with longer sides are averaged down to this; 0 keeps every image as it is",
                        _whole(4, 4096, zero=True), 8, 16, 0),
+    augment=Parameter("arms of the comparison: images as they are (False), flipped and shifted (True)",
+                      _different(one_of(False, True)), [False], [False], [False, True]),
     factors=Parameter("K of the ablation", None, [2, 3], [2, 3, 4, 5], [2, 3, 4, 5], fixed=True),
+    excessive=Parameter("K beyond the paper's range", None, 4, 8, 8, fixed=True),
     fills=Parameter("fills of the ablation", None, [0.0, "noise"], _FILLS, _FILLS, fixed=True),
-    ablation_seeds=Parameter("repetitions of the ablation", None, 2, 4, 3, fixed=True),
+    ablation_seeds=Parameter("repetitions of the ablation", None, 2, 5, 5, fixed=True),
+    few_seeds=Parameter("repetitions of the arms that decide no close row, and of the normalisation", None, 2, 5, 5,
+                        fixed=True),
     ablation_dataset=Parameter("of the ablation", None, "digits", "digits", "cifar10", fixed=True),
     control_dataset=Parameter("of the controls; None: a clear gain", None, "digits", None, "cifar10", fixed=True),
     curve_datasets=Parameter("of Fig. 1; None takes all", None, None, None, _NINE[:4], fixed=True),
-    augment=Parameter("flips and shifts of the training images", None, False, fixed=True),
     download=Parameter("whether the network may be used for data", None, False, False, True, fixed=True))
 
 # %% ../nbs/12_expansion.ipynb #620cfb1b
@@ -335,7 +339,8 @@ def train_one(dataset: str, arm: str = "raw", model: str = "small_resnet", seed:
     Returns
     -------
     dict
-        test_accuracy and train_loss (epochs,), seconds, n_train, n_test, epochs.
+        test_accuracy and train_loss (epochs,), train_accuracy of the trained network on the images as they are, seconds,
+        n_train, n_test, epochs.
     """
     clock, longer = time.perf_counter(), factor**2 if ARMS[arm].longer else 1
     x, y, found = _load_images(dataset, "train", n_train, max_size, device, download)
@@ -345,13 +350,14 @@ def train_one(dataset: str, arm: str = "raw", model: str = "small_resnet", seed:
     trainer = _Trainer(net, arm, factor, fill, normalise, _channel_moments(x), device)
     history = _descend(trainer, (x, y), (x_test, y_test), seed, epochs*longer, batch_size, augment,
                        dict(learning_rate=learning_rate, schedule=schedule))
+    history["train_accuracy"] = trainer.accuracy(x, y)
     return history | dict(seconds=time.perf_counter() - clock, n_train=len(y), n_test=len(y_test), epochs=epochs*longer)
 
 # %% ../nbs/12_expansion.ipynb #f15484a8
 _AT_HAND = ("cifar10", "fashion_mnist", "kmnist", "dtd", "digits", "textures", "mnist", "photographs")
 _CLEAR = ("kmnist", "mnist")  # data sets with a clear gain at the quick scale
 _SHARED = ("n_train", "n_test", "epochs", "batch_size", "learning_rate", "factor", "fill", "width", "normalise",
-           "augment", "max_size", "download")
+           "max_size", "download")
 
 
 def _choose_data(params: Mapping) -> dict:
@@ -367,24 +373,30 @@ def _jobs(p: Mapping, device: str, first_seed: int, dataset: str, model: str, ar
           **changed) -> list[dict]:
     "Arguments of `train_one` for one comparison: some arms, the same seeds."
     schedule = "steps" if dataset.startswith("imagenet") else "cosine"
-    fixed = {name: p[name] for name in _SHARED} | dict(device=device) | changed | dict(schedule=schedule)
-    fixed = dict(dataset=dataset, model=model) | fixed
+    fixed = dict(dataset=dataset, model=model) | {name: p[name] for name in _SHARED}
+    fixed |= dict(device=device, schedule=schedule, augment=p["augment"][0]) | changed
     return [fixed | dict(arm=arm, seed=first_seed + s) for arm in arms for s in range(seeds)]
 
 # %% ../nbs/12_expansion.ipynb #ad35bb90
+_CLOSE = ("raw", "expanded", "nearest", "border", "stride1")  # arms of close comparisons, which get more seeds
+
+
 def _trainings(p: Mapping, device: str = "cpu", seed: int = 0) -> dict[str, list]:
     "All trainings of the section by part: the comparison, its controls, the ablation, and the normalisation."
     jobs = functools.partial(_jobs, p, device, seed)
     first, control, ablation = p["models"][0], p["control_dataset"], p["ablation_dataset"]
     pairs = [(d, m) for d in p["datasets"] for m in (p["models"] if d in p["curve_datasets"] else p["models"][:1])]
-    changes = dict.fromkeys([(k, p["fill"]) for k in p["factors"]] + [(p["factor"], f) for f in p["fills"]])
-    return dict(comparison=[job for d, m in pairs for job in jobs(d, m, ("raw", "expanded"), p["n_seeds"])],
-                control=jobs(control, first, ARMS, p["control_seeds"]),
+    factors = dict.fromkeys([*p["factors"], p["excessive"]])
+    changes = dict.fromkeys([(k, p["fill"]) for k in factors] + [(p["factor"], f) for f in p["fills"]])
+    few, other = min(p["few_seeds"], p["control_seeds"]), [arm for arm in ARMS if arm not in _CLOSE]
+    return dict(comparison=[job for a in p["augment"] for d, m in pairs
+                            for job in jobs(d, m, ("raw", "expanded"), p["n_seeds"], augment=a)],
+                control=jobs(control, first, _CLOSE, p["control_seeds"]) + jobs(control, first, other, few),
                 ablation=jobs(ablation, first, ["raw"], p["ablation_seeds"])
                 + [job for k, f in changes
                    for job in jobs(ablation, first, ["expanded"], p["ablation_seeds"], factor=k, fill=f)],
-                normalise=[job for n in _NORMALISE
-                           for job in jobs(control, first, ("raw", "expanded"), p["ablation_seeds"], normalise=n)])
+                normalise=[job for n in _NORMALISE for job in jobs(control, first, ("raw", "expanded"), few - few//2,
+                                                                   normalise=n)])
 
 # %% ../nbs/12_expansion.ipynb #dbe08813
 def _with_sources(run, jobs: list[dict], download: bool) -> list[dict]:
@@ -552,7 +564,7 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     kinds: dict[tuple, list] = {}
     for job in (job for jobs in _trainings(_choose_data(params), device).values() for job in jobs):
         kinds.setdefault(tuple(job[k] for k in ("dataset", "model", "arm", "factor")), []).append(job)
-    different = lambda jobs: len({(job["seed"], str(job["fill"]), job["normalise"]) for job in jobs})
+    different = lambda jobs: len({(job["seed"], str(job["fill"]), job["normalise"], job["augment"]) for job in jobs})
     return [_plan_unit(jobs[0], different(jobs), device) for jobs in kinds.values()]
 
 
