@@ -24,7 +24,7 @@ from symbreak_nb.quasiparticles import (
     _CUTOFF, _DEGENERACY, _POINTS, _SIGN, VALID_RANGE, EquationOfState, _grid, _nodes, _numbers, _pressure, hotqcd,
 )
 from .run import Check, ParameterError, between, each, one_of
-from .statistics import Estimate, over_seeds, paired
+from .statistics import Estimate, paired
 from .units import WorkUnit
 
 # %% ../nbs/20_qcd.ipynb #6a11e3c1
