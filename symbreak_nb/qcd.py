@@ -282,7 +282,7 @@ _BELOW = "value < 0 with 95% interval and n >= 5"
 _PREMISES = (Premise("lattice_points", "the fits are to the paper's fifty points of lattice QCD", "value >= 50",
                      "lattice points that were fitted; 0 for the parametrization"),
              Premise("fitted", "the networks fit the points", "value < 0.001",
-                     "loss over the loss of the best constant, median over seeds, the larger of the two inputs"))
+                     "loss over the loss of the best constant, median over seeds, the largest of the inputs"))
 CLAIMS = {c.id: c for c in (
     claim("zhang.qcd.expanded_better", "Sec. 2.2, Fig. 3", "input (T, T_c) lowers the error of P and E", _BELOW,
           "mean over seeds of the log ratio of the errors, (T, T_c) over T", "lower", premises=_PREMISES),
@@ -290,11 +290,12 @@ CLAIMS = {c.id: c for c in (
           "the weaker of two: log ratio below 0.2 GeV, and that minus the log ratio above", "below 0.2 GeV",
           premises=_PREMISES),
     claim("zhang.qcd.control.zero", "control of Fig. 3",
-          "the constant 0, which can carry nothing, lowers the error as well", _BELOW, "log ratio, (T, 0) over T"),
+          "the constant 0, which can carry nothing, lowers the error as well", _BELOW, "log ratio, (T, 0) over T",
+          premises=_PREMISES[1:]),
     claim("zhang.qcd.control.one", "control of Fig. 3", "the constant 1 lowers the error as well", _BELOW,
-          "log ratio, (T, 1) over T"),
+          "log ratio, (T, 1) over T", premises=_PREMISES[1:]),
     claim("zhang.qcd.control.constant_matters", "control of Fig. 3", "(T, T_c) does better than (T, 0)", _BELOW,
-          "log ratio, (T, T_c) over (T, 0)"),
+          "log ratio, (T, T_c) over (T, 0)", premises=_PREMISES[1:]),
     claim("zhang.qcd.identity.zero_is_fan_in", "beside Fig. 3",
           "the input (T, 0) is the input T with a smaller first layer, and nothing else", "value <= 1e-9",
           "largest difference of the losses over the steps of Adam, plain loop"),
