@@ -24,10 +24,10 @@ from .units import WorkUnit, count_flops
 # %% ../nbs/18_designs.ipynb #6e02ce80
 PARAMETERS = Declaration(
     "designs", picture="zhang_equivariance_or_scale",
-    n_seeds=Parameter("repetitions, each with its own images, rotations and weights", between(1, 1000, int), 2, 12, 30),
+    n_seeds=Parameter("repetitions, each with its own images, rotations and weights", between(1, 1000, int), 2, 10, 30),
     n_train=Parameter("training images", between(20, 10000, int), 60, 400, 400),
     width=Parameter("hidden units of the small network", between(2, 1024, int), 8, 32, 32),
-    epochs=Parameter("passes over the training images", between(1, 10000, int), 4, 60, 200),
+    epochs=Parameter("passes over the training images", between(1, 10000, int), 4, 100, 200),
     dataset=Parameter("grey images whose rotations are learned", one_of("digits", "mnist", "fashion_mnist", "kmnist"),
                       "digits"),
     scales=Parameter("parameters of the plain networks, in units of the small one", None, [1, 4], [1, 2, 4, 8, 16],
@@ -183,7 +183,10 @@ def _plot_designs(stored: Mapping, images: str, ax):
         size, table = stored["parameters"][mine], 100*stored["accuracy"][mine]
         ax.semilogx(np.repeat(size, table.shape[1]), table.ravel(), "_", color=COLORS[color], ms=7, alpha=0.4)
         ax.semilogx(size, table.mean(1), "o-", color=COLORS[color], label=label)
-    ax.set(title=f"{images} images", xlabel="parameters")
+    marks = np.unique(stored["parameters"])
+    ax.set(title=f"{images} images", xlabel="parameters (thousands)")
+    ax.set_xticks(marks, [f"{mark/1000:.1f}" for mark in marks])
+    ax.set_xticks([], minor=True)
     return ax
 
 # %% ../nbs/18_designs.ipynb #f4ba762a
