@@ -18,7 +18,7 @@ from . import data
 from .claims import Premise, claim
 from .parameters import Declaration, Parameter
 from .replicas import train_one
-from .run import between, one_of
+from .run import COLORS, between, one_of
 from .units import WorkUnit, count_flops
 
 # %% ../nbs/18_designs.ipynb #6e02ce80
