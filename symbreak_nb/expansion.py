@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import data
-from .claims import claim
+from .claims import Premise, claim
 from .environment import import_torchvision
 from .parameters import Declaration, Parameter
 from .run import COLORS, Check, ParameterError, between, each, one_of
@@ -66,7 +66,7 @@ PARAMETERS = Declaration(
     models=Parameter("names of networks; the first is the one of Fig. 2 and of the controls",
                      _different(one_of(*MODELS)), ["small_resnet"], ["small_resnet"], _FIVE),
     n_seeds=Parameter("repetitions of Figs. 1 and 2, paired by seed", _whole(1, 1000), 2, 6, 3),
-    control_seeds=Parameter("repetitions of the controls", _whole(1, 1000), 2, 7, 5),
+    control_seeds=Parameter("repetitions of the controls", _whole(1, 1000), 2, 11, 5),
     n_train=Parameter("training images a data set; 0 for all", _whole(16, 10**7, zero=True), 64, 800, 0),
     n_test=Parameter("test images a data set; 0 for all", _whole(16, 10**7, zero=True), 64, 600, 0),
     epochs=Parameter("passes over the training images", _whole(1, 10000), 2, 10, 200),
@@ -79,13 +79,17 @@ PARAMETERS = Declaration(
                         one_of(*_NORMALISE), "none"),
     max_size=Parameter("images with longer sides are averaged down to this; 0 keeps every image as it is",
                        _whole(4, 4096, zero=True), 8, 16, 0),
+    augment=Parameter("arms of the comparison: images as they are (False), flipped and shifted (True)",
+                      _different(one_of(False, True)), [False], [False], [False, True]),
     factors=Parameter("K of the ablation", None, [2, 3], [2, 3, 4, 5], [2, 3, 4, 5], fixed=True),
+    excessive=Parameter("K beyond the paper's range", None, 4, 8, 8, fixed=True),
     fills=Parameter("fills of the ablation", None, [0.0, "noise"], _FILLS, _FILLS, fixed=True),
-    ablation_seeds=Parameter("repetitions of the ablation", None, 2, 4, 3, fixed=True),
+    ablation_seeds=Parameter("repetitions of the ablation", None, 2, 5, 5, fixed=True),
+    few_seeds=Parameter("repetitions of the arms that decide no close row, and of the normalisation", None, 2, 5, 5,
+                        fixed=True),
     ablation_dataset=Parameter("of the ablation", None, "digits", "digits", "cifar10", fixed=True),
     control_dataset=Parameter("of the controls; None: a clear gain", None, "digits", None, "cifar10", fixed=True),
     curve_datasets=Parameter("of Fig. 1; None takes all", None, None, None, _NINE[:4], fixed=True),
-    augment=Parameter("flips and shifts of the training images", None, False, fixed=True),
     download=Parameter("whether the network may be used for data", None, False, False, True, fixed=True))
 
 # %% ../nbs/12_expansion.ipynb #620cfb1b
@@ -335,7 +339,8 @@ def train_one(dataset: str, arm: str = "raw", model: str = "small_resnet", seed:
     Returns
     -------
     dict
-        test_accuracy and train_loss (epochs,), seconds, n_train, n_test, epochs.
+        test_accuracy and train_loss (epochs,), train_accuracy of the trained network on the images as they are,
+        seconds, n_train, n_test, epochs.
     """
     clock, longer = time.perf_counter(), factor**2 if ARMS[arm].longer else 1
     x, y, found = _load_images(dataset, "train", n_train, max_size, device, download)
@@ -345,13 +350,14 @@ def train_one(dataset: str, arm: str = "raw", model: str = "small_resnet", seed:
     trainer = _Trainer(net, arm, factor, fill, normalise, _channel_moments(x), device)
     history = _descend(trainer, (x, y), (x_test, y_test), seed, epochs*longer, batch_size, augment,
                        dict(learning_rate=learning_rate, schedule=schedule))
+    history["train_accuracy"] = trainer.accuracy(x, y)
     return history | dict(seconds=time.perf_counter() - clock, n_train=len(y), n_test=len(y_test), epochs=epochs*longer)
 
 # %% ../nbs/12_expansion.ipynb #f15484a8
 _AT_HAND = ("cifar10", "fashion_mnist", "kmnist", "dtd", "digits", "textures", "mnist", "photographs")
 _CLEAR = ("kmnist", "mnist")  # data sets with a clear gain at the quick scale
 _SHARED = ("n_train", "n_test", "epochs", "batch_size", "learning_rate", "factor", "fill", "width", "normalise",
-           "augment", "max_size", "download")
+           "max_size", "download")
 
 
 def _choose_data(params: Mapping) -> dict:
@@ -367,24 +373,30 @@ def _jobs(p: Mapping, device: str, first_seed: int, dataset: str, model: str, ar
           **changed) -> list[dict]:
     "Arguments of `train_one` for one comparison: some arms, the same seeds."
     schedule = "steps" if dataset.startswith("imagenet") else "cosine"
-    fixed = {name: p[name] for name in _SHARED} | dict(device=device) | changed | dict(schedule=schedule)
-    fixed = dict(dataset=dataset, model=model) | fixed
+    fixed = dict(dataset=dataset, model=model) | {name: p[name] for name in _SHARED}
+    fixed |= dict(device=device, schedule=schedule, augment=p["augment"][0]) | changed
     return [fixed | dict(arm=arm, seed=first_seed + s) for arm in arms for s in range(seeds)]
 
 # %% ../nbs/12_expansion.ipynb #ad35bb90
+_CLOSE = ("raw", "expanded", "nearest", "border", "stride1")  # arms of close comparisons, which get more seeds
+
+
 def _trainings(p: Mapping, device: str = "cpu", seed: int = 0) -> dict[str, list]:
     "All trainings of the section by part: the comparison, its controls, the ablation, and the normalisation."
     jobs = functools.partial(_jobs, p, device, seed)
     first, control, ablation = p["models"][0], p["control_dataset"], p["ablation_dataset"]
     pairs = [(d, m) for d in p["datasets"] for m in (p["models"] if d in p["curve_datasets"] else p["models"][:1])]
-    changes = dict.fromkeys([(k, p["fill"]) for k in p["factors"]] + [(p["factor"], f) for f in p["fills"]])
-    return dict(comparison=[job for d, m in pairs for job in jobs(d, m, ("raw", "expanded"), p["n_seeds"])],
-                control=jobs(control, first, ARMS, p["control_seeds"]),
+    factors = dict.fromkeys([*p["factors"], p["excessive"]])
+    changes = dict.fromkeys([(k, p["fill"]) for k in factors] + [(p["factor"], f) for f in p["fills"]])
+    few, other = min(p["few_seeds"], p["control_seeds"]), [arm for arm in ARMS if arm not in _CLOSE]
+    return dict(comparison=[job for a in p["augment"] for d, m in pairs
+                            for job in jobs(d, m, ("raw", "expanded"), p["n_seeds"], augment=a)],
+                control=jobs(control, first, _CLOSE, p["control_seeds"]) + jobs(control, first, other, few),
                 ablation=jobs(ablation, first, ["raw"], p["ablation_seeds"])
                 + [job for k, f in changes
                    for job in jobs(ablation, first, ["expanded"], p["ablation_seeds"], factor=k, fill=f)],
-                normalise=[job for n in _NORMALISE
-                           for job in jobs(control, first, ("raw", "expanded"), p["ablation_seeds"], normalise=n)])
+                normalise=[job for n in _NORMALISE for job in jobs(control, first, ("raw", "expanded"), few - few//2,
+                                                                   normalise=n)])
 
 # %% ../nbs/12_expansion.ipynb #dbe08813
 def _with_sources(run, jobs: list[dict], download: bool) -> list[dict]:
@@ -404,15 +416,6 @@ def _stack_curves(jobs: list[dict], results: list[dict], *names: str) -> dict[tu
         table.setdefault(tuple(job[n] for n in names), []).append(result["test_accuracy"])
     return {key: np.stack(curves) for key, curves in table.items()}
 
-# %% ../nbs/12_expansion.ipynb #273d2f0e
-def _smallest_gain(gains: Iterable[np.ndarray]) -> Estimate:
-    "The smallest of several mean gains (seeds,), with an interval that decides whether all are above zero."
-    gains = [np.asarray(g, float) for g in gains]
-    low = [paired(g, 0*g) for g in gains]
-    high = [paired(g, 0*g, 1 - 0.05/len(gains)) for g in gains]
-    interval = min(r.interval[0] for r in low), min(r.interval[1] for r in high)
-    return Estimate(min(r.value for r in low), interval, min(len(g) for g in gains), method="Student, smallest")
-
 # %% ../nbs/12_expansion.ipynb #d4577e74
 def _accuracy_interval(accuracy: float, n: int) -> tuple[float, float]:
     "Wilson's 95 % interval of an accuracy that was measured on n images."
@@ -420,26 +423,58 @@ def _accuracy_interval(accuracy: float, n: int) -> tuple[float, float]:
     return tuple(binomtest(round(accuracy*n), n).proportion_ci(method="wilson"))
 
 # %% ../nbs/12_expansion.ipynb #1e5c7469
-_POSITIVE = "value > 0 with 95% interval and n >= 3"
+_POSITIVE, _GAIN = (f"value > 0 with 95% interval and n >= {n}" for n in (3, 5))
+_TRAINED = Premise("trained", "the networks fit their training images", "value >= 0.95",
+                   "smallest mean accuracy on the training images, in either arm")
+_FIG1 = Premise("of_the_paper", "the paper's four data sets and five networks are compared", "value >= 20",
+                "pairs of a data set and a network of Fig. 1 that were trained, all images")
+_FIG2 = Premise("of_the_paper", "the paper's nine data sets are compared with ResNet-18", "value >= 9",
+                "data sets of Fig. 2 that ResNet-18 was trained on, all images")
+_BOTH = Premise("augmentation", "trained without and with flips and shifts, for the paper names neither",
+                "value >= 2", "arms of augmentation")
 CLAIMS = {c.id: c for c in (
     claim("zhang.fig1.converges_faster", "Sec. 2.1, Fig. 1",
           "every model converges faster on expanded images, on each data set", _POSITIVE,
           "smallest gain over data sets and models of the test accuracy averaged over all epochs; n seeds",
-          "4 data sets x 5 models"),
+          "4 data sets x 5 models", premises=(_FIG1, _TRAINED)),
     claim("zhang.fig1.resnet18_cifar10", "Sec. 2.1", "ResNet-18 reaches 94 % on expanded CIFAR-10",
           "value >= 0.93 with 95% interval and n >= 50000",
-          "test accuracy of torchvision's ResNet-18 on pixel-exact CIFAR-10, binomial interval; n training images",
-          0.94),
+          "test accuracy of torchvision's ResNet-18 on pixel-exact CIFAR-10, the better arm of augmentation, binomial "
+          "interval; n training images", 0.94, premises=(_BOTH,)),
     claim("zhang.fig2.all_improve", "Sec. 2.1, Fig. 2", "accuracy rises on every data set", _POSITIVE,
-          "smallest final gain over data sets; n seeds", "all > 0"),
+          "smallest final gain over data sets; n seeds", "all > 0", premises=(_FIG2, _TRAINED)),
     claim("zhang.fig2.harder_gains_more", "Sec. 2.1", "harder data sets gain more", _POSITIVE,
           "mean gain of the harder half of the data sets minus that of the easier half; n seeds",
-          "FGVC-Aircraft, DTD"),
+          "FGVC-Aircraft, DTD", premises=(_FIG2, _TRAINED)),
+)}
+
+# %% ../nbs/12_expansion.ipynb #claims_rest
+_SUPPLEMENT = Premise("of_the_paper", "a network and a data set of the paper", "value >= 1",
+                      "1 for a network of Fig. 1 on a data set of Fig. 2, all images")
+CLAIMS |= {c.id: c for c in (
     claim("zhang.ablation.any_fill", "Sec. 2.1, suppl.", "any factor from 2 to 5 and any filling improve accuracy",
-          _POSITIVE, "smallest gain over factors and fillings; n seeds", "all > 0"),
+          _POSITIVE, "smallest gain over factors and fillings; n seeds", "all > 0", premises=(_SUPPLEMENT, _TRAINED)),
     claim("zhang.sec52.worse_gains_more", "Sec. 5.2", "the worse the original network, the larger the gain",
           "value > 0 with 95% interval and n >= 4",
-          "correlation over data sets of the error on raw images with the gain, Fisher's interval; n data sets"),
+          "correlation over data sets of the error on raw images with the gain, Fisher's interval; n data sets",
+          premises=(_TRAINED,)),
+    claim("zhang.sec51.excessive_expansion", "Sec. 5.1", "excessive expansion hurts",
+          "value < 0 with 95% interval and n >= 5",
+          "accuracy at the excessive factor minus that at the best factor up to 5, which the other seeds choose; "
+          "n seeds", premises=(_TRAINED,)),
+)}
+_FITTED = Premise("fitted_sets", "the network fits at least two of the data sets", "value >= 2",
+                  "data sets with an accuracy on the training images of 0.95 in both arms")
+CLAIMS |= {c.id: c for c in (
+    claim("zhang.expansion.control.small_faster", "narrower reading of Fig. 1",
+          "a small ResNet learns faster on expanded images, on every data set at hand that it fits", _GAIN,
+          "smallest gain over data sets of the test accuracy averaged over all epochs; n seeds", premises=(_FITTED,)),
+    claim("zhang.expansion.control.small_improve", "narrower reading of Fig. 2",
+          "its accuracy rises on every data set at hand that it fits", _GAIN,
+          "smallest final gain over data sets; n seeds", premises=(_FITTED,)),
+    claim("zhang.expansion.control.small_any_fill", "narrower reading of the supplement",
+          "any factor from 2 to 5 and any filling improve its accuracy", _GAIN,
+          "smallest gain over factors and fillings; n seeds", premises=(_TRAINED,)),
 )}
 
 # %% ../nbs/12_expansion.ipynb #8ed69924
@@ -484,33 +519,43 @@ def _plot_gains(labels: Sequence[str], gain: Sequence[Estimate], ax, color: str 
            xlim=(-0.6, len(values) - 0.4))
     return ax
 
+# %% ../nbs/12_expansion.ipynb #excess_fn
+def _beyond_best(factors: Mapping[int, np.ndarray], excessive: int) -> np.ndarray:
+    "Accuracy (seeds,) at the excessive factor minus that at the best of the others, which the other seeds choose."
+    others = np.stack([value for k, value in factors.items() if k != excessive])
+    best = [np.delete(others, s, 1).mean(1).argmax() for s in range(others.shape[1])]
+    return factors[excessive] - others[best, np.arange(others.shape[1])]
+
 # %% ../nbs/12_expansion.ipynb #6f4ebdeb
-_GAIN = "value > 0 with 95% interval and n >= 5"
-CLAIMS.update({c.id: c for c in (
+CLAIMS |= {c.id: c for c in (
     claim("zhang.expansion.control.constant_or_resolution", "control of Fig. 2",
-          "constant pixels do better than repeated pixels at the same size", _GAIN, "expanded minus nearest neighbour"),
+          "constant pixels do better than repeated pixels at the same size", _GAIN, "expanded minus nearest neighbour",
+          premises=(_TRAINED,)),
     claim("zhang.expansion.control.share_of_gain", "control of Fig. 2",
-          "the constant pixels explain at least half of the gain", "value >= 0.5 with 95% interval and n >= 5",
-          "(expanded - nearest neighbour)/(expanded - raw), Fieller's interval"),
+          "the constant pixels explain at least half of the gain", "value >= 0 with 95% interval and n >= 5",
+          "(expanded - nearest neighbour) - (expanded - raw)/2",
+          premises=(_TRAINED, Premise("gain", "expansion raises the accuracy", _GAIN, "expanded minus raw"))),
     claim("zhang.expansion.control.stride1_stem", "control of Fig. 2",
           "expansion does better than a stem that keeps the same resolution", _GAIN,
-          "expanded minus raw with a stride-1 stem"),
+          "expanded minus raw with a stride-1 stem", premises=(_TRAINED,)),
     claim("zhang.expansion.control.compute_matched", "control of Fig. 2",
           "expansion does better than raw images with the same computation", _GAIN,
-          "expanded minus raw with factor^2 times the epochs"),
+          "expanded minus raw with factor^2 times the epochs", premises=(_TRAINED,)),
     claim("zhang.expansion.control.border", "control of Fig. 2",
           "expansion does better than as many constant pixels around the image", _GAIN,
-          "expanded minus constant border"),
+          "expanded minus constant border", premises=(_TRAINED,)),
     claim("zhang.expansion.control.zero_stuffing", "control of Fig. 2",
-          "black pixels in the gaps improve on raw images, too", _GAIN, "zero stuffing minus raw"),
-)})
+          "black pixels in the gaps improve on raw images, too", _GAIN, "zero stuffing minus raw",
+          premises=(_TRAINED,)),
+)}
 
 # %% ../nbs/12_expansion.ipynb #53a5c360
 def _plot_controls(accuracy: Mapping[str, np.ndarray], ax):
     "Paired gain over raw images of every arm, from final accuracies (seeds,): each seed, the mean, and its interval."
     arms = [arm for arm in ARMS if arm in accuracy and arm != "raw"]
     for k, arm in enumerate(arms):
-        change, found = 100*(accuracy[arm] - accuracy["raw"]), paired(accuracy[arm], accuracy["raw"])
+        base = accuracy["raw"][:len(accuracy[arm])]
+        change, found = 100*(accuracy[arm] - base), paired(accuracy[arm], base)
         low, high = (100*abs(end - found.value) for end in found.interval)
         ax.plot(change, np.full(len(change), k + 0.22), "|", color=ARMS[arm].color, ms=8, alpha=0.7)
         ax.errorbar(100*found.value, k, xerr=[[low], [high]], fmt="o", color=ARMS[arm].color, capsize=3)
@@ -552,7 +597,7 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     kinds: dict[tuple, list] = {}
     for job in (job for jobs in _trainings(_choose_data(params), device).values() for job in jobs):
         kinds.setdefault(tuple(job[k] for k in ("dataset", "model", "arm", "factor")), []).append(job)
-    different = lambda jobs: len({(job["seed"], str(job["fill"]), job["normalise"]) for job in jobs})
+    different = lambda jobs: len({(job["seed"], str(job["fill"]), job["normalise"], job["augment"]) for job in jobs})
     return [_plan_unit(jobs[0], different(jobs), device) for jobs in kinds.values()]
 
 

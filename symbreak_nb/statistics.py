@@ -172,6 +172,34 @@ def over_seeds(values: Iterable[float], confidence: float = 0.95) -> Estimate:
     found = paired(finite, np.zeros(finite.size), confidence)
     return Estimate(found.value, found.interval, found.n, found.p, "Student", None, found.error)
 
+# %% ../nbs/04_statistics.ipynb #smallest
+def smallest(differences: Iterable[Iterable[float]], confidence: float = 0.95) -> Estimate:
+    """The smallest of several means, with an interval that decides whether all of them are above a bound.
+
+    Parameters
+    ----------
+    differences : iterable of iterables of float
+        One number a seed and comparison, (comparisons, seeds); the numbers of seeds may differ.
+    confidence : float, default 0.95
+        Coverage of the interval.
+
+    Returns
+    -------
+    Estimate
+        Its draws are quantiles of the confidence distribution, so that p agrees with the interval. The interval is nan
+        for a single seed.
+    """
+    from scipy import stats
+    tables = [np.asarray(d, float) for d in differences]
+    means, n = np.array([t.mean() for t in tables]), np.array([t.size for t in tables])
+    if n.min() < 2: return Estimate(float(means.min()), (math.nan, math.nan), int(n.min()), method="Student, smallest")
+    errors = np.array([t.std(ddof=1) for t in tables])/np.sqrt(n)
+    end = lambda tail, sign, share: (means + sign*stats.t.isf(np.asarray(tail)[..., None]/share, n - 1)*errors).min(-1)
+    tails = (np.arange(1000) + 0.5)/2000
+    draws = np.concatenate([end(tails, -1, 1), end(tails, 1, len(n))])
+    low, high = (float(end((1 - confidence)/2, sign, share)) for sign, share in ((-1, 1), (1, len(n))))
+    return Estimate(float(means.min()), (low, high), int(n.min()), None, "Student, smallest", draws=draws)
+
 # %% ../nbs/04_statistics.ipynb #e793d179
 def bootstrap(function: Callable[[np.ndarray], Sequence[float]], samples: np.ndarray, resamples: int = 100,
               seed: int = 0) -> np.ndarray:
@@ -338,15 +366,17 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Estimate:
     Returns
     -------
     Estimate
-        nan below four pairs, and where one of the two is constant.
+        nan below four pairs, and where one of the two is constant. Its draws are quantiles of Fisher's distribution.
     """
+    from scipy import stats
     x, y = np.asarray(x, float), np.asarray(y, float)
     both = np.isfinite(x) & np.isfinite(y)
     n, x, y = int(both.sum()), x[both], y[both]
     if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0: return Estimate(math.nan, (math.nan, math.nan), n, method="Fisher")
     r = float(np.corrcoef(x, y)[0, 1])
     z, half = math.atanh(min(max(r, -1 + 1e-12), 1 - 1e-12)), 1.959964/math.sqrt(n - 3)
-    return Estimate(r, (math.tanh(z - half), math.tanh(z + half)), n, method="Fisher")
+    draws = np.tanh(z + half/1.959964*stats.norm.ppf((np.arange(2000) + 0.5)/2000))
+    return Estimate(r, (math.tanh(z - half), math.tanh(z + half)), n, method="Fisher", draws=draws)
 
 # %% ../nbs/04_statistics.ipynb #f2b5d7e9
 def fieller(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Estimate:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb import expansion as ex
+from symbreak_nb.claims import decided
 from symbreak_nb.run import ParameterError
-from symbreak_nb.statistics import fieller
+from symbreak_nb.statistics import Estimate, fieller, paired, smallest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -99,8 +100,58 @@ def test_fieller_covers_the_true_ratio():
 def test_smallest_gain_is_judged_by_its_worst_member():
     rng = np.random.default_rng(1)
     good, bad = 1 + 0.1*rng.normal(size=5), -1 + 0.1*rng.normal(size=5)
-    assert ex._smallest_gain([good, good + 1]).interval[0] > 0
-    assert ex._smallest_gain([good, bad]).interval[1] < 0
+    assert smallest([good, good + 1]).interval[0] > 0
+    assert smallest([good, bad]).interval[1] < 0
+
+
+def test_p_of_the_smallest_gain_agrees_with_its_interval():
+    rng = np.random.default_rng(2)
+    for shift in (0.0, 0.4, 2.0):
+        found = smallest([shift + rng.normal(size=6), 0.2 + rng.normal(size=9), rng.normal(size=5)])
+        for end in found.interval: assert found.p_value(end) == pytest.approx(0.05, abs=2e-3)
+        assert found.n == 5 and (found.p_value(0) < 0.05) == (not found.interval[0] <= 0 <= found.interval[1])
+
+
+def test_claims_of_the_paper_are_undecided_without_its_networks_and_sets():
+    large = Estimate(0.2, (0.1, 0.3), 9, error=0.04)
+    for name in ("fig1.converges_faster", "fig2.all_improve", "fig2.harder_gains_more", "ablation.any_fill"):
+        claim = ex.CLAIMS[f"zhang.{name}"]
+        row = decided(claim, large, "quick", of_the_paper=0, trained=1.0)
+        assert row["verdict"] == "inconclusive" and row["reason"].startswith("premise not met")
+        assert decided(claim, large, "paper", of_the_paper=20, trained=0.99)["verdict"] == "holds"
+        assert "fit their training images" in decided(claim, large, "paper", of_the_paper=20, trained=0.5)["reason"]
+
+
+@pytest.mark.parametrize("name, premises", [("sec51.excessive_expansion", dict(trained=0.9)), ("sec52.worse_gains_more", dict(trained=0.9)),
+                                            ("expansion.control.small_improve", dict(fitted_sets=1)),
+                                            ("fig1.resnet18_cifar10", dict(augmentation=1)),
+                                            ("expansion.control.share_of_gain", dict(trained=1.0, gain=Estimate(0.01, (-0.01, 0.03), 9)))])
+def test_a_broken_premise_leaves_a_claim_undecided(name, premises):
+    row = decided(ex.CLAIMS[f"zhang.{name}"], Estimate(0.99, (0.98, 1.0), 50000, error=0.004), "quick", **premises)
+    assert row["verdict"] == "inconclusive" and row["reason"].startswith("premise not met")
+
+
+def test_augmentation_is_an_arm_of_the_comparison_alone():
+    p = ex._choose_data(ex.PARAMETERS["quick"] | dict(augment=[False, True], datasets=["digits", "mnist"]))
+    work = ex._trainings(p)
+    assert [sum(job["augment"] for job in work[part]) for part in ("control", "ablation", "normalise")] == [0, 0, 0]
+    assert 2*sum(job["augment"] for job in work["comparison"]) == len(work["comparison"])
+    assert ex.PARAMETERS["paper"]["augment"] == [False, True] and ex.PARAMETERS["quick"]["augment"] == [False]
+    with pytest.raises(ParameterError, match="augment"): ex.PARAMETERS.checks()["augment"]("augment", [True, True])
+
+
+def test_the_best_factor_is_not_chosen_by_the_seed_that_judges_it():
+    rng, found = np.random.default_rng(3), []
+    for _ in range(400):
+        noise = dict(zip((1, 2, 3, 4, 8), rng.normal(size=(5, 5)), strict=True))
+        found.append(ex._beyond_best(noise, 8).mean())
+    assert abs(np.mean(found)) < 4*np.std(found)/20          # equal factors: no loss beyond the best
+    assert paired(ex._beyond_best({1: np.zeros(5), 2: np.arange(5.) + 9, 8: np.arange(5.) + 1}, 8), 0).value == -8
+
+
+def test_training_reports_how_it_fits():
+    found = ex.train_one("digits", "raw", n_train=200, n_test=60, epochs=6, batch_size=32, width=8)
+    assert found["train_accuracy"]*200 == pytest.approx(round(found["train_accuracy"]*200)) and found["train_accuracy"] > 0.5
 
 
 def test_plan_lists_every_kind_of_training_once():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb import qcd
+from symbreak_nb.claims import decided
 from symbreak_nb.quasiparticles import QuasiParticleModel
 from symbreak_nb.run import ParameterError, Run
-from symbreak_nb.statistics import correlation
+from symbreak_nb.statistics import Estimate, correlation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -131,6 +132,49 @@ def test_log_ratio_and_correlation_leave_diverged_seeds_out():
     assert math.isnan(correlation(a, b).value) and qcd._log_ratio(a*math.nan, b).n == 0
     r = correlation(np.arange(6.), np.array([0, 1, 3, 2, 4, 5.]))
     assert r.interval[0] < r.value < r.interval[1]
+
+
+def test_a_log_ratio_takes_the_seeds_that_both_arms_have():
+    few, many = np.array([1., 2]), np.array([2., 4, 100])
+    assert qcd._log_ratio(few, many).n == qcd._log_ratio(many, few).n == 2
+    assert math.isclose(qcd._log_ratio(few, many).value, -math.log(2))
+
+
+def test_lattice_points_lie_between_the_rows_of_the_table():
+    rows = np.array([.13, .2, .4])
+    table = dict(T=rows, p_T4=10*rows, e_T4=rows**0, p_T4_err=rows, e_T4_err=2*rows)
+    found = qcd._lattice_points(table, np.array([.13, .15, .3]))
+    assert np.allclose(found["p"], [1.3, 1.5, 3]) and found["e"] == [1, 1, 1] and np.allclose(found["e_error"], [.26, .3, .6])
+    assert found["T"] == [.13, .15, .3]
+    qcd.fit([0], 1, 0., found, 1, 1)                       # and a fit takes them, with their errors
+
+
+def test_chi2_of_a_state_is_the_loss_of_a_fit_with_these_errors():
+    points = dict(T=T50.tolist(), p=AIM.p.numpy(), e=AIM.e.numpy(), p_error=.1 + T50, e_error=1 + T50)
+    found = qcd.fit([0, 1], 1, 0., points, 3, 3)
+    state = QuasiParticleModel(qcd.fitted_masses(found["weights"], 0.))(T50)
+    assert np.allclose(qcd._chi2(state, points), found["loss"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("factor, spread", [(1.5, .5), (2., 1.), (.5, .6)])
+def test_the_planned_seeds_find_the_factor_as_often_as_asked(factor, spread):
+    n, rng = qcd._seeds_for(factor, spread), np.random.default_rng(0)
+    shares = []
+    for seeds in (n, max(2, n//2)):
+        draws = rng.normal(abs(math.log(factor)), spread, (4000, seeds))
+        t = draws.mean(1)/(draws.std(1, ddof=1)/math.sqrt(seeds))
+        from scipy import stats
+        shares.append(np.mean(t > stats.t.ppf(.975, seeds - 1)))
+    assert .77 < shares[0] < .9 and shares[1] < .75
+
+
+@pytest.mark.parametrize("name", ["expanded_better", "mostly_low_t"])
+def test_the_claims_need_lattice_points_and_fits(name):
+    claim, lower = qcd.CLAIMS[f"zhang.qcd.{name}"], Estimate(-1., (-1.5, -.5), 18, error=.2)
+    assert decided(claim, lower, "quick", lattice_points=50, fitted=1e-4)["verdict"] == "holds"
+    for broken in (dict(lattice_points=0, fitted=1e-4), dict(lattice_points=50, fitted=.1), dict(lattice_points=50, fitted=math.nan)):
+        row = decided(claim, lower, "quick", **broken)
+        assert row["verdict"] == "inconclusive" and row["reason"].startswith("premise not met")
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
