@@ -114,7 +114,8 @@ CLAIMS = {c.id: c for c in (
           "log ratio of used over unused groups' effective norms, vW minus W, over seeds", premises=(_FITTED,),
           otherwise="fails if factors bring used and unused groups no further apart than the same decay does without "
                     "them"),
-    claim("ziyin.sec6.control.most_unused", "Sec. 6", "most groups that the task does not use end in the symmetric state",
+    claim("ziyin.sec6.control.most_unused", "Sec. 6",
+          "most groups that the task does not use end in the symmetric state",
           "value > 0.5 with 95% interval and n >= 5", "share of unused groups below 0.01 in norm with vW, over seeds",
           premises=(_FITTED,)),
 )}
@@ -165,7 +166,8 @@ def grouped(seeds: list[int], used: list[int], factors: bool, decay: float, step
         W, out = W - lr*change_W, out - lr*(g_out + 2*decay*out)
         if factors: v = v - lr*change_v
     shape = len(seeds), len(used)
-    return dict(norms=in_groups((W*spread(v))**2).sqrt().view(*shape, _GROUPS).numpy(), loss=(loss/y.var((1, 2))).view(*shape).numpy())
+    norms, loss = in_groups((W*spread(v))**2).sqrt(), loss/y.var((1, 2))
+    return dict(norms=norms.view(*shape, _GROUPS).numpy(), loss=loss.view(*shape).numpy())
 
 
 def _log_ratio(norms: np.ndarray, used: Sequence[int]) -> np.ndarray:
