@@ -27,7 +27,7 @@ from .units import WorkUnit
 # %% ../nbs/47_adaptation.ipynb #27687fba
 _LEVELS = lambda low: each(between(low, 1e6), 50)
 PARAMETERS = Declaration("adaptation",
-    n_seeds=Parameter("networks a setting, each with data of its own", between(1, 1000, int), 2, 6, 10),
+    n_seeds=Parameter("networks a setting, each with data of its own", between(1, 1000, int), 2, 6, 5),
     mlp_steps=Parameter("steps of the students in the paper's setting", between(1, 10**7, int), 10, 500, 50_000),
     noise_levels=Parameter("noise of the labels, in standard deviations of the clean ones, increasing from 0",
                            _LEVELS(0), [0.0, 1.0], [0.0, 0.3, 1.0, 2.0], [0.0, 0.1, 0.3, 0.6, 1.0, 2.0]),
