@@ -24,13 +24,13 @@ from .units import WorkUnit
 # %% ../nbs/46_restoration.ipynb #90c9e328
 PARAMETERS = Declaration("restoration",
     threshold=Parameter("a pair of neurons nearer than this is symmetric", between(1e-6, 100.0), 0.1, cell=0.1),
-    n_seeds=Parameter("teachers, each with its own data and student", between(1, 1000, int), 2, 12, 16),
+    n_seeds=Parameter("teachers, each with its own data and student", between(1, 1000, int), 2, 10, 16),
     width=Parameter("neurons in the hidden layer", between(2, 1024, int), 12, 64, 64),
     samples=Parameter("training samples", None, 60, 300, 300, fixed=True),
     tests=Parameter("test samples", None, 50, 500, 500, fixed=True),
     before=Parameter("steps that break the symmetries", None, 60, 2500, 10_000, fixed=True),
-    after=Parameter("steps under a force", None, 60, 2500, 20_000, fixed=True),
-    group_steps=Parameter("steps with and without factors", None, 150, 5000, 20_000, fixed=True),
+    after=Parameter("steps under a force", None, 60, 2400, 20_000, fixed=True),
+    group_steps=Parameter("steps with and without factors", None, 150, 4000, 20_000, fixed=True),
     picture="ziyin_sec6_added")
 
 # %% ../nbs/46_restoration.ipynb #5f602758
