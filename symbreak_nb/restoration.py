@@ -92,7 +92,7 @@ def dose_response(counts: np.ndarray) -> np.ndarray:
 # %% ../nbs/46_restoration.ipynb #d3d121e3
 _ABOVE = "value > 0 with 95% interval and n >= 5"
 _RESTORED = "mean over seeds of the rank correlation of the number of symmetric pairs with the strength"
-_BROKEN = Premise("broken", "the symmetries are broken before a force acts", "value < 0.2",
+_BROKEN = Premise("broken", "most symmetries are broken before a force acts", "value < 0.5 with 95% interval",
                   "mean share of symmetric neighbours when the forces begin")
 _LEARNT = Premise("learnt", "the students learn", "value < 0.5 with 95% interval",
                   "mean over seeds of the last training loss of the plain student over its first")
