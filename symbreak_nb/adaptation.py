@@ -8,7 +8,7 @@ __all__ = ['PARAMETERS', 'CLAIMS', 'symmetric_pairs', 'rank_after_noise']
 # %% ../nbs/47_adaptation.ipynb #97f307d7
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from .capacity import _centred_ranks, _increasing, singular_values
-from .claims import claim
+from .claims import Premise, claim
 from .distances import degree_of_symmetry, delta
 from .parameters import Declaration, Parameter
+from .perceptrons import loss_and_gradient, random_stream
 from .run import Estimate, ParameterError, between, each, over_seeds
 from .tasks import OwnData, linear_layers, one_step, perceptron, plan_own_data, train_own_data
 from .units import WorkUnit
@@ -27,20 +28,21 @@ from .units import WorkUnit
 _LEVELS = lambda low: each(between(low, 1e6), 50)
 PARAMETERS = Declaration("adaptation",
     n_seeds=Parameter("networks a setting, each with data of its own", between(1, 1000, int), 2, 6, 5),
-    mlp_steps=Parameter("steps of the teacher-student experiment", between(1, 10**7, int), 8, 1000, 50_000),
+    mlp_steps=Parameter("steps of the students in the paper's setting", between(1, 10**7, int), 10, 500, 50_000),
     noise_levels=Parameter("noise of the labels, in standard deviations of the clean ones, increasing from 0",
                            _LEVELS(0), [0.0, 1.0], [0.0, 0.3, 1.0, 2.0], [0.0, 0.1, 0.3, 0.6, 1.0, 2.0]),
     scale_levels=Parameter("factors by which the input is made weaker, increasing from 1", _LEVELS(1e-6),
-                           [1.0, 3.0], [1.0, 1.5, 2.0, 3.0], [1.0, 1.5, 2.0, 3.0, 4.0, 6.0]),
-    mlp_width=Parameter("units of a student's layer", None, 32, 32, 64, fixed=True),
-    mlp_depth=Parameter("linear layers of a student", None, 3, 3, 5, fixed=True),
-    mlp_samples=Parameter("samples of a student", None, 200, 200, 300, fixed=True),
+                           [1.0, 2.0], [1.0, 1.25, 1.5, 2.0], [1.0, 1.2, 1.4, 1.6, 2.0]),
+    mlp_width=Parameter("units of a student's layer", None, 32, 64, 64, fixed=True),
+    mlp_depth=Parameter("linear layers of a student", None, 3, 5, 5, fixed=True),
+    mlp_samples=Parameter("samples of a student", None, 200, 300, 300, fixed=True),
     mlp_lr=Parameter("learning rate of the students", None, 5e-3, 5e-3, 1e-3, fixed=True),
     mlp_decay=Parameter("weight decay of the students", None, 1e-2, fixed=True),
     mlp_gain=Parameter("of the students' initial weights", None, 0.1, fixed=True),
-    label_scale=Parameter("factor of the teacher's output", None, 1.0, 1.0, 10.0, fixed=True),
-    teacher_widths=Parameter("units of a teacher's layer", None, [32, 4], [32, 8, 4, 2], [64, 48, 32, 16, 8, 4],
-                             fixed=True),
+    label_scale=Parameter("factor of the teacher's output", None, 10.0, fixed=True),
+    teacher_shares=Parameter("units of a teacher's layer, as parts of the student's", None, [1.0, 0.125],
+                             [1.0, 0.25, 0.125, 0.0625], [1.0, 0.75, 0.5, 0.25, 0.125, 0.0625], fixed=True),
+    small_steps=Parameter("steps of the small students", None, 10, 2000, 20_000, fixed=True),
     tokens=Parameter("of a sequence", None, 8, 8, 50, fixed=True),
     inputs=Parameter("components of x in a token", None, 3, 3, 20, fixed=True),
     channels=Parameter("of queries and keys", None, 16, 16, 64, fixed=True),
@@ -49,7 +51,8 @@ PARAMETERS = Declaration("adaptation",
     attention_lr=Parameter("learning rate of the transformers", None, 1e-2, 1e-2, 1e-3, fixed=True),
     attention_decay=Parameter("weight decay of AdamW", None, 0.25, 0.25, 1e-2, fixed=True),
     coupled_decay=Parameter("weight decay in the gradient of Adam", None, 1e-2, fixed=True),
-    attention_levels=Parameter("levels of a sweep of the transformers", None, 2, 3, 5, fixed=True),
+    attention_alpha=Parameter("largest factor of a transformer's weaker input", None, 3.0, 3.0, 6.0, fixed=True),
+    attention_levels=Parameter("levels of a sweep of the transformers", None, 2, 2, 5, fixed=True),
     attention_steps=Parameter("steps of the transformers", None, 16, 400, 100_000, fixed=True),
     six_inputs=Parameter("inputs of the six neurons", None, 6, 6, 10, fixed=True),
     six_samples=Parameter("samples of the six neurons", None, 200, 200, 300, fixed=True),
@@ -58,6 +61,9 @@ PARAMETERS = Declaration("adaptation",
     six_gains=Parameter("of their initial weights", None, [0.1, 1.0], fixed=True),
     six_teachers=Parameter("neurons of their teachers", None, [1, 3], [1, 2, 3, 4, 6], [1, 2, 3, 4, 6], fixed=True),
     six_steps=Parameter("steps of the six neurons", None, 30, 2500, 50_000, fixed=True),
+    minima=Parameter("students a setting that are brought to a minimum", None, 3, 10, 30, fixed=True),
+    minimum_decays=Parameter("weight decay of these students", None, [3e-3, 1e-2, 3e-2], fixed=True),
+    minimum_widths=Parameter("neurons of these students", None, [6, 12], [6, 12, 24], [6, 12, 24, 48], fixed=True),
     picture="ziyin_fig16_adaptive")
 
 # %% ../nbs/47_adaptation.ipynb #f5803902
@@ -85,15 +91,36 @@ def _student_task(width: int, depth: int, samples: int, gain: float, label_scale
     return OwnData(student, x, y if fresh else y + size*noise, size if fresh else 0.0)
 
 
+def _drawn_tasks(seeds: Sequence[int], build: Callable) -> list[nn.Module]:
+    "One task a seed; the global stream of torch is left as it was."
+    tasks = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in seeds:
+            torch.manual_seed(seed)
+            tasks.append(build())
+    return tasks
+
+# %% ../nbs/47_adaptation.ipynb #a7c1e5d2
 def _train_students(seeds: list, width: int, depth: int, samples: int, gain: float, label_scale: float, decay: float,
                     lr: float, steps: int, alpha: float = 1.0, sigma: float = 0.0, teacher: int = 64,
                     fresh: bool = False, device: str = "cpu") -> dict:
-    "Students of one setting, all seeds at once: weights around the first layer, losses, which diverged."
-    build = functools.partial(_student_task, width, depth, samples, gain, label_scale, alpha, sigma, teacher, fresh)
-    nets = train_own_data(build, seeds, samples, samples, steps, 1, device, lr=lr, weight_decay=decay)
-    layers = [linear_layers(nets.module(r).net) for r in range(len(seeds))]
-    first, second = (np.stack([net[k].weight.detach().numpy() for net in layers]) for k in (0, 1))
-    return dict(first=first, second=second, loss=nets.losses[:, -1], diverged=nets.diverged)
+    "Students of one setting: two layers at nine tenths of the steps and at the end, (2, R, ...); relative loss (R,)."
+    tasks = _drawn_tasks(seeds, functools.partial(_student_task, width, depth, samples, gain, label_scale, alpha,
+                                                  sigma, teacher, fresh))
+    x, y, noise = (torch.stack([getattr(t, k) for t in tasks]).to(device) for k in ("inputs", "targets", "sigma"))
+    nets = zip(*[[layer.weight.detach().T for layer in linear_layers(t.net)] for t in tasks], strict=True)
+    weights = [nn.Parameter(torch.stack(w).to(device)) for w in nets]
+    adam, stream, seen = torch.optim.Adam(weights, lr=lr, weight_decay=decay), random_stream(seeds[0], "labels"), []
+    record = lambda: [w.detach().mT.cpu().numpy().copy() for w in weights[:2]]
+    with torch.no_grad():
+        for step in range(steps):
+            if step == steps*9//10: seen.append(record())
+            labels = y + noise*torch.randn(y.shape, generator=stream).to(device) if fresh else y
+            for w, g in zip(weights, loss_and_gradient(weights, x, labels, "tanh")[1], strict=True): w.grad = g
+            adam.step()
+        loss = loss_and_gradient(weights, x, y, "tanh")[0]/y.var((1, 2))
+    first, second = (np.stack(v) for v in zip(*seen, record(), strict=True))
+    return dict(first=first, second=second, loss=loss.cpu().numpy())
 
 # %% ../nbs/47_adaptation.ipynb #53f97e7c
 def symmetric_pairs(first: np.ndarray, second: np.ndarray, threshold: float = 0.1,
@@ -156,33 +183,56 @@ def mean_rank_correlation(levels: Sequence[float], counts: np.ndarray, rng: np.r
 
 # %% ../nbs/47_adaptation.ipynb #9031fff9
 _UP = "value > 0 with 95% interval and n >= 5"
+_SOLVED = Premise("solved", "the students solve the task", "value < 0.1",
+                  "largest mean loss over that of the best constant, of all levels (noise: of clean labels)")
+_SETTLED = Premise("settled", "the measured value has settled", "value < 0.3",
+                   "its change in the last tenth of the training (of a count: as a part of all pairs)")
+_LONG = Premise("long", "training is as long as the paper's", "value >= 1", "steps over 50,000")
+_LEARNT = Premise("solved", "the transformers solve the clean task", "value < 0.2",
+                  "mean loss over the variance of the asked label")
+_PAIRS = Premise("pairs", "some channels of networks that solve the task are symmetric", "value > 0",
+                 "mean number of symmetric pairs of networks whose loss is below a fifth of the variance")
+_COUNTS = "rank correlation within a seed of the number of symmetric pairs with {}, mean over seeds"
+_DOSES = dict(scale=("left", "symmetry grows with weaker input", "the inverse scale of the input"),
+              noise=("middle", "symmetry grows with label noise", "the noise in the fixed training labels"),
+              teacher=("right", "symmetry grows with the teacher's symmetry",
+                       "the number of units that the teacher lacks"))
 CLAIMS = {c.id: c for c in (
-    claim("ziyin.fig10.scale", "App. A.3, Fig. 10 left", "symmetry grows with weaker input", _UP,
-          "rank correlation of the number of symmetric pairs with the inverse scale", "linear"),
-    claim("ziyin.fig10.noise", "App. A.3, Fig. 10 middle", "symmetry grows with label noise", _UP,
-          "rank correlation with the noise in the fixed training labels", "linear"),
-    claim("ziyin.fig10.teacher", "App. A.3, Fig. 10 right", "and with the teacher's symmetry", _UP,
-          "rank correlation with the number of units that the teacher lacks", "linear"),
+    *(claim(f"ziyin.fig10.{k}", f"App. A.3, Fig. 10 {where}", words, _UP, _COUNTS.format(level), "linear",
+            premises=(_SOLVED, _SETTLED, _LONG)) for k, (where, words, level) in _DOSES.items()),
+    *(claim(f"ziyin.fig10.control.small_{k}", f"Fig. 10 {where}", f"{words}, in a small network", _UP,
+            _COUNTS.format(level), premises=(_SOLVED, _SETTLED)) for k, (where, words, level) in _DOSES.items()),
     claim("ziyin.capacity.control.fresh_noise", "Fig. 10 middle",
-          "symmetry grows with label noise that is drawn anew at every step", _UP, "rank correlation with the noise"),
+          "symmetry grows with label noise that is drawn anew at every step", _UP,
+          _COUNTS.format("the noise") + ", small network", premises=(_SOLVED, _SETTLED)),
     claim("ziyin.capacity.control.fresh_keeps_more", "Fig. 10 middle",
           "noise drawn anew leaves more symmetry than noise in fixed labels", _UP,
-          "symmetric pairs at the largest noise, drawn anew minus fixed; added after one quick run"),
+          "symmetric pairs at the largest noise, drawn anew minus fixed, small network", premises=(_SOLVED, _SETTLED)),
     claim("ziyin.capacity.control.sign_flip", "Fig. 10",
           "scale and teacher act alike when neurons are compared up to their sign", _UP,
-          "the weaker of the two rank correlations, distances modulo the sign flip"),
-    claim("ziyin.fig10.transformer", "App. A.3, Fig. 10 lower", "same for a transformer", _UP,
-          "the weakest of the three rank correlations, AdamW", "linear"),
+          "the weaker of the two rank correlations, distances modulo the sign flip, small network",
+          premises=(_SOLVED, _SETTLED)),
+    claim("ziyin.fig10.transformer", "App. A.3, Fig. 10 lower", "the same three hold for a transformer", _UP,
+          "the weakest of the three rank correlations, AdamW", "linear", premises=(_LEARNT, _PAIRS)),
     claim("ziyin.capacity.control.transformer_coupled", "Fig. 10 lower",
-          "same for a transformer with decay in the gradient of Adam", _UP,
-          "the weakest of the three rank correlations"),
+          "the same three hold for a transformer with decay in the gradient of Adam", _UP,
+          "the weakest of the three rank correlations", premises=(_LEARNT, _PAIRS)),
+)}
+
+# %% ../nbs/47_adaptation.ipynb #b8d2f6e3
+CLAIMS |= {c.id: c for c in (
     claim("ziyin.fig16.adaptive", "App. A.5, Fig. 16",
           "the same network ends in different symmetry classes for different tasks", _UP,
-          "rank correlation of distinct living neurons with the teacher's; the weaker of small and large initial "
-          "weights"),
+          "rank correlation of the number of distinct living neurons (channels) with the units of the task; the "
+          "weakest of neurons and channels, small and large initial weights",
+          premises=(_SOLVED, replace(_LEARNT, name="learnt"))),
+    claim("ziyin.fig16.control.neurons", "App. A.5, Fig. 16",
+          "six neurons alone end in different symmetry classes", _UP,
+          "as for Fig. 16, neurons; the weaker of small and large initial weights", premises=(_SOLVED,)),
     claim("ziyin.capacity.control.task_decides", "Fig. 16",
           "the task decides the symmetry class, and the initial weights do not",
-          "value > 0.5 with 95% interval and n >= 5", "share of the variance of the class explained by the task"),
+          "value > 0.5 with 95% interval and n >= 5", "share of the variance of the class explained by the task",
+          premises=(_SOLVED,)),
 )}
 
 # %% ../nbs/47_adaptation.ipynb #22f03186
@@ -276,12 +326,13 @@ def _six_task(neurons: int, inputs: int, samples: int, gain: float) -> nn.Module
 
 def _train_six(seeds: list, neurons: int, inputs: int, samples: int, gain: float, lr: float, decay: float, steps: int,
                device: str = "cpu") -> dict:
-    "Students of six neurons, all seeds at once: weights of every neuron (R, 6, inputs + 1), losses, which diverged."
+    "Students of six neurons, all seeds at once: weights of every neuron (R, 6, inputs + 1), losses over the variance."
     build = functools.partial(_six_task, neurons, inputs, samples, gain)
     nets = train_own_data(build, seeds, samples, samples, steps, 1, device, lr=lr, weight_decay=decay)
     layers = [linear_layers(nets.module(r).net) for r in range(len(seeds))]
     units = np.stack([torch.cat([a.weight, b.weight.T], 1).detach().numpy() for a, b in layers])
-    return dict(units=units, loss=nets.losses[:, -1], diverged=nets.diverged)
+    scale = np.array([float(nets.module(r).targets.var()) for r in range(len(seeds))])
+    return dict(units=units, loss=nets.losses[:, -1]/scale, diverged=nets.diverged)
 
 # %% ../nbs/47_adaptation.ipynb #8f67bbd5
 def _mirror_distances(units: np.ndarray) -> np.ndarray:
@@ -334,6 +385,62 @@ def _share_explained(counts: np.ndarray, rng: np.random.Generator, draws: int = 
     return Estimate(float(share(counts)), (float(low), float(high)), n, method="bootstrap, percentiles",
                     draws=np.array(again))
 
+# %% ../nbs/47_adaptation.ipynb #e2a5c9b6
+def _cost(theta: np.ndarray, x: np.ndarray, y: np.ndarray, width: int, decay: float) -> tuple[float, np.ndarray]:
+    "Mean squared error and decay |theta|^2 of one hidden tanh layer, with the gradient."
+    W, a = theta[:x.shape[1]*width].reshape(x.shape[1], width), theta[x.shape[1]*width:]
+    h = np.tanh(x @ W)
+    residual = h @ a - y
+    back = 2*residual[:, None]/len(x)
+    gradient = np.r_[(x.T @ (back*a*(1 - h*h))).ravel(), (h.T @ back)[:, 0]]
+    return residual @ residual/len(x) + decay*theta @ theta, gradient + 2*decay*theta
+
+
+def _minimum(seed: int, width: int, decay: float, teacher: int = 3, inputs: int = 6, samples: int = 200,
+             noise: float = 0.5, most: int = 3000) -> dict:
+    "A student of one hidden layer at a minimum: its neurons (width, inputs + 1), loss over variance, largest gradient."
+    from scipy.optimize import minimize
+    rng, own = np.random.default_rng([seed, 47]), np.random.default_rng([seed, 48])
+    x = rng.standard_normal((samples, inputs))
+    directions = np.linalg.qr(rng.standard_normal((inputs, inputs)))[0][:, :teacher]
+    y = np.tanh(1.5*x @ directions).sum(1) + noise*rng.standard_normal(samples)
+    start = np.r_[own.standard_normal(inputs*width)/inputs**0.5, own.standard_normal(width)/width**0.5]
+    found = minimize(_cost, start, (x, y, width, decay), "L-BFGS-B", jac=True,
+                     options=dict(maxiter=most, maxfun=2*most, maxcor=20, ftol=1e-15, gtol=1e-8))
+    units = np.c_[found.x[:inputs*width].reshape(inputs, width).T, found.x[inputs*width:]]
+    loss = _cost(found.x, x, y, width, 0.0)[0]/y.var()
+    return dict(units=units, loss=loss, gradient=np.abs(found.jac).max())
+
+
+def _unequal(units: np.ndarray, tolerance: float = 1e-3) -> tuple[float, float]:
+    "Smallest distance (modulo sign) of two neurons that are not identical, and the share of identical pairs."
+    far = delta(units, pairs="all", sign_flip=True)
+    return float(min(far[far > tolerance], default=math.nan)), float((far <= tolerance).mean())
+
+# %% ../nbs/47_adaptation.ipynb #a4c7ebd8
+_AT_MINIMUM = Premise("converged", "the students are at a minimum", "value < 1e-5", "largest gradient of all students")
+_GATHERED = Premise("gathered", "some neurons have become identical", "value > 0.01 with 95% interval",
+                    "share of identical pairs at the strongest decay, mean over seeds")
+_CONTRAST = Premise("contrast", "without decay wider networks are less symmetric", "value > 0.5",
+                    "the same exponent without decay")
+CLAIMS |= {c.id: c for c in (
+    claim("ziyin.conjecture1", "Sec. 4, Conjecture 1",
+          "two neurons are identical or further apart than the regularisation strength", _UP,
+          "log10 of the smallest distance of neurons that are not identical, over the decay; the decay at which it is "
+          "weakest, over seeds", premises=(_AT_MINIMUM, _GATHERED),
+          otherwise="fails if neurons gather little by little, so that a pair stays closer than the decay without "
+                    "becoming identical"),
+    claim("ziyin.conjecture1.control.grows", "Sec. 4, Conjecture 1",
+          "the smallest distance of neurons that are not identical grows with the decay", _UP,
+          "exponent of that distance as a power of the decay, over seeds", premises=(_AT_MINIMUM, _GATHERED)),
+    claim("ziyin.sec4.same_symmetry", "Sec. 4", "networks of different capacity reach a similar symmetry on one task",
+          "value in [-0.25, 0.25] with 95% interval and n >= 5",
+          "exponent of the number of distinct living neurons as a power of the width, over seeds",
+          premises=(_AT_MINIMUM, _CONTRAST),
+          otherwise="fails if wider networks keep more distinct neurons: the exponent is 1 where their number is "
+                    "proportional to the width"),
+)}
+
 # %% ../nbs/47_adaptation.ipynb #dae72293
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     """The work of a run, without doing it.
@@ -348,15 +455,17 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     Returns
     -------
     list of WorkUnit
-        Students, six neurons and transformers.
+        Students, six neurons, transformers and minima.
     """
     p = dict(params)
     n = p["n_seeds"]
-    settings = len(p["scale_levels"]) + 2*(len(p["noise_levels"]) - 1) + len(p["teacher_widths"]) - 1
-    student = (p["mlp_width"], p["mlp_depth"], p["mlp_samples"], p["mlp_gain"], p["label_scale"])
-    mlp = plan_own_data("students", settings*n*p["mlp_steps"], p["mlp_samples"],
-                        [10] + [p["mlp_width"]]*(p["mlp_depth"] - 1) + [1],
-                        functools.partial(_student_task, *student, 1.0, 0.0, p["mlp_width"], False), device)
+    settings = len(p["scale_levels"]) + len(p["noise_levels"]) + len(p["teacher_shares"]) - 2
+    student = lambda name, count, width, depth, samples, scale: plan_own_data(
+        name, count*n, samples, [10] + [width]*(depth - 1) + [1],
+        functools.partial(_student_task, width, depth, samples, p["mlp_gain"], scale, 1.0, 0.0, width, False), device)
+    mlp = student("students", settings*p["mlp_steps"], p["mlp_width"], p["mlp_depth"], p["mlp_samples"],
+                  p["label_scale"])
+    small = student("small students", (settings + len(p["noise_levels"]) - 1)*p["small_steps"], 32, 3, 200, 1.0)
     six = plan_own_data("six neurons", 2*len(p["six_teachers"])*n*p["six_steps"], p["six_samples"],
                         [p["six_inputs"], 6, 1],
                         functools.partial(_six_task, 2, p["six_inputs"], p["six_samples"], 1.0), device)
@@ -366,4 +475,7 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     attention = WorkUnit("transformers: a step of one network", runs*p["attention_steps"],
                          2*6*batch*(t*(2*d*k + d*d) + t*t*(k + d)),
                          4*(p["sequences"]*t*d + 8*batch*t*(2*k + 2*d + t)), one_step(build, batch, device))
-    return [mlp, six, attention]
+    fits, widest = p["minima"]*len(p["minimum_widths"])*(1 + len(p["minimum_decays"])), max(p["minimum_widths"])
+    minima = WorkUnit("minima: one student", fits, 6*200*7*widest*1000, 8*200*widest*4,
+                      functools.partial(_minimum, 0, widest, 1e-2))
+    return [mlp, small, six, attention, minima]

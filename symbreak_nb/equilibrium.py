@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .claims import claim
+from .claims import Premise, claim
 from .parameters import Declaration, Parameter
 from .run import ParameterError, between, one_of
 from .steps import OPTIMIZERS
@@ -220,46 +220,64 @@ def _hidden_layers(weights: Sequence[np.ndarray], x: np.ndarray) -> list[np.ndar
 
 
 def _theorem_gap(shapes: Sequence[Sequence[int]], rng: np.random.Generator, inputs: int = 4, outputs: int = 2) -> dict:
-    "Largest 1 - alignment, and error of c_0, over all pairs of layers of equilibria of a random task and transforms."
+    "Largest 1 - alignment, errors of c_0, map and balance, over equilibria of a random task and transforms."
     V, e = rng.normal(size=(outputs, inputs)), rng.normal(size=(outputs, outputs))
     x = rng.normal(size=(40, inputs))
-    layers, scales = [], []
+    layers, scales, off, unbalanced = [], [], [], []
     for widths in shapes:
         M = rng.normal(size=(inputs, inputs))
         seen, back = x @ M.T, np.linalg.inv(M)
         sigma = seen.T @ seen/len(x)
-        layers += _hidden_layers(equilibrium(V @ back, sigma, e @ e.T, widths, rng), seen)
+        weights = equilibrium(V @ back, sigma, e @ e.T, widths, rng)
+        layers += _hidden_layers(weights, seen)
+        off.append(np.linalg.norm(functools.reduce(np.matmul, reversed(weights)) @ M - V)/np.linalg.norm(V))
+        unbalanced.append(_imbalance(weights, sigma, e @ e.T))
         task = np.linalg.svd(_power(e @ e.T, .5) @ V @ back @ _power(sigma, .5), compute_uv=False)
         scales += [_layer_scale(i + 1, len(widths) + 1, task.sum(), np.trace(sigma), np.trace(e @ e.T))
                    for i in range(len(widths))]
     size = np.array([(h**2).sum() for h in layers])/np.array(scales)
-    return dict(gap=float(1 - alignment_table(layers).min()), constant=float(np.abs(size/size[0] - 1).max()))
+    return dict(gap=float(1 - alignment_table(layers).min()), constant=float(np.abs(size/size[0] - 1).max()),
+                minimum=float(max(off)), balanced=max(unbalanced))
 
 # %% ../nbs/48_equilibrium.ipynb #624991b2
 _PERFECT = "value > 0.95 with 95% interval and n >= 5"
 _MORE = "value > 0 with 95% interval and n >= 5"
 _LATE = "mean alignment over pairs of hidden layers and the second half of training, mean over seeds"
+_AT_MINIMUM = Premise("minimum", "the networks are at the global minimum", "value < 1e-6",
+                      "largest relative error of a network's map")
+_BALANCED = Premise("balanced", "the networks are at the noise equilibrium", "value < 1e-6",
+                    "largest relative difference of the two sides of the stationarity condition")
+_SOLVED = Premise("solved", "the networks solve the task", "value < 0.1",
+                  "largest of the arms' mean squared errors of the map in the second half, over its squared norm")
+_STEADY = Premise("steady", "the alignment no longer rises", "value < 0.02",
+                  "mean alignment at the end minus that at half of the steps")
 
 
 CLAIMS = {c.id: c for c in (
     claim("ziyin.thm2.alignment", "Theorem 4, App. B.2",
           "at the noise equilibrium every hidden layer of A is aligned with every one of B", "value <= 1e-9",
-          "largest 1 - alignment over pairs of layers of constructed equilibria of several depths and widths", "exact"),
-    claim("ziyin.alignment.control.noise_energy", "control of Fig. 6",
+          "largest 1 - alignment over pairs of layers of constructed equilibria of several depths and widths", "exact",
+          premises=(_AT_MINIMUM, _BALANCED),
+          otherwise="fails if solutions of Eqs. 28 and 29 that meet the stationarity condition have other kernels in "
+                    "some layer; along the orbit the alignment falls to 0.5 and less at equal loss"),
+    claim("ziyin.alignment.identity.noise_energy", "control of Fig. 6",
           "the aligned solution is the coldest point of its orbit", "value > 0",
-          "smallest rise of the noise energy over random moves along the orbit"),
+          "smallest rise of the noise energy over random moves along the orbit",
+          otherwise="cannot: the energy is convex along the orbit and stationary at this point"),
     claim("ziyin.alignment.control.sgd", "control of Fig. 6",
-          "SGD with label noise aligns a network of 3 layers with one of 4", _PERFECT, _LATE),
+          "SGD with label noise aligns a network of 3 layers with one of 4", _PERFECT, _LATE,
+          premises=(_SOLVED, _STEADY)),
     claim("ziyin.alignment.control.no_noise", "control of Fig. 6", "it does not without the noise", _MORE,
-          "mean alignment with noise minus without, same weights"),
+          "mean alignment with noise minus without, same weights", premises=(_SOLVED,)),
     claim("ziyin.alignment.control.adam", "control of Fig. 6",
-          "Adam on the same noisy labels aligns them as well", _PERFECT, _LATE),
+          "Adam on the same noisy labels aligns them as well", _PERFECT, _LATE, premises=(_SOLVED, _STEADY)),
     claim("ziyin.alignment.control.adam_first_layer", "control of Fig. 6",
           "Adam leaves the first layers behind more than SGD does", _MORE,
-          "alignment with the predicted kernel, later layers minus first layers, Adam minus SGD"),
+          "alignment with the predicted kernel, later layers minus first layers, Adam minus SGD", premises=(_SOLVED,)),
     claim("ziyin.alignment.control.constant", "control of Fig. 6",
           "the constant c_0 needs Tr Sigma_x and Tr Sigma_eps, which the printed one leaves out", _MORE,
-          "mean |log(measured/predicted)| of the printed constant minus that of the completed one"),
+          "mean |log(measured/predicted)| of the printed constant minus that of the completed one",
+          premises=(_SOLVED,)),
 )}
 
 # %% ../nbs/48_equilibrium.ipynb #a9cca30a

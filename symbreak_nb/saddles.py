@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from .claims import claim
+from .claims import Premise, claim
 from .dynamics import _INPUTS, _plan_training, teacher_student
 from .parameters import Declaration, Parameter
 from .run import between
@@ -112,13 +112,19 @@ def _chain_time(scale: float, layers: int) -> float:
 
 # %% ../nbs/45_saddles.ipynb #e4846d6a
 _IN_BAND = "value in [{}, {}] with 95% interval and n >= 5"
+_LEFT = Premise("left", "all students leave the origin", "value >= 1", "share of trainings whose loss has halved")
+_STATIONARY = Premise("stationary", "equal neurons are at a stationary point", "value < 1e-4",
+                      "largest gradient before the kick")
+_LASTS = Premise("lasts", "without a kick the plateau lasts", "value < 1e-3", "largest relative change of the loss")
 CLAIMS = {c.id: c for c in (
     claim("ziyin.fig2.control.power", "control of Fig. 2",
           "a five-layer network leaves the origin after a time ~ scale^-3", _IN_BAND.format(-3.5, -2.5),
-          "exponent over seeds of the plateau's length (tanh)"),
+          "exponent over seeds of the plateau's length (tanh)", premises=(_LEFT,),
+          otherwise="fails for a logarithm (exponent near 0, as of two layers) and for the powers -2 and -4 of four "
+                    "and six layers"),
     claim("ziyin.fig2.control.kick", "control of Fig. 2",
           "a plateau at a symmetric state ends log(1/kick)/rate after a kick, the rate being the Hessian's",
-          _IN_BAND.format(0.95, 1.05), "measured over predicted slope, over seeds"),
+          _IN_BAND.format(0.95, 1.05), "measured over predicted slope, over seeds", premises=(_STATIONARY, _LASTS)),
 )}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb import adaptation as ad
-from symbreak_nb.claims import verdict
+from symbreak_nb.claims import decided, verdict
 from symbreak_nb.run import ParameterError, Run, over_seeds
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,6 +74,42 @@ def test_six_neurons_take_more_for_a_richer_teacher():
     assert sum(few) < sum(many) and max(many) <= 6
 
 
+def test_students_of_a_stack_are_the_students_alone_and_fresh_noise_is_drawn_anew():
+    how = dict(width=4, depth=3, samples=20, gain=0.5, label_scale=2.0, decay=1e-2, lr=1e-2, steps=20, teacher=4)
+    state = torch.random.get_rng_state()
+    both, alone = ad._train_students([3, 4], **how), ad._train_students([4], **how)
+    assert torch.equal(state, torch.random.get_rng_state())
+    for k in ("first", "second"): np.testing.assert_allclose(both[k][:, 1], alone[k][:, 0], atol=1e-6)
+    np.testing.assert_allclose(both["loss"][1], alone["loss"][0], rtol=1e-5)
+    assert both["first"].shape == (2, 2, 4, 10) and both["second"].shape == (2, 2, 4, 4)
+    assert not np.allclose(both["first"][0], both["first"][1])               # nine tenths, and the end
+    fixed, fresh = (ad._train_students([3], **how, sigma=1.0, fresh=f)["first"] for f in (False, True))
+    assert not np.allclose(fixed, fresh)
+
+
+def test_minima_merge_neurons_and_their_number_follows_the_teacher():
+    rich, poor, free = (ad._minimum(1, 10, decay, teacher=k, noise=0.0, most=most)
+                        for decay, k, most in ((1e-2, 3, 3000), (1e-2, 1, 3000), (0.0, 3, 200)))
+    assert max(rich["gradient"], poor["gradient"]) < 1e-5 and rich["loss"] < 0.1
+    assert ad.living_classes(poor["units"], 0.01) < ad.living_classes(rich["units"], 0.01) < 10
+    far, identical = ad._unequal(rich["units"])
+    assert far > 0.1 and identical > 0.1 and ad._unequal(free["units"])[1] == 0
+    assert math.isnan(ad._unequal(np.zeros((3, 2)))[0])
+
+
+def test_what_breaks_a_premise_leaves_a_claim_undecided():
+    sure = over_seeds([0.8, 0.9, 1.0, 0.9, 0.85])
+    met = dict(fig10=dict(solved=0.05, settled=0.01, long=1.0), fig16=dict(solved=0.05, learnt=0.1))
+    for name, premise, bad in (("fig10.noise", "settled", 0.5), ("fig10.noise", "long", 0.01), ("fig10.scale", "solved", 0.9),
+                               ("fig16.adaptive", "learnt", 0.5), ("fig16.adaptive", "solved", 0.3)):
+        one, good = ad.CLAIMS[f"ziyin.{name}"], met[name.split(".")[0]]
+        assert decided(one, sure, "quick", **good)["verdict"] == "holds"
+        row = decided(one, sure, "quick", **good | {premise: bad})
+        assert row["verdict"] == "inconclusive" and row["reason"].startswith("premise not met")
+    dead = decided(ad.CLAIMS["ziyin.fig10.transformer"], sure, "quick", solved=0.5, pairs=0.0)
+    assert dead["verdict"] == "inconclusive" and "some channels" in dead["reason"]
+
+
 @pytest.mark.parametrize("name, value", [("n_seeds", 0), ("mlp_steps", 1.5), ("noise_levels", [-1, 0]), ("scale_levels", [0])])
 def test_bad_parameters_end_in_one_line(tmp_path, name, value):
     with pytest.raises(ParameterError, match=name) as caught:
@@ -85,7 +121,8 @@ def test_claims_and_the_papers_numbers():
     for one in ad.CLAIMS.values(): assert verdict(one.rule, math.nan, (math.nan, math.nan)) == "inconclusive"
     p, q = ad.PARAMETERS["paper"], ad.PARAMETERS["quick"]
     assert (p["mlp_width"], p["mlp_depth"], p["mlp_samples"], p["label_scale"], p["mlp_decay"]) == (64, 5, 300, 10.0, 1e-2)
-    assert (p["tokens"], p["inputs"], p["attention_decay"], p["n_seeds"]) == (50, 20, 1e-2, 5)
+    for k in ("mlp_width", "mlp_depth", "mlp_samples", "label_scale", "mlp_decay"): assert q[k] == p[k]
+    assert p["mlp_steps"] == 50_000 and (p["tokens"], p["inputs"], p["attention_decay"], p["n_seeds"]) == (50, 20, 1e-2, 5)
     assert math.isclose(q["attention_lr"]*q["attention_decay"]*q["attention_steps"],
                         p["attention_lr"]*p["attention_decay"]*p["attention_steps"])
 

@@ -7,7 +7,8 @@ import torch
 from symbreak_nb import dynamics as dy
 from symbreak_nb import perceptrons as st
 from symbreak_nb import saddles as sa
-from symbreak_nb.run import ParameterError, Run
+from symbreak_nb.claims import decided
+from symbreak_nb.run import ParameterError, Run, over_seeds
 
 TINY = dict(activation="tanh", layers=3, width=5, samples=30, tests=7, scale=0.3, dtype="float64", lr=0.05, every=5)
 
@@ -157,3 +158,20 @@ def test_the_paper_profile_is_the_papers():
     assert [dy._setting(p, "tanh")[k] for k in ("layers", "width", "samples", "tests")] == [5, 64, 300, 500]
     assert dy._INPUTS == 10 and dy._GAIN == 10
     assert set(dy.CLAIMS) >= {"ziyin.fig2.coincidence", "ziyin.fig7.quadratic", "ziyin.fig8.sin"}
+
+
+def test_a_claim_asks_for_most_breakings_in_rare_windows_of_students_that_learn():
+    met = dict(symmetric=0.04, learnt=0.1, rare=over_seeds([0.05, 0.06, 0.07]))
+    few, most = over_seeds([0.3, 0.32, 0.28, 0.31, 0.3]), over_seeds([0.7, 0.72, 0.68, 0.71, 0.7])
+    one = dy.CLAIMS["ziyin.fig2.coincidence"]
+    assert [decided(one, v, "quick", **met)["verdict"] for v in (few, most)] == ["fails", "holds"]
+    for broken in (dict(symmetric=1.0), dict(learnt=0.9), dict(rare=over_seeds([0.6, 0.62, 0.61]))):
+        assert decided(one, most, "quick", **met | broken)["verdict"] == "inconclusive"
+
+
+def test_the_exchange_of_runs_gives_an_interval_and_a_p():
+    rng = np.random.default_rng(0)
+    windows = rng.random((8, 100)) < 0.1
+    own = dy._beyond_exchange(dy.exchange_test(windows, [np.flatnonzero(w)[1:4] for w in windows], 999, 0), 8)
+    blind = dy._beyond_exchange(dy.exchange_test(windows, [1 + rng.integers(99, size=5) for _ in windows], 999, 0), 8)
+    assert own.interval[0] > 0 and own.p_value(0) < 0.01 and blind.p_value(0) > 0.01

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbreak_nb import equilibrium as eq
+from symbreak_nb.claims import decided
 from symbreak_nb.perceptrons import layer_shapes, random_stream
 from symbreak_nb.run import ParameterError, Run
 
@@ -161,3 +162,11 @@ def test_the_plan():
     unit, = eq.plan_units(eq.PARAMETERS["smoke"])
     unit.step()
     assert unit.count == 900 and unit.flops > 0 and unit.repeats == 10
+
+
+def test_the_theorem_is_judged_at_the_minimum_and_at_the_equilibrium_only():
+    one, found = eq.CLAIMS["ziyin.thm2.alignment"], eq._theorem_gap([[5], [4, 6]], np.random.default_rng(0))
+    assert max(found["minimum"], found["balanced"]) < 1e-6
+    row = lambda **how: decided(one, found["gap"], "quick", **{k: found[k] for k in ("minimum", "balanced")} | how)["verdict"]
+    assert [row(), row(minimum=0.1), row(balanced=0.1)] == ["holds", "inconclusive", "inconclusive"]
+    assert eq.CLAIMS["ziyin.alignment.identity.noise_energy"].kind == "identity"

@@ -6,7 +6,8 @@ import pytest
 import torch
 from symbreak_nb import perceptrons as st
 from symbreak_nb import restoration as re_
-from symbreak_nb.run import ParameterError, Run
+from symbreak_nb.claims import decided
+from symbreak_nb.run import ParameterError, Run, over_seeds
 
 
 def test_factors_do_not_change_the_output_and_add_a_symmetry():
@@ -39,3 +40,16 @@ def test_the_plan_covers_the_work(profile):
     assert len(units) == 2 and all(u.flops > 0 and u.memory_bytes > 0 and u.count > 0 for u in units)
     if profile == "smoke":
         for u in units: u.step()
+
+
+def test_a_force_is_judged_only_on_broken_symmetries_of_students_that_learn():
+    sure, fits = over_seeds([0.9, 1.0, 0.8, 0.9, 1.0]), over_seeds([0.1, 0.11, 0.12])
+    one, few = re_.CLAIMS["ziyin.sec6.noise_restores"], over_seeds([0.05, 0.06, 0.04])
+    assert decided(one, sure, "quick", broken=few, learnt=fits)["verdict"] == "holds"
+    assert decided(one, sure, "quick", broken=over_seeds([0.6, 0.62, 0.58]), learnt=fits)["verdict"] == "inconclusive"
+    assert decided(one, sure, "quick", broken=few, learnt=over_seeds([0.9, 1.0, 1.1]))["verdict"] == "inconclusive"
+
+
+def test_groups_report_the_loss_over_the_variance():
+    found = re_.grouped([0, 1], [1, 3], True, 0.05, 20, width=4, samples=40)
+    assert found["loss"].shape == (2, 2) and (found["loss"] > 0).all() and found["norms"].shape == (2, 2, 5)

@@ -7,7 +7,8 @@ import torch
 from scipy import integrate
 from symbreak_nb import perceptrons as st
 from symbreak_nb import saddles as sa
-from symbreak_nb.run import ParameterError, Run
+from symbreak_nb.claims import decided
+from symbreak_nb.run import ParameterError, Run, over_seeds
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -82,3 +83,10 @@ def test_the_plan_covers_the_work(profile):
     assert len(units) == 2 and all(u.flops > 0 and u.memory_bytes > 0 and u.count > 0 for u in units)
     if profile == "smoke":
         for u in units: u.step()
+
+
+def test_a_plateau_that_ends_by_itself_decides_nothing():
+    one, near = sa.CLAIMS["ziyin.fig2.control.kick"], over_seeds([1.0, 1.01, 0.99, 1.0, 1.005])
+    assert decided(one, near, "quick", stationary=1e-6, lasts=1e-8)["verdict"] == "holds"
+    assert decided(one, near, "quick", stationary=1e-6, lasts=0.1)["verdict"] == "inconclusive"
+    assert decided(one, near, "quick", stationary=0.1, lasts=1e-8)["verdict"] == "inconclusive"
