@@ -45,7 +45,7 @@ def test_a_clean_figure_has_no_faults():
     lambda ax: (ax.errorbar([0.5, 0.6], [0.9, 0.8], [0.3, 0.3], fmt="o"), ax.legend(loc="upper center")),
     lambda ax: (ax.hist([0.2, 0.21, 0.22, 0.9], 5), ax.legend(loc="upper left")),
     lambda ax: (ax.hist([0.2, 0.21, 0.22, 0.9], 20, histtype="step"), ax.legend(loc="upper left")),
-    lambda ax: (ax.stairs([0.1, 0.5, 0.1]), ax.set_xlim(0, 3), ax.legend(loc="center")),
+    lambda ax: (ax.stairs([0.3, 0.8], [0, 1.5, 3]), ax.set_xlim(0, 3), ax.legend(loc="center")),
     lambda ax: (ax.vlines([0.1, 0.2], 0, 1), ax.legend(loc="upper left"))])
 def test_a_legend_over_data(draw):
     fig, axes = panels()
