@@ -48,7 +48,7 @@ def forgetting(seed: int, scales: Sequence[float], depths: Sequence[int], size: 
     seed : int
         Of the network.
     scales : sequence of float
-        Scales of c: 0 for none, negative for the Conv2d default.
+        Scales of c in multiples of that of J; 0 for none.
     depths : sequence of int
         T, increasing.
     size : int
@@ -70,7 +70,7 @@ def forgetting(seed: int, scales: Sequence[float], depths: Sequence[int], size: 
         raise ParameterError("depths", list(depths), "numbers of steps of at least 0, increasing")
     outputs = []
     for scale in scales:
-        net = KuramotoNet(seed=seed, broken=bool(scale != 0), bias_scale=None if scale < 0 else scale, **architecture)
+        net = KuramotoNet(seed=seed, broken=bool(scale != 0), bias_scale=scale, **architecture)
         states = net.evolve(net.lift(filled_square(size)), steps=depths[-1], trajectory=True)
         outputs.append(net.readout(states[depths, 0]))
     outputs = torch.stack(outputs)
