@@ -181,6 +181,18 @@ def shapes(n: int, size: int = 64, seed: int | Sequence[int] = 0, max_shapes: in
     listed = random_shapes(n, size, seed, max_shapes, scale, apart)
     return tuple(draw_shapes(part, n, size, size, filled, device) for part in (listed, _transmogrify(listed)))
 
+# %% ../nbs/09_transmogrification.ipynb #6a7b0c02
+def pointwise_error(inputs: torch.Tensor, targets: torch.Tensor) -> float:
+    """Mean square error of the best answer that sees each pixel's own value and nothing around it.
+
+    Parameters
+    ----------
+    inputs, targets : Tensor (n, 1, H, W)
+        Of the task.
+    """
+    sides = [targets[inputs == value].double() for value in inputs.unique()]
+    return float(sum(((side - side.mean())**2).sum() for side in sides)/targets.numel())
+
 # %% ../nbs/09_transmogrification.ipynb #881a14bc
 ARMS = dict(z2=dict(), broken_matched=dict(broken=True), broken_large=dict(broken=True, bias_scale=16.0),
             lift_bias=dict(lift_bias=True))
@@ -269,7 +281,7 @@ def train_network(seed: int, arm: str = "z2", size: int = 32, updates: int = 150
     scale, apart : int, optional, and bool
         As in `random_shapes`.
     length : int
-        Steps of the whole training, over whose last two thirds the learning rate falls to 0; 0 keeps it.
+        Steps of the whole training, over whose last third the learning rate falls to 0; 0 keeps it.
     device : str
         cpu or cuda.
     **architecture
@@ -288,7 +300,7 @@ def train_network(seed: int, arm: str = "z2", size: int = 32, updates: int = 150
     optimizer, losses = torch.optim.Adam(net.parameters(), lr), []
     if state: _restore(optimizer, net, state)
     for t, rows in enumerate(_rows(seed, images, batch, start, updates), start):
-        for group in optimizer.param_groups: group["lr"] = lr*min(1.0, 1.5*(1 - t/length)) if length else lr
+        for group in optimizer.param_groups: group["lr"] = lr*min(1.0, 3*(1 - t/length)) if length else lr
         losses.append(_update(net, optimizer, inputs[rows], targets[rows], clip))
     return dict(losses=torch.stack(losses).double().cpu().numpy()) | _adam_state(optimizer, net)
 

@@ -183,3 +183,26 @@ def relaxed_colours(seed: int, n: int, sectors: int, size: int, depths: Sequence
     turned = ground @ rotation(math.pi/2, channels).T
     real, imaginary = (torch.einsum("tnhw,tn->thw", states, v) for v in (ground, turned))
     return dict(phase=torch.atan2(imaginary, real).numpy(), modulus=torch.hypot(real, imaginary).numpy())
+
+# %% ../nbs/09_walls.ipynb #6a7b0c05
+def turns_smoothly(phase: np.ndarray, margin: int = 2, step: float = np.pi/4) -> np.ndarray:
+    """Whether a phase turns once around its picture, in either sense and in small steps.
+
+    Parameters
+    ----------
+    phase : array (..., H, W)
+        Angles.
+    margin : int
+        Distance of the path from the edge.
+    step : float
+        No two neighbours on the path differ by more.
+
+    Returns
+    -------
+    array (...)
+        Booleans.
+    """
+    p = phase[..., margin:phase.shape[-2] - margin, margin:phase.shape[-1] - margin]
+    path = np.concatenate([p[..., 0, :-1], p[..., :-1, -1], p[..., -1, :0:-1], p[..., :0:-1, 0]], -1)
+    change = (np.roll(path, -1, -1) - path + np.pi) % (2*np.pi) - np.pi
+    return (np.abs(change).max(-1) < step) & (np.rint(np.abs(change.sum(-1))/(2*np.pi)) == 1)
