@@ -50,7 +50,8 @@ PARAMETERS = Declaration(
     vortex_steps=Parameter("steps of the vortices", None, 12, 120, 160, fixed=True))
 
 # %% ../nbs/30_kuramoto.ipynb #972d73d1
-_LOST = Premise("lost", "a large c ends the signal of the same networks", "value < -1.609 with 95% interval and n >= 10",
+_LOST = Premise("lost", "a large c ends the signal of the same networks",
+                "value < -1.609 with 95% interval and n >= 10",
                 "log of the signal at T = 20 over that at T = 5, c 16 times the scale of J")
 _AT_START = "log of the signal at T = 20 over that at T = 5, networks at initialisation"
 CLAIMS = {c.id: c for c in (
@@ -106,7 +107,7 @@ CLAIMS |= {c.id: c for c in (
           "share of the steps that meet the condition and raise the energy"))}
 
 # %% ../nbs/30_kuramoto.ipynb #7b8c0d01
-_GAINED = "log of the mean loss of the first quarter of the training (5 of 20 epochs) with c over that without, same seeds"
+_GAINED = "log of the mean loss of the first quarter of the steps (5 of 20 epochs) with c over that without, same seeds"
 _COSINE = "cosine between x inside and -x outside a filled square"
 CLAIMS |= {c.id: c for c in (
     claim("iqbal.fig6.early_advantage", "Sec. 2.2, Fig. 6", "early training is faster with the symmetry",
@@ -197,8 +198,8 @@ def walls_by_layer(net: KuramotoNet, images: torch.Tensor) -> dict:
     return dict(order=order, walls=wall_length(order))
 
 # %% ../nbs/30_kuramoto.ipynb #b948e6e0
-_CONTINUOUS = Premise("contrast", "without the continuous symmetry the phase of fewer than half does", "value < 0.5 with 95% interval",
-                      "the same for three colours and kernels that are not averaged")
+_CONTINUOUS = Premise("contrast", "without the continuous symmetry the phase of fewer than half does",
+                      "value < 0.5 with 95% interval", "the same for three colours and kernels that are not averaged")
 CLAIMS |= {c.id: c for c in (
     claim("iqbal.sec4.vortices", "Sec. 4", "a continuous symmetry has vortices as defects",
           "value > 0.5 with 95% interval and n >= 10",

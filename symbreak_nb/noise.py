@@ -49,7 +49,7 @@ PARAMETERS = Declaration(
 
 # %% ../nbs/31_noise.ipynb #84c2a529
 _SOLVED = Premise("solved", "the networks solve the task at every size", "value < 0.25 with 95% interval and n >= 3",
-                  "test error over that of the best answer from each pixel's own value, at the size where it is largest")
+                  "test error over that of the best answer from each pixel's own value, at the size with the largest")
 _CROSSES = Premise("transition", "the curves of the Z2 networks cross", "value > 0.01 with 95% interval and n >= 3",
                    "crossing strength of the scan with random images")
 _COLLAPSES = Premise("collapse", "the curves fall on one curve", "value < 2", "quality S of the best collapse")
@@ -70,7 +70,8 @@ CLAIMS = {c.id: c for c in (
           "crossing strength of networks trained with c 16 times the scale of J", premises=(_SOLVED, _CROSSES)))}
 
 # %% ../nbs/31_noise.ipynb #8c9d0e01
-_ORDERED = Premise("ordered", "at the paper's weak noise the order is there", "value > 0.5 with 95% interval and n >= 3",
+_ORDERED = Premise("ordered", "at the paper's weak noise the order is there",
+                   "value > 0.5 with 95% interval and n >= 3",
                    "overlap of copies at eta = 0.0046")
 _ROOTS = Premise("contrast", "the RMSE, averaged over images, crosses", "value > 0.01 with 95% interval and n >= 3",
                  "crossing strength of the mean over images of the root of their squared error")

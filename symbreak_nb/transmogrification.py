@@ -86,7 +86,7 @@ def _radii(scale: int) -> tuple[int, int]:
 
 
 def _set_apart(image: np.ndarray, place: np.ndarray, radius: np.ndarray, redraw) -> np.ndarray:
-    "Places (shapes, 2) at which no two shapes of an image touch; the later of two is drawn again, at times all of the image."
+    "Places (shapes, 2) at which no two shapes of an image touch: the later of two is drawn again, at times all."
     at = np.arange(len(image)) - np.searchsorted(image, image)  # which shape of its image
     row = np.unique(image, return_inverse=True)[1]
     table = row.max() + 1, at.max() + 1
