@@ -84,7 +84,7 @@ CLAIMS = {c.id: c for c in (
 # %% ../nbs/30_kuramoto.ipynb #6361574c
 _SOLVED = Premise("solved", "the networks solve the task", "value < 0.25 with 95% interval and n >= 3",
                   "test error over that of the best answer from each pixel's own value")
-_CONVERGED = Premise("converged", "the training has converged", "value > -0.1 with 95% interval and n >= 3",
+_CONVERGED = Premise("converged", "the training has converged", "value > -0.2 with 95% interval and n >= 3",
                      "log of the mean loss of the last twentieth of the training over that of the twentieth before")
 _WASHED = Premise("washes_out", "this c ends the signal at the networks' own depth", "value < -1.609 with 95% interval",
                   "log of the signal at T with c over that without, before training")
