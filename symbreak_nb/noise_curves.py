@@ -47,7 +47,7 @@ def tiled_images(cells: int, cell: int, size: int, seed: int, device: str = "cpu
     """
     for name, side in (("cell", cell), ("scan_sizes", size)): between(1, None, int)(name, side)
     if size % cell: raise ParameterError("scan_sizes", size, f"multiples of the cell, {cell} pixels")
-    drawn = shapes(cells, cell, [seed, 3], device=device, scale=scale, apart=apart)
+    drawn = shapes(cells, cell, [seed, 3], most_shapes(cell), device=device, scale=scale, apart=apart)
     return tuple(image.repeat(1, 1, size//cell, size//cell) for image in drawn)
 
 # %% ../nbs/09_noise_curves.ipynb #e50822ed
@@ -117,7 +117,7 @@ def noise_scan(weights: Mapping[str, np.ndarray], arm: str, size: int, etas: Seq
         the same ``moved``, ``clipped`` and ``stretched``, share of ``wrong`` pixels, ``overlap``, ``walls``.
     """
     net = trained_network(weights, arm, device, noise_convention=noise_convention, **architecture)
-    drawn = (cells, cell, [seed, 3]) if cell else (images, size, [seed, size])
+    drawn = (cells, cell, [seed, 3], most_shapes(cell)) if cell else (images, size, [seed, size], most_shapes(size))
     kind = dict(scale=scale, apart=apart)
     count = np.bincount(random_shapes(*drawn, **kind)["image"], minlength=drawn[0])
     pairs = tiled_images(cells, cell, size, seed, device, **kind) if cell else shapes(*drawn, device=device, **kind)
@@ -173,7 +173,7 @@ def replica_overlap(weights: Mapping[str, np.ndarray], arm: str, size: int, etas
     """
     between(2, None, int)("replicas", replicas)
     net = trained_network(weights, arm, device, **architecture)
-    inputs = shapes(images, size, [seed, size], device=device, scale=scale, apart=apart)[0]
+    inputs = shapes(images, size, [seed, size], most_shapes(size), device=device, scale=scale, apart=apart)[0]
     x, stream = net.lift(inputs.repeat_interleave(replicas, 0)), noise_stream(seed, size, steps_run, device=device)
     found = []
     for eta in etas:
@@ -216,17 +216,15 @@ def half_noise(etas: Sequence[float], rmse: np.ndarray) -> float:
     return float(np.interp(level[-1]/2, level, etas))
 
 # %% ../nbs/09_noise_curves.ipynb #180578fd
-def expected_density(size: int, scale: int | None = None) -> float:
+def expected_density(size: int) -> float:
     """Mean density of `random_shapes` on images of this side, in shapes per 1000 pixels, exactly.
 
     Parameters
     ----------
     size : int
         Side of the images.
-    scale : int, optional
-        As in `random_shapes`.
     """
-    return 1000*(1 + most_shapes(size, scale))/2/size**2
+    return 1000*(1 + most_shapes(size))/2/size**2
 
 # %% ../nbs/09_noise_curves.ipynb #a4060353
 def adjusted_means(values: Sequence[np.ndarray], density: Sequence[np.ndarray], means: Sequence[float]) -> tuple:
