@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from .claims import claim
+from .claims import Premise, claim
 from .lattice import wall_length
 from .oscillators import KuramotoNet, step_flops, uniform_state
 from .parameters import Declaration, Parameter
@@ -22,12 +22,12 @@ from .transmogrification import training_unit
 from .walls import filled_square
 
 # %% ../nbs/30_kuramoto.ipynb #e944ea91
-_COMPARED, _whole = ("z2", "broken_small", "broken_large"), lambda low, high: between(low, high, int)
+_COMPARED, _whole = ("z2", "broken_matched", "broken_large"), lambda low, high: between(low, high, int)
 PARAMETERS = Declaration(
     "kuramoto", picture="iqbal_fig09_trained_walls",
-    size=Parameter("side of the training images", _whole(12, 1024), 16, 32, 64),
-    steps=Parameter("T, steps of a trained network", _whole(1, 1000), 3, 12, 30),
-    updates=Parameter("training steps; 35,000 are 20 epochs", _whole(1, 10**7), 4, 150, 35_000),
+    size=Parameter("side of the training images", _whole(12, 1024), 16, 16, 64),
+    steps=Parameter("T, steps of a trained network", _whole(1, 1000), 3, 4, 30),
+    updates=Parameter("training steps; 35,000 are 20 epochs", _whole(1, 10**7), 4, 600, 35_000),
     n_seeds=Parameter("paired seeds, the same in every arm", _whole(1, 100), 2, 6, 5),
     channels=Parameter("N, components of an oscillator", _whole(2, 256), 16, cell=16),
     gain=Parameter("scale of J before training, in multiples of the Conv2d default", between(0, 100, open=True), 2.0,
@@ -35,34 +35,43 @@ PARAMETERS = Declaration(
     step_size=Parameter("gamma", between(0, 100, open=True), 0.25, cell=0.25),
     padding=Parameter("circular or zeros, at the edges of the image", one_of("circular", "zeros"), "circular",
                       cell="circular"),
-    chunk=Parameter("training steps a stored piece", None, 2, 75, 1750, fixed=True),
-    batch=Parameter("images a training step", None, 8, 16, 16, fixed=True),
+    scale=Parameter("side of the image that stands for 64: shapes shrink with it", None, 40, 40, 64, fixed=True),
+    apart=Parameter("no two shapes of an image touch", None, True, True, False, fixed=True),
+    chunk=Parameter("training steps a stored piece", None, 2, 300, 1750, fixed=True),
+    batch=Parameter("images a training step", None, 8, 8, 16, fixed=True),
+    lr=Parameter("learning rate", None, 0.01, 0.01, 0.003, fixed=True),
     images=Parameter("training images", None, 32, 2400, 28_000, fixed=True),
     test_images=Parameter("new images", None, 8, 64, 1000, fixed=True),
-    init_size=Parameter("side of the square's image", None, 32, 64, 64, fixed=True),
+    init_size=Parameter("side of the square's image, untrained", None, 32, 64, 64, fixed=True),
+    square_size=Parameter("side of the square's image, trained", None, 16, 24, 64, fixed=True),
     init_networks=Parameter("untrained networks", None, 2, 12, 40, fixed=True),
     depth=Parameter("steps over which the signal is followed", None, 12, 500, 2000, fixed=True),
-    layers=Parameter("steps with kernels of their own", None, 6, 60, 60, fixed=True),
-    lift_size=Parameter("side of the images, bias in the lift", None, 12, 16, 64, fixed=True),
-    lift_steps=Parameter("T, bias in the lift", None, 2, 6, 30, fixed=True),
-    lift_seeds=Parameter("seeds, bias in the lift", None, 3, 12, 5, fixed=True),
-    lift_updates=Parameter("training steps, bias in the lift", None, 3, 150, 35_000, fixed=True))
+    layers=Parameter("steps with kernels of their own", None, 20, 60, 60, fixed=True),
+    vortex_steps=Parameter("steps of the vortices", None, 12, 120, 160, fixed=True))
 
 # %% ../nbs/30_kuramoto.ipynb #972d73d1
+_LOST = Premise("lost", "a large c ends the signal of the same networks",
+                "value < -1.609 with 95% interval and n >= 10",
+                "log of the signal at T = 20 over that at T = 5, c 16 times the scale of J")
+_AT_START = "log of the signal at T = 20 over that at T = 5, networks at initialisation"
 CLAIMS = {c.id: c for c in (
     claim("iqbal.fig1.washout", "Sec. 2.2, Fig. 1", "without the Z2 symmetry the output forgets the input as T grows",
-          "value < -1.609 with 95% interval and n >= 10",
-          "log of the signal at T = 20 over that at T = 5, c at the Conv2d default, networks at initialisation",
-          "T = 5, 7, 15, 20"),
+          "value < -1.609 with 95% interval and n >= 10", _AT_START + ", c at the scale of J", "T = 5, 7, 15, 20"),
     claim("iqbal.fig1.survives", "Sec. 2.2, Fig. 1",
           "with the symmetry the information survives to T = 20 (paper: any depth)",
-          "value > -0.693 with 95% interval and n >= 10", "the same for networks without c"),
+          "value > -0.693 with 95% interval and n >= 10", "the same for networks without c", premises=(_LOST,)),
     claim("iqbal.fig1.control.large_c", "Sec. 2.2, Fig. 1",
           "the output forgets the input when c is much larger than Jx",
-          "value < -1.609 with 95% interval and n >= 10", "the same with c in +-1"),
+          "value < -1.609 with 95% interval and n >= 10", "the same with c 16 times the scale of J"),
+    claim("iqbal.fig1.control.dose", "Sec. 2.2, Fig. 1", "the larger c, the less of the signal is left",
+          "value < 0 with 95% interval and n >= 10",
+          "slope of the log of the signal at T = 20 per doubling of c, from 1 to 16 times the scale of J"),
     claim("iqbal.fig1.control.depth", "Sec. 2.2, Fig. 1", "without c the information also survives hundreds of steps",
           "value > -0.693 with 95% interval and n >= 10",
           "log of the signal at the last step (quick: 500, paper: 2,000) over that at T = 5"),
+    claim("iqbal.sec4.unshared_layers", "Sec. 4", "walls also carry information where the layers differ",
+          "value > -0.693 with 95% interval and n >= 10",
+          _AT_START + ", without c, every layer with a symmetric kernel of its own", premises=(_LOST,)),
     claim("iqbal.fig5.wall_energy", "Sec. 2.2, Fig. 5",
           "energy is localised on the boundaries, the same inside and out",
           "value > 0.9 with 95% interval and n >= 10",
@@ -73,45 +82,59 @@ CLAIMS = {c.id: c for c in (
 )}
 
 # %% ../nbs/30_kuramoto.ipynb #6361574c
-_TRAINED_FOR = "quick: after 150 steps of training, paper: 35,000"
+_SOLVED = Premise("solved", "the networks solve the task", "value < 0.25 with 95% interval and n >= 3",
+                  "test error over that of the best answer from each pixel's own value")
+_CONVERGED = Premise("converged", "the training has converged", "value > -0.2 with 95% interval and n >= 3",
+                     "log of the mean loss of the last twentieth of the training over that of the twentieth before")
+_WASHED = Premise("washes_out", "this c ends the signal at the networks' own depth", "value < -1.609 with 95% interval",
+                  "log of the signal at T with c over that without, before training")
+_RISES = Premise("contrast", "where J is not symmetric the same function rises at times", "value > 0",
+                 "largest dE/dt over the squared velocity, networks with a J that is not symmetric")
 CLAIMS |= {c.id: c for c in (
-    claim("iqbal.eq6.lyapunov", "Sec. 2.1, Eq. 6", "the energy falls monotonically", "value == 0",
-          "share of the steps of size gamma in which the energy of an image rises, mean over trained networks without "
-          "c; " + _TRAINED_FOR, "dE/dt < 0"),
-    claim("iqbal.eq6.control.continuous", "Sec. 2.1, Eq. 6",
+    claim("iqbal.eq6.lyapunov", "Sec. 2.1, Eq. 6", "the energy falls monotonically", "value < 0",
+          "largest dE/dt over the squared velocity along the trajectories of images in trained networks without c, in "
+          "the limit of small steps", "dE/dt < 0", premises=(_RISES,)),
+    claim("iqbal.eq6.control.steps", "Sec. 2.1, Eq. 12", "steps of size gamma lower the energy of trained networks too",
+          "value < 0.01 with 95% interval and n >= 3",
+          "share of the steps in which the energy of an image rises, trained networks without c"),
+    claim("iqbal.eq6.identity.continuous", "Sec. 2.1, Eq. 6",
           "in continuous time the energy falls: dE/dt = -sum |Pi(Jx)|^2",
           "value < 0.000001", "largest relative deviation from it in the limit of small steps, random kernels"),
-    claim("iqbal.eq6.control.untrained", "Sec. 2.1, Eq. 6", "the energy of untrained networks falls",
-          "value == 0",
+    claim("iqbal.eq6.identity.untrained", "Sec. 2.1, Eq. 6", "the energy of untrained networks falls", "value == 0",
           "share of the first 20 steps of networks at the Conv2d default in which the energy of an image rises"),
-    claim("iqbal.eq6.control.bound", "Sec. 2.1, Eq. 12",
-          "a step of size gamma lowers the energy if gamma (max x.Jx - "
-          "lambda_min) <= 2", "value == 0", "share of the steps that meet the condition and raise the energy"),
+    claim("iqbal.eq6.identity.bound", "Sec. 2.1, Eq. 12",
+          "a step of size gamma lowers the energy if gamma (max x.Jx - lambda_min) <= 2", "value == 0",
+          "share of the steps that meet the condition and raise the energy"))}
+
+# %% ../nbs/30_kuramoto.ipynb #7b8c0d01
+_GAINED = "log of the mean loss of the first quarter of the steps (5 of 20 epochs) with c over that without, same seeds"
+_COSINE = "cosine between x inside and -x outside a filled square"
+CLAIMS |= {c.id: c for c in (
     claim("iqbal.fig6.early_advantage", "Sec. 2.2, Fig. 6", "early training is faster with the symmetry",
-          "value > 0 with 95% interval and n >= 5",
-          "log of the mean loss of the first 5 epochs (quick: of one) with c at the Conv2d default over that "
-          "without c, same seeds", "5 epochs, 5 models"),
-    claim("iqbal.fig6.control.large_c", "Sec. 2.2, Fig. 6", "early training is faster than with c in +-1",
-          "value > 0 with 95% interval and n >= 5", "the same with c in +-1"),
+          "value > 0 with 95% interval and n >= 5", _GAINED + "; c 16 times the scale of J", "5 epochs, 5 models",
+          premises=(_SOLVED, _WASHED)),
+    claim("iqbal.fig6.control.matched_c", "Sec. 2.2, Fig. 6", "early training is faster than with c at the scale of J",
+          "value > 0 with 95% interval and n >= 5", _GAINED, premises=(_SOLVED,)),
     claim("iqbal.fig6.both_learn", "Sec. 2.2", "both learn the task after 20 epochs",
           "value < 0.2 with 95% interval and n >= 5",
-          "larger of both test errors over that of the mean image; n networks an arm trained for 20 epochs"),
+          "larger of both test errors, without c and with c 16 times the scale of J, over that of the mean image",
+          premises=(_CONVERGED,)),
     claim("iqbal.fig9.trained_walls", "A.2, Fig. 9", "the trained network uses walls",
-          "value > 0.5 with 95% interval and n >= 5",
-          "cosine between x inside and -x outside a filled square, trained networks without c; " + _TRAINED_FOR,
-          "T = 30"),
-    claim("iqbal.fig9.control.broken", "A.2, Fig. 9", "networks trained with c in +-1 have walls as well",
-          "value > 0.5 with 95% interval and n >= 5", "the same cosine"),
-    claim("iqbal.fig9.control.broken_small", "A.2, Fig. 9",
-          "networks trained with c at its default have walls as well",
-          "value > 0.5 with 95% interval and n >= 5", "the same cosine"),
+          "value > 0.5 with 95% interval and n >= 5", _COSINE + ", trained networks without c", "T = 30",
+          premises=(_SOLVED,)),
+    claim("iqbal.fig9.control.broken", "A.2, Fig. 9", "networks trained with a large c have walls as well",
+          "value > 0.5 with 95% interval and n >= 5", _COSINE + ", c 16 times the scale of J", premises=(_SOLVED,)),
+    claim("iqbal.fig9.control.broken_matched", "A.2, Fig. 9",
+          "networks trained with c at the scale of J have walls as well",
+          "value > 0.5 with 95% interval and n >= 5", _COSINE + ", c at the scale of J", premises=(_SOLVED,)),
     claim("iqbal.fig9.control.outlines", "A.2, Fig. 9", "walls of outlines like those of training last to the output",
           "value > 0.5 with 95% interval and n >= 5",
-          "wall length at the last layer over that at the first, test images, trained networks without c"),
+          "wall length at the last layer over that at the first, test images, trained networks without c",
+          premises=(_SOLVED,)),
     claim("iqbal.a1.zero_bias_lift", "A.1", "a bias in the lift makes training unreliable",
           "value > 0 with 95% interval and n >= 5",
-          "log of the spread over seeds of the test error with a bias over that without, bootstrap over seeds"),
-)}
+          "log of the spread over seeds of the log test error with a bias over that without, bootstrap over seeds",
+          premises=(_SOLVED,)))}
 
 # %% ../nbs/30_kuramoto.ipynb #d6a50e0f
 def _smooth(losses: np.ndarray, window: int = 10) -> np.ndarray:
@@ -150,7 +173,7 @@ def _log_spread_ratio(a: np.ndarray, b: np.ndarray, seed: int = 0, resamples: in
     rows = rows[[len(set(r)) > 1 for r in rows.tolist()]]
     found = np.log(a[rows].std(1)) - np.log(b[rows].std(1))
     low, high = np.nanpercentile(found, (2.5, 97.5))
-    return Estimate(float(np.log(a.std()/b.std())), (low, high), len(a), method="bootstrap, percentiles")
+    return Estimate(float(np.log(a.std()/b.std())), (low, high), len(a), method="bootstrap, percentiles", draws=found)
 
 # %% ../nbs/30_kuramoto.ipynb #5cdc676b
 @torch.no_grad()
@@ -174,6 +197,15 @@ def walls_by_layer(net: KuramotoNet, images: torch.Tensor) -> dict:
     order = torch.einsum("tbnhw,tn->tbhw", x, ground).cpu().numpy()
     return dict(order=order, walls=wall_length(order))
 
+# %% ../nbs/30_kuramoto.ipynb #b948e6e0
+_CONTINUOUS = Premise("contrast", "without the continuous symmetry the phase of fewer than half does",
+                      "value < 0.5 with 95% interval", "the same for three colours and kernels that are not averaged")
+CLAIMS |= {c.id: c for c in (
+    claim("iqbal.sec4.vortices", "Sec. 4", "a continuous symmetry has vortices as defects",
+          "value > 0.5 with 95% interval and n >= 10",
+          "share of untrained networks with a U(1) kernel in which the phase of three colours still turns once around "
+          "the picture, in steps below 45 degrees, at the last step (quick: 120)", premises=(_CONTINUOUS,)),)}
+
 # %% ../nbs/30_kuramoto.ipynb #57a74e78
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     """The work of a run without doing it.
@@ -191,10 +223,9 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
         `step` takes real training steps, or one pass, at the run's shapes.
     """
     p = dict(params)
-    small = p | dict(size=p["lift_size"], steps=p["lift_steps"])
     return [training_unit("training steps", len(_COMPARED)*p["n_seeds"]*p["updates"], p, device),
-            training_unit("training steps, bias in the lift", 2*p["lift_seeds"]*p["lift_updates"], small, device),
-            WorkUnit("steps of untrained networks", p["init_networks"]*(5*20 + p["depth"]//2),
+            training_unit("training steps, bias in the lift", p["n_seeds"]*p["updates"], p, device),
+            WorkUnit("steps of untrained networks", p["init_networks"]*(7*20 + p["depth"]//2 + 4*p["layers"]),
                      step_flops(16, 1, p["init_size"]), 4*16*4*p["init_size"]**2,
                      functools.partial(_step_once, p["init_size"]))]
 

@@ -18,7 +18,8 @@ from .transmogrification import most_shapes, random_shapes, shapes, trained_netw
 __all__ = ['noise_scan', 'expected_density']
 
 # %% ../nbs/09_noise_curves.ipynb #8a4cd5a7
-def tiled_images(cells: int, cell: int, size: int, seed: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+def tiled_images(cells: int, cell: int, size: int, seed: int, device: str = "cpu", scale: int | None = None,
+                 apart: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """The same cells on images of any size: each image is one cell, repeated.
 
     Parameters
@@ -31,6 +32,8 @@ def tiled_images(cells: int, cell: int, size: int, seed: int, device: str = "cpu
         Of the cells, the same for every size.
     device : str
         Where they are drawn.
+    scale, apart : int, optional, and bool
+        As in `random_shapes`.
 
     Returns
     -------
@@ -44,7 +47,8 @@ def tiled_images(cells: int, cell: int, size: int, seed: int, device: str = "cpu
     """
     for name, side in (("cell", cell), ("scan_sizes", size)): between(1, None, int)(name, side)
     if size % cell: raise ParameterError("scan_sizes", size, f"multiples of the cell, {cell} pixels")
-    return tuple(image.repeat(1, 1, size//cell, size//cell) for image in shapes(cells, cell, [seed, 3], device=device))
+    drawn = shapes(cells, cell, [seed, 3], most_shapes(cell), device=device, scale=scale, apart=apart)
+    return tuple(image.repeat(1, 1, size//cell, size//cell) for image in drawn)
 
 # %% ../nbs/09_noise_curves.ipynb #e50822ed
 def _pixel_errors(output: torch.Tensor, target: torch.Tensor) -> dict:
@@ -87,8 +91,8 @@ def _noisy_outputs(net: KuramotoNet, inputs: torch.Tensor, targets: torch.Tensor
 
 # %% ../nbs/09_noise_curves.ipynb #fdccce4f
 def noise_scan(weights: Mapping[str, np.ndarray], arm: str, size: int, etas: Sequence[float], images: int, seed: int,
-               cell: int = 0, cells: int = 1, noise_convention: str = "inside", device: str = "cpu",
-               **architecture) -> dict:
+               cell: int = 0, cells: int = 1, noise_convention: str = "inside", scale: int | None = None,
+               apart: bool = False, device: str = "cpu", **architecture) -> dict:
     """All noises and images of one network and one size.
 
     Parameters
@@ -103,6 +107,8 @@ def noise_scan(weights: Mapping[str, np.ndarray], arm: str, size: int, etas: Seq
         Side and number of the cells of tiled images (image k shows cell k modulo cells); 0 for random images.
     noise_convention : {"inside", "sqrt", "after"}
         Where the noise enters.
+    scale, apart : int, optional, and bool
+        Of the shapes, as in `random_shapes`.
 
     Returns
     -------
@@ -111,9 +117,10 @@ def noise_scan(weights: Mapping[str, np.ndarray], arm: str, size: int, etas: Seq
         the same ``moved``, ``clipped`` and ``stretched``, share of ``wrong`` pixels, ``overlap``, ``walls``.
     """
     net = trained_network(weights, arm, device, noise_convention=noise_convention, **architecture)
-    drawn = (cells, cell, [seed, 3]) if cell else (images, size, [seed, size])
-    count = np.bincount(random_shapes(*drawn)["image"], minlength=drawn[0])
-    pairs = tiled_images(cells, cell, size, seed, device) if cell else shapes(*drawn, device=device)
+    drawn = (cells, cell, [seed, 3], most_shapes(cell)) if cell else (images, size, [seed, size], most_shapes(size))
+    kind = dict(scale=scale, apart=apart)
+    count = np.bincount(random_shapes(*drawn, **kind)["image"], minlength=drawn[0])
+    pairs = tiled_images(cells, cell, size, seed, device, **kind) if cell else shapes(*drawn, device=device, **kind)
     which = np.arange(images) % drawn[0]
     inputs, targets = (image[torch.as_tensor(which, device=image.device)] for image in pairs)
     found = _noisy_outputs(net, inputs, targets, etas, noise_stream(seed, size, cell, device=device))
@@ -142,6 +149,59 @@ def background_scan(weights: Mapping[str, np.ndarray], size: int, etas: Sequence
     image = torch.full((samples, 1, size, size), -0.5, device=device)
     found = _noisy_outputs(net, image, image, etas, noise_stream(seed, size, steps_run, device=device), steps_run)
     return {k: found[k] for k in ("overlap", "walls")}
+
+# %% ../nbs/09_noise_curves.ipynb #5f0c1a2f
+@torch.inference_mode()
+def replica_overlap(weights: Mapping[str, np.ndarray], arm: str, size: int, etas: Sequence[float], images: int,
+                    replicas: int, steps_run: int, seed: int, scale: int | None = None, apart: bool = False,
+                    device: str = "cpu", **architecture) -> dict:
+    """Overlap of copies of an image under different noise, which is the order parameter of the Z2 symmetry squared.
+
+    Parameters
+    ----------
+    weights, arm, scale, apart, device, **architecture
+        As in `noise_scan`.
+    size, images, replicas, steps_run, seed : int
+        Side L, random images, copies of each, T of this scan, and the seed of images and noise.
+    etas : sequence of float
+        Strengths of the noise.
+
+    Returns
+    -------
+    dict
+        ``overlap`` (etas, images), without the bias of few copies.
+    """
+    between(2, None, int)("replicas", replicas)
+    net = trained_network(weights, arm, device, **architecture)
+    inputs = shapes(images, size, [seed, size], most_shapes(size), device=device, scale=scale, apart=apart)[0]
+    x, stream = net.lift(inputs.repeat_interleave(replicas, 0)), noise_stream(seed, size, steps_run, device=device)
+    found = []
+    for eta in etas:
+        ends = net.evolve(x, float(eta), stream, steps_run).unflatten(0, (images, replicas))
+        together = ends.mean(1).square().sum(1).mean((1, 2)).double()
+        found.append((replicas*together - 1)/(replicas - 1))
+    return dict(overlap=torch.stack(found).cpu().numpy())
+
+# %% ../nbs/09_noise_curves.ipynb #5f0c1a32
+PAPERS_NOISE = (0.0046, 0.009)  # iqbal2025 Figs. 7 and 8: at the critical point, and far above it
+
+
+def noise_grid(largest: float, points: int, ratio: float = 30.0) -> list[float]:
+    """Strengths of noise on a logarithmic scale, with 0 and the two of the paper.
+
+    Parameters
+    ----------
+    largest : float
+        The strongest.
+    points : int
+        How many in all, 5 or more.
+    ratio : float
+        The strongest over the weakest of the equal ratios.
+    """
+    between(5, None, int)("points", points)
+    between(0, 1000, open=True)("noise_max", largest)
+    scale = largest*np.geomspace(1/ratio, 1, points - 3)
+    return sorted({0.0, *PAPERS_NOISE, *(float(f"{eta:.6g}") for eta in scale)})
 
 # %% ../nbs/09_noise_curves.ipynb #2d0fd0c4
 def half_noise(etas: Sequence[float], rmse: np.ndarray) -> float:

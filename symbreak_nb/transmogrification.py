@@ -67,18 +67,44 @@ def draw_shapes(shapes: Mapping[str, np.ndarray], n: int, height: int, width: in
     return canvas[:, None]
 
 # %% ../nbs/09_transmogrification.ipynb #b8ad0b83
-def most_shapes(size: int) -> int:
+def most_shapes(size: int, scale: int | None = None) -> int:
     """Shapes that an image of this side has at most: 8 at 64 x 64, in proportion to the area (iqbal2025 Sec. 3.2).
 
     Parameters
     ----------
     size : int
         Side of the image.
+    scale : int, optional
+        Side of the image with at most 8 shapes; the paper's 64 if left out.
     """
-    return max(1, round(8*size*size/4096))
+    return max(1, round(8*(size/(scale or 64))**2))
 
 
-def random_shapes(n: int, size: int = 64, seed: int | Sequence[int] = 0, max_shapes: int | None = None) -> dict:
+def _radii(scale: int) -> tuple[int, int]:
+    "Smallest and largest radius of a shape: 5 and 7 pixels at the paper's 64."
+    return round(5*scale/64), round(7*scale/64)
+
+
+def _set_apart(image: np.ndarray, place: np.ndarray, radius: np.ndarray, redraw) -> np.ndarray:
+    "Places (shapes, 2) at which no two shapes of an image touch: the later of two is drawn again, at times all."
+    at = np.arange(len(image)) - np.searchsorted(image, image)  # which shape of its image
+    row = np.unique(image, return_inverse=True)[1]
+    table = row.max() + 1, at.max() + 1
+    for attempt in range(1, 3000):
+        y, x = (np.full(table, np.inf) for _ in range(2))
+        r = np.zeros(table)
+        y[row, at], x[row, at], r[row, at] = *place.T, radius
+        with np.errstate(invalid="ignore"):
+            gap = np.maximum(np.abs(y[:, :, None] - y[:, None]), np.abs(x[:, :, None] - x[:, None]))
+        touch = np.tril(gap <= r[:, :, None] + r[:, None], -1).any(2)[row, at]
+        if not touch.any(): return place
+        if not attempt % 50: touch = np.isin(row, row[touch])
+        place[touch] = redraw(radius[touch])
+    raise ParameterError("max_shapes", int(at.max() + 1), "fewer shapes, or a larger image, so that none touch")
+
+
+def random_shapes(n: int, size: int = 64, seed: int | Sequence[int] = 0, max_shapes: int | None = None,
+                  scale: int | None = None, apart: bool = False) -> dict:
     """A random list of shapes that lie inside their images.
 
     Parameters
@@ -91,6 +117,11 @@ def random_shapes(n: int, size: int = 64, seed: int | Sequence[int] = 0, max_sha
         Of the draw.
     max_shapes : int, optional
         An image has 1 to so many; `most_shapes` if left out.
+    scale : int, optional
+        Side of an image that stands for the paper's 64: a smaller one shrinks the shapes and keeps their density.
+        If left out, 64, with shapes of radius 3 or 4 in images below 24.
+    apart : bool
+        No two shapes of an image touch.
 
     Returns
     -------
@@ -104,13 +135,18 @@ def random_shapes(n: int, size: int = 64, seed: int | Sequence[int] = 0, max_sha
     """
     between(1, None, int)("n", n)
     between(12, 4096, int)("size", size)
-    most = most_shapes(size) if max_shapes is None else between(1, None, int)("max_shapes", max_shapes)
+    if scale is not None: between(40, 4096, int)("scale", scale)
+    most = most_shapes(size, scale) if max_shapes is None else between(1, None, int)("max_shapes", max_shapes)
     try: rng = np.random.default_rng(seed)
     except (TypeError, ValueError): raise ParameterError("seed", seed, "integers of at least 0") from None
     image = np.repeat(np.arange(n), rng.integers(1, most + 1, n))
-    radius = rng.integers(*((5, 8) if size >= 24 else (3, 5)), len(image))
-    place = lambda: rng.integers(radius + 1, size - radius - 1)
-    return dict(image=image, kind=rng.integers(0, 3, len(image)), y=place(), x=place(), radius=radius)
+    low, high = (5, 7) if scale is None and size >= 24 else (3, 4) if scale is None else _radii(scale)
+    if 2*high + 3 > size: raise ParameterError("size", size, f"{2*high + 3} or more, so that a shape fits")
+    radius = rng.integers(low, high + 1, len(image))
+    place = lambda radius: rng.integers(radius + 1, size - radius - 1)
+    kind, y, x = rng.integers(0, 3, len(image)), place(radius), place(radius)
+    if apart: y, x = _set_apart(image, np.stack([y, x], 1), radius, lambda r: np.stack([place(r), place(r)], 1)).T
+    return dict(image=image, kind=kind, y=y, x=x, radius=radius)
 
 # %% ../nbs/09_transmogrification.ipynb #f3f007e5
 def _transmogrify(shapes: Mapping[str, np.ndarray]) -> dict:
@@ -119,12 +155,12 @@ def _transmogrify(shapes: Mapping[str, np.ndarray]) -> dict:
 
 
 def shapes(n: int, size: int = 64, seed: int | Sequence[int] = 0, max_shapes: int | None = None, filled: bool = False,
-           device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+           device: str = "cpu", scale: int | None = None, apart: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and targets of the task (iqbal2025, Fig. 3).
 
     Parameters
     ----------
-    n, size, seed, max_shapes
+    n, size, seed, max_shapes, scale, apart
         As in `random_shapes`.
     filled : bool
         Whole areas instead of outlines.
@@ -142,11 +178,23 @@ def shapes(n: int, size: int = 64, seed: int | Sequence[int] = 0, max_shapes: in
     >>> tuple(inputs.shape), inputs.unique().tolist()
     ((2, 1, 32, 32), [-0.5, 0.5])
     """
-    listed = random_shapes(n, size, seed, max_shapes)
+    listed = random_shapes(n, size, seed, max_shapes, scale, apart)
     return tuple(draw_shapes(part, n, size, size, filled, device) for part in (listed, _transmogrify(listed)))
 
+# %% ../nbs/09_transmogrification.ipynb #6a7b0c02
+def pointwise_error(inputs: torch.Tensor, targets: torch.Tensor) -> float:
+    """Mean square error of the best answer that sees each pixel's own value and nothing around it.
+
+    Parameters
+    ----------
+    inputs, targets : Tensor (n, 1, H, W)
+        Of the task.
+    """
+    sides = [targets[inputs == value].double() for value in inputs.unique()]
+    return float(sum(((side - side.mean())**2).sum() for side in sides)/targets.numel())
+
 # %% ../nbs/09_transmogrification.ipynb #881a14bc
-ARMS = dict(z2=dict(), broken_small=dict(broken=True), broken_large=dict(broken=True, bias_scale=1.0),
+ARMS = dict(z2=dict(), broken_matched=dict(broken=True), broken_large=dict(broken=True, bias_scale=16.0),
             lift_bias=dict(lift_bias=True))
 
 
@@ -172,8 +220,8 @@ def trained_network(weights: Mapping[str, np.ndarray], arm: str = "z2", device: 
 
 # %% ../nbs/09_transmogrification.ipynb #0a55e3f9
 @functools.lru_cache(maxsize=2)
-def _training_data(images: int, size: int, seed: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    return shapes(images, size, seed=[seed, 1], device=device)
+def _training_data(images: int, size: int, scale: int | None, apart: bool, seed: int, device: str) -> tuple:
+    return shapes(images, size, seed=[seed, 1], device=device, scale=scale, apart=apart)
 
 
 def _rows(seed: int, images: int, batch: int, start: int, stop: int) -> list[torch.Tensor]:
@@ -212,7 +260,8 @@ def _update(net: nn.Module, optimizer: torch.optim.Adam, images: torch.Tensor, w
 # %% ../nbs/09_transmogrification.ipynb #309920ba
 def train_network(seed: int, arm: str = "z2", size: int = 32, updates: int = 150, start: int = 0,
                   state: Mapping[str, np.ndarray] | None = None, batch: int = 16, lr: float = 3e-3, clip: float = 1.0,
-                  images: int = 2400, device: str = "cpu", **architecture) -> dict:
+                  images: int = 2400, scale: int | None = None, apart: bool = False, length: int = 0,
+                  device: str = "cpu", **architecture) -> dict:
     """Train one network on the task, or go on with it.
 
     Parameters
@@ -229,6 +278,10 @@ def train_network(seed: int, arm: str = "z2", size: int = 32, updates: int = 150
         What this function returned at ``start``.
     lr, clip : float
         Learning rate, and largest norm of a gradient.
+    scale, apart : int, optional, and bool
+        As in `random_shapes`.
+    length : int
+        Steps of the whole training, over whose last third the learning rate falls to 0; 0 keeps it.
     device : str
         cpu or cuda.
     **architecture
@@ -243,10 +296,11 @@ def train_network(seed: int, arm: str = "z2", size: int = 32, updates: int = 150
         between(1, None, int)(name, value)
     between(0, None, open=True)("lr", lr)
     net = KuramotoNet(**(dict(seed=seed, gain=2.0) | ARMS[one_of(*ARMS)("arm", arm)] | architecture)).to(device)
-    inputs, targets = _training_data(images, size, seed, device)
+    inputs, targets = _training_data(images, size, scale, apart, seed, device)
     optimizer, losses = torch.optim.Adam(net.parameters(), lr), []
     if state: _restore(optimizer, net, state)
-    for rows in _rows(seed, images, batch, start, updates):
+    for t, rows in enumerate(_rows(seed, images, batch, start, updates), start):
+        for group in optimizer.param_groups: group["lr"] = lr*min(1.0, 3*(1 - t/length)) if length else lr
         losses.append(_update(net, optimizer, inputs[rows], targets[rows], clip))
     return dict(losses=torch.stack(losses).double().cpu().numpy()) | _adam_state(optimizer, net)
 
@@ -296,7 +350,7 @@ def training_unit(name: str, count: int, params: Mapping, device: str = "cpu") -
     name, count : str, int
         What is trained, and how many steps a run makes.
     params : mapping
-        Of a run: size, batch, channels, steps, gain, step_size, padding.
+        Of a run: size, scale, batch, channels, steps, gain, step_size, padding.
     device : str
         cpu or cuda.
 
@@ -307,6 +361,6 @@ def training_unit(name: str, count: int, params: Mapping, device: str = "cpu") -
     """
     p, state = params, 4*params["channels"]*params["size"]**2*params["batch"]
     flops = 3*p["steps"]*step_flops(p["channels"], p["batch"], p["size"])
-    setting = {k: p[k] for k in ("size", "batch", "channels", "steps", "gain", "step_size", "padding")}
+    setting = {k: p[k] for k in ("size", "scale", "batch", "channels", "steps", "gain", "step_size", "padding")}
     step = functools.partial(train_network, 0, updates=4, images=2*p["batch"], device=device, **setting)
     return WorkUnit(name, count, flops, 5*p["steps"]*state, step, repeats=4)

@@ -48,7 +48,7 @@ def forgetting(seed: int, scales: Sequence[float], depths: Sequence[int], size: 
     seed : int
         Of the network.
     scales : sequence of float
-        Scales of c: 0 for none, negative for the Conv2d default.
+        Scales of c in multiples of that of J; 0 for none.
     depths : sequence of int
         T, increasing.
     size : int
@@ -70,7 +70,7 @@ def forgetting(seed: int, scales: Sequence[float], depths: Sequence[int], size: 
         raise ParameterError("depths", list(depths), "numbers of steps of at least 0, increasing")
     outputs = []
     for scale in scales:
-        net = KuramotoNet(seed=seed, broken=bool(scale != 0), bias_scale=None if scale < 0 else scale, **architecture)
+        net = KuramotoNet(seed=seed, broken=bool(scale != 0), bias_scale=scale, **architecture)
         states = net.evolve(net.lift(filled_square(size)), steps=depths[-1], trajectory=True)
         outputs.append(net.readout(states[depths, 0]))
     outputs = torch.stack(outputs)
@@ -183,3 +183,26 @@ def relaxed_colours(seed: int, n: int, sectors: int, size: int, depths: Sequence
     turned = ground @ rotation(math.pi/2, channels).T
     real, imaginary = (torch.einsum("tnhw,tn->thw", states, v) for v in (ground, turned))
     return dict(phase=torch.atan2(imaginary, real).numpy(), modulus=torch.hypot(real, imaginary).numpy())
+
+# %% ../nbs/09_walls.ipynb #6a7b0c05
+def turns_smoothly(phase: np.ndarray, margin: int = 2, step: float = np.pi/4) -> np.ndarray:
+    """Whether a phase turns once around its picture, in either sense and in small steps.
+
+    Parameters
+    ----------
+    phase : array (..., H, W)
+        Angles.
+    margin : int
+        Distance of the path from the edge.
+    step : float
+        No two neighbours on the path differ by more.
+
+    Returns
+    -------
+    array (...)
+        Booleans.
+    """
+    p = phase[..., margin:phase.shape[-2] - margin, margin:phase.shape[-1] - margin]
+    path = np.concatenate([p[..., 0, :-1], p[..., :-1, -1], p[..., -1, :0:-1], p[..., :0:-1, 0]], -1)
+    change = (np.roll(path, -1, -1) - path + np.pi) % (2*np.pi) - np.pi
+    return (np.abs(change).max(-1) < step) & (np.rint(np.abs(change.sum(-1))/(2*np.pi)) == 1)

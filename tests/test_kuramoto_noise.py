@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb import noise, noise_curves
+from symbreak_nb.claims import decided
 from symbreak_nb.criticality import synthetic_curves
 from symbreak_nb.oscillators import KuramotoNet
 from symbreak_nb.run import ParameterError, Run
-from symbreak_nb.statistics import jackknife, over_seeds
+from symbreak_nb.statistics import Estimate, jackknife, over_seeds
 from symbreak_nb.transmogrification import shapes, trained_network
 
 SMALL = dict(channels=4, steps=3, step_size=0.25, padding="circular")
@@ -183,3 +184,47 @@ def test_the_jackknife_of_a_mean_is_the_interval_of_a_mean():
 def test_a_cell_without_a_side_is_refused():
     with pytest.raises(ParameterError, match="cell = 0") as refused: noise_curves.tiled_images(1, 0, 16, 0)
     assert "\n" not in str(refused.value)
+
+
+# ---- premises, and the order parameter
+
+def measured(value, n=6): return Estimate(value, (value - 0.001, value + 0.001), n, error=0.0005)
+
+
+@pytest.mark.parametrize("broken", [dict(solved=0.9), dict(transition=-0.02), dict(collapse=6.0)], ids=str)
+def test_no_exponent_is_judged_without_its_premises(broken):
+    good = dict(solved=0.1, transition=0.05, collapse=1.0)
+    rows = [decided(noise.CLAIMS["iqbal.fig7.exponent"], measured(0.3), "quick", **{
+        k: v if k == "collapse" else measured(v) for k, v in (good | change).items()}) for change in ({}, broken)]
+    assert [row["verdict"] for row in rows] == ["holds", "inconclusive"]
+    assert rows[1]["reason"].startswith("premise not met")
+
+
+@pytest.mark.parametrize("id", ["iqbal.fig10.not_ising", "iqbal.fig11.no_crossing"])
+def test_a_contrast_is_asked_of_the_symmetric_networks(id):
+    value = 5.0 if "ising" in id else -0.02
+    rows = [decided(noise.CLAIMS[id], measured(value), "quick", solved=measured(0.1), transition=measured(strength))
+            for strength in (0.05, -0.05)]
+    assert [row["verdict"] for row in rows] == ["holds", "inconclusive"]
+
+
+def test_pixel_values_can_come_out_both_ways():
+    claim = noise.CLAIMS["iqbal.a3.pixel_values"]
+    assert [decided(claim, measured(v), "quick", solved=measured(0.1))["verdict"] for v in (0.02, -0.02)] == ["holds", "fails"]
+    assert noise.CLAIMS["iqbal.a3.identity.pixel_values"].kind == "identity"
+
+
+def test_copies_agree_without_noise_and_not_with_much(weights):
+    scan = lambda etas, **more: noise_curves.replica_overlap(weights[0], "z2", 16, etas, 3, 6, 4, seed=0, **(SMALL | more))["overlap"]
+    assert np.allclose(scan([0.0]), 1, atol=1e-5) and (np.abs(scan([60.0])) < 0.2).all()
+    weak, strong = scan([0.5, 2.0]).mean(1)
+    assert 0 < strong < weak < 1
+    assert scan([0.5], noise_convention="after").mean() < weak
+    with pytest.raises(ParameterError, match="replicas = 1"): noise_curves.replica_overlap(weights[0], "z2", 16, [0.0], 1, 1, 2, 0, **SMALL)
+
+
+@pytest.mark.parametrize("points", [6, 13, 33])
+def test_a_grid_of_noise_holds_the_papers_two(points):
+    etas = noise_curves.noise_grid(4.8, points)
+    assert len(etas) == points and etas[0] == 0 and etas[-1] == 4.8 and set(noise_curves.PAPERS_NOISE) <= set(etas)
+    assert np.allclose(np.diff(np.log(etas[3:])), np.log(30)/(points - 4), atol=1e-4)

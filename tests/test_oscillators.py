@@ -41,7 +41,7 @@ def test_without_c_the_network_is_odd(seed, kind):
     assert max(error.values()) < 1e-12
 
 
-@pytest.mark.parametrize("kind", [dict(broken=True), dict(lift_bias=True), dict(broken=True, bias_scale=1.0)], ids=str)
+@pytest.mark.parametrize("kind", [dict(broken=True), dict(lift_bias=True), dict(broken=True, bias_scale=20.0)], ids=str)
 def test_c_and_a_bias_in_the_lift_break_it(kind):
     assert K.z2_error(make(3, **kind), noise_images(3))["states"] > 0.05
 
@@ -72,9 +72,16 @@ def test_sums_that_round_otherwise_are_no_influence(dtype, monkeypatch):
 
 
 def test_the_unbroken_arm_shares_every_weight_but_c():
-    plain, broken = K.KuramotoNet(seed=4), K.KuramotoNet(seed=4, broken=True, bias_scale=1.0)
+    plain, broken = K.KuramotoNet(seed=4), K.KuramotoNet(seed=4, broken=True, bias_scale=20.0)
     for name, w in plain.named_parameters(): assert torch.equal(w, broken.get_parameter(name))
     assert broken.c.abs().max() > 0.5 and K.KuramotoNet(seed=4, broken=True).c.abs().max() <= 0.05
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.0, 2.0])
+def test_c_and_j_start_at_one_scale(gain):
+    net = K.KuramotoNet(64, 3, seed=0, gain=gain, symmetric=False, broken=True)
+    bound = gain/(64*9)**0.5
+    for w in (net.c, net.kernel): assert 0.9*bound < w.abs().max() <= bound
 
 
 # ---- energy

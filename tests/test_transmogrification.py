@@ -30,10 +30,29 @@ def test_the_number_of_shapes_follows_the_area():
         with pytest.raises(ParameterError): T.shapes(**wrong)
 
 
+def test_a_smaller_scale_shrinks_the_shapes_and_keeps_their_density():
+    assert [T.most_shapes(s, 40) for s in (16, 40, 80)] == [1, 8, 32] and T._radii(64) == (5, 7)
+    listed = T.random_shapes(200, 20, seed=0, scale=40)
+    assert set(listed["radius"]) == {3, 4} and np.bincount(listed["image"]).max() == 2
+    with pytest.raises(ParameterError, match="17 or more"): T.shapes(2, 16, scale=64)
+
+
 # ---- training
 
-run_in = lambda folder: Run(Declaration("training"), dict(out_dir=folder))
 TINY = dict(size=16, batch=8, images=20, steps=2, channels=4)
+
+
+def test_the_learning_rate_ends_at_zero_and_goes_on_where_it_was():
+    whole = T.train_network(3, updates=6, length=6, **TINY)
+    half = T.train_network(3, updates=3, length=6, **TINY)
+    rest = T.train_network(3, updates=6, start=3, state=half, length=6, **TINY)
+    assert np.array_equal(rest["weights.kernel"], whole["weights.kernel"])
+    kept = T.train_network(3, updates=6, **TINY)
+    assert np.array_equal(kept["losses"][:3], whole["losses"][:3])
+    assert not np.array_equal(kept["weights.kernel"], whole["weights.kernel"])
+
+
+run_in = lambda folder: Run(Declaration("training"), dict(out_dir=folder))
 
 
 @pytest.mark.parametrize("arm", list(T.ARMS))
@@ -48,7 +67,7 @@ def test_training_goes_on_bit_for_bit(arm):
 
 def test_a_killed_run_repeats_only_the_piece_it_lost(tmp_path, monkeypatch):
     monkeypatch.delenv("SYMBREAK_OUT", raising=False)
-    seeds, arms = [0, 10], ["z2", "broken_small"]
+    seeds, arms = [0, 10], ["z2", "broken_matched"]
     whole = T.train_arms(run_in(tmp_path/"a"), seeds, arms, 5, 2, **TINY)
     first = run_in(tmp_path/"b")
     T.train_arms(first, seeds, arms, 4, 2, **TINY)

@@ -16,3 +16,10 @@ def test_winding_numbers():
 def test_depths_that_fall_are_refused():
     with pytest.raises(ParameterError, match="depths") as refused: walls.forgetting(0, [0.0], [5, 3], 16)
     assert "\n" not in str(refused.value)
+
+
+def test_only_one_slow_turn_is_a_vortex():
+    y, x = np.mgrid[:15, :15] - 7.0
+    once = np.arctan2(y, x)
+    assert walls.turns_smoothly(np.stack([once, -once, once + 1, 2*once, np.zeros_like(once)])).tolist() == [True]*3 + [False]*2
+    assert not walls.turns_smoothly(np.where(x > 0, 0, np.pi)) and not walls.turns_smoothly(np.round(once*1.5/np.pi)*np.pi/1.5)
