@@ -35,19 +35,21 @@ PARAMETERS = Declaration(
                        "photographs", "photographs", "celeba"),
     size=Parameter("pixels along a side of an image", between(4, 256, int), 8, 16, 64),
     n_train=Parameter("training images", between(1, 200_000, int), 64, 1500, 162_770),
-    n_test=Parameter("test images of a network", between(1, 20_000, int), 4, 24, 1000),
+    n_test=Parameter("test images of a network", between(1, 20_000, int), 4, 16, 1000),
     n_seeds=Parameter("networks an arm; with photographs each leaves out another one", between(1, 100, int), 2, 7, 5),
-    steps=Parameter("training steps", between(1, 10**7, int), 6, 500, 400_000),
+    steps=Parameter("training steps", between(1, 10**7, int), 6, 100, 400_000),
     batch=Parameter("images a step; the paper does not say", between(1, 4096, int), 8, 16, 64),
     lr=Parameter("learning rate of AdamW", between(1e-8, 1), 1e-3, 2e-3, 1e-4),
     channels=Parameter("channels of the U-Net at each resolution", None, [8, 16], [16, 32], [128, 256, 256, 512],
                        fixed=True),
+    prediction=Parameter("what the network predicts: epsilon (the noise, as in DDPM), sample or v_prediction",
+                         one_of("epsilon", "sample", "v_prediction"), "v_prediction", "v_prediction", "epsilon"),
     timesteps=Parameter("steps of the diffusion in training", between(2, 10_000, int), 20, 100, 1000),
-    inference=Parameter("steps of the diffusion when colouring", between(1, 10_000, int), 3, 25, 1000),
+    inference=Parameter("steps of the diffusion when colouring", between(1, 10_000, int), 3, 20, 1000),
     samples=Parameter("colourings of each test image", between(1, 100, int), 2, 2, 4),
     factor=Parameter("every side grows by this factor", between(2, 4, int), 2),
     fill=Parameter("constant of the added pixels, 1 is white", between(0, 1), 0.5),
-    chunk=Parameter("training steps between two stored states", between(1, 10**6, int), 3, 500, 5000),
+    chunk=Parameter("training steps between two stored states", between(1, 10**6, int), 3, 200, 5000),
     download=Parameter("whether the network may be used for images", one_of(True, False),
                        False, False, True, fixed=True),
 )
@@ -235,7 +237,14 @@ def _grey_of(x: torch.Tensor) -> torch.Tensor:
 
 def _scheduler(setting: Mapping) -> Any:
     made = need("diffusers", "tasks", "symbreak_nb.coloring").DDPMScheduler
-    return made(num_train_timesteps=setting["timesteps"], beta_schedule="squaredcos_cap_v2", clip_sample=True)
+    return made(num_train_timesteps=setting["timesteps"], beta_schedule="squaredcos_cap_v2", clip_sample=True,
+                prediction_type=setting["prediction"])
+
+
+def _target(scheduler: Any, x: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    "What the network is to predict."
+    kind = scheduler.config.prediction_type
+    return scheduler.get_velocity(x, noise, t) if kind == "v_prediction" else dict(epsilon=noise, sample=x)[kind]
 
 
 def _network(arm: str, seed: int, setting: Mapping, device: str) -> tuple[Colouriser, torch.optim.Optimizer]:
@@ -256,7 +265,7 @@ def _train_piece(arm: str, seed: int, setting: Mapping, state: Mapping, start: i
         batch = x[torch.randint(len(x), (setting["batch"],)).to(device)]
         noise, t = torch.randn_like(batch), torch.randint(setting["timesteps"], (len(batch),)).to(device)
         guess = net(scheduler.add_noise(batch, noise, t), _grey_of(batch), t, kept[t])
-        loss = F.mse_loss(guess, noise)
+        loss = F.mse_loss(guess, _target(scheduler, batch, noise, t))
         optimizer.param_groups[0]["lr"] = setting["lr"]*min(1, 2*(1 - step/setting["steps"]))
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         losses[step - start] = loss.item()
@@ -347,7 +356,7 @@ CLAIMS = {c.id: c for c in (
 def _setting(p: Mapping, arm: str) -> dict[str, Any]:
     "What the networks of an arm share."
     names = ("data_set", "size", "n_train", "n_test", "steps", "batch", "lr", "channels", "timesteps", "inference",
-             "samples", "factor", "fill", "download")
+             "samples", "factor", "fill", "download", "prediction")
     made = {k: p[k] for k in names}
     return made | dict(steps=p["steps"]*p["factor"]**2) if arm == "longer" else made
 
