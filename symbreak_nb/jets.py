@@ -102,8 +102,8 @@ def _activate_high(y: torch.Tensor, z: torch.Tensor, s: Streams, factors: tuple)
 # %% ../nbs/09_jets.ipynb #12ae57e9
 def _deactivate(gy: torch.Tensor, z: torch.Tensor, y: torch.Tensor, saved: tuple, s: Streams) -> torch.Tensor:
     "Gradient of the pre-activations from that of the activations, which is overwritten."
+    if len(s) == 1: return gy.mul_(1 - y*y)
     v = y[:, 0]
-    if len(s) == 1: return gy.mul_(1 - v*v)
     if s.thirds: return _deactivate_high(gy, z, v, saved, s)
     slope, squares = saved
     gy.mul_(slope[:, None])
