@@ -169,36 +169,71 @@ def _rates(problem: Problem, arm: str, shape: Sequence[int]) -> torch.Tensor:
         b *= 1 + _EXPANDED.count("c")*float(np.abs(problem.domain.mean).sum())
     return factors
 
-# %% ../nbs/09_pinn_training.ipynb #f70e8aec
+# %% ../nbs/09_pinn_training.ipynb #53281fa9
+def _term_points(problem: Problem, x: np.ndarray) -> list[np.ndarray]:
+    "Points of every term."
+    found = [problem.term_points(term, x) for term in problem.terms]
+    for label, own in zip(problem.labels, found, strict=True):
+        if len(own): continue
+        raise ParameterError("points", f"none for the term {label}", "more points, some for every term")
+    return found
+
+
+def _everything(problem: Problem, shared: Sequence[int], q: Mapping, f: Any) -> list:
+    "Residuals at all points, and terms that a mask restricts to theirs; its size keeps their mean."
+    found = list(problem.residuals(q, f))
+    for k in shared:
+        mask = q[f"mask_{k}"]
+        own = {name.removesuffix(f"_{k}"): value for name, value in q.items() if name.endswith(f"_{k}")}
+        r = problem.terms[k].residual({a: q[a] for a in problem.inputs} | own, f)
+        found.append(torch.where(mask > 0, r, torch.zeros((), dtype=mask.dtype, device=mask.device))*mask)
+    return found
+
+
+def _masked(problem: Problem, x: np.ndarray, k: int, own: np.ndarray, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    "Mask and normals of a term, at all points."
+    term, there = problem.terms[k], torch.from_numpy(problem.terms[k].mask(problem.domain, x))
+    found = dict(mask=torch.full((len(own),), math.sqrt(len(x)/len(own)), dtype=dtype))
+    found |= {name: v for name, v in problem.quantities(own, term, dtype).items() if name.startswith("n_")}
+    return {f"{name}_{k}": torch.zeros(len(x), dtype=dtype).masked_scatter_(there, v) for name, v in found.items()}
+
+# %% ../nbs/09_pinn_training.ipynb #5c5d01b8
 def _together(terms: Sequence, q: Mapping, f: Any) -> list: return [term.residual(q, f) for term in terms]
 
 
-def _grouped(problem: Problem, x: np.ndarray) -> list[tuple[np.ndarray, list[int]]]:
-    "Points with the numbers of the terms that hold there."
-    found = {}
+def _make(problem: Problem, equation: Callable, q: Mapping, device: str) -> jets.Piece:
+    return jets.prepare(equation, {k: v.to(device) for k, v in q.items()}, problem.inputs, problem.outputs)
+
+
+def _alone(problem: Problem, own: Sequence[np.ndarray], dtype: torch.dtype, device: str) -> Iterator[tuple]:
+    "Numbers of the terms at the same points, with their piece."
+    groups = {}
     for k, term in enumerate(problem.terms):
-        own = problem.term_points(term, x)
-        if not len(own):
-            raise ParameterError("points", f"none for the term {problem.labels[k]}", "more points, some for every term")
-        key = own.tobytes(), term.kind == "periodic", term.kind in ("neumann", "robin")
-        found.setdefault(key, (own, []))[1].append(k)
-    return list(found.values())
+        key = own[k].tobytes(), term.kind == "periodic", term.kind in ("neumann", "robin")
+        groups.setdefault(key, []).append(k)
+    for members in groups.values():
+        terms, first = [problem.terms[k] for k in members], members[0]
+        equation = functools.partial(_together, terms)
+        yield members, _make(problem, equation, problem.quantities(own[first], terms[0], dtype), device)
 
 
 def _pieces(problem: Problem, points: Any, dtype: torch.dtype, device: str) -> tuple[list[jets.Piece], list[int]]:
     "Pieces of a loss, and which of their components is each of DeepXDE's terms."
     x = problem.inside(points["residual"] if isinstance(points, Mapping) else points)
-    place = lambda q: {k: v.to(device) for k, v in q.items()}
-    make = lambda equation, q: jets.prepare(equation, place(q), problem.inputs, problem.outputs)
-    pieces, numbers = [make(problem.residuals, problem.quantities(x, None, dtype))], []
-    for own, members in _grouped(problem, x):
-        terms = [problem.terms[k] for k in members]
-        pieces.append(make(functools.partial(_together, terms), problem.quantities(own, terms[0], dtype)))
-        numbers += members
-    residuals = len(pieces[0].entries)
-    return pieces, [*range(residuals), *(residuals + numbers.index(k) for k in range(len(problem.terms)))]
+    q, own = problem.quantities(x, None, dtype), _term_points(problem, x)
+    main, alone = _make(problem, problem.residuals, q, device), list(_alone(problem, own, dtype, device))
+    rides = lambda k, piece: (problem.terms[k].kind not in ("periodic", "point") and not problem.terms[k].broadcast
+                              and set(piece.streams.directions) <= set(main.streams.directions))
+    shared = [k for members, piece in alone for k in members if rides(k, piece)]
+    for k in shared: q |= _masked(problem, x, k, own[k], dtype)
+    if shared: main = _make(problem, functools.partial(_everything, problem, shared), q, device)
+    rest = [(members, piece) for members, piece in alone if members[0] not in shared]
+    numbers = [*shared, *(k for members, _ in rest for k in members)]
+    residuals = len(main.entries) - len(shared)
+    order = [*range(residuals), *(residuals + numbers.index(k) for k in range(len(problem.terms)))]
+    return [main, *(piece for _, piece in rest)], order
 
-# %% ../nbs/09_pinn_training.ipynb #1b34848d
+# %% ../nbs/09_pinn_training.ipynb #2832104f
 @contextlib.contextmanager
 def _precision(dtype: torch.dtype) -> Iterator[Any]:
     "DeepXDE in one precision, silent; everything is put back afterwards."
@@ -236,7 +271,7 @@ def _deepxde_model(dde: Any, net: Any, data: Any, lr: float, rates: tuple = (1.0
         model.opt = torch.optim.Adam([dict(params=p, lr=lr*factor) for p, factor in groups], lr=lr)
     return model
 
-# %% ../nbs/09_pinn_training.ipynb #d1f4dfb6
+# %% ../nbs/09_pinn_training.ipynb #429de0e4
 def _slow_gradient(problem: Problem, layers: Sequence[tuple], points: Any, arm: str) -> tuple:
     "Losses and gradients by DeepXDE, one network after the other."
     x = problem.inside(points["residual"] if isinstance(points, Mapping) else points)
@@ -265,7 +300,7 @@ def _fast_gradient(problem: Problem, layers: Sequence[tuple], points: Any, arm: 
         losses, gradients = jets.loss_and_gradient(plain, pieces, block=block, workers=torch.get_num_threads())
     return losses[:, order], _uncollapse(gradients, map_) if map_ else gradients
 
-# %% ../nbs/09_pinn_training.ipynb #9ff1ff0d
+# %% ../nbs/09_pinn_training.ipynb #3d5dbb29
 @contextlib.contextmanager
 def _enough_memory() -> Iterator[None]:
     "One line where memory is not enough."
@@ -318,7 +353,7 @@ def loss_and_gradient(problem: Problem, parameters: Sequence[tuple], points: Any
     if engine == "deepxde": return _slow_gradient(problem, parameters, points, arm)
     return _fast_gradient(problem, parameters, points, arm, block)
 
-# %% ../nbs/09_pinn_training.ipynb #ef026708
+# %% ../nbs/09_pinn_training.ipynb #5318ba78
 @dataclass(frozen=True)
 class Setting:
     """How networks are trained.
@@ -363,7 +398,7 @@ def _begin(problem: Problem, arm: str, seeds: Sequence[int], s: Setting) -> dict
     return dict(theta=theta, m=np.zeros_like(theta), v=np.zeros_like(theta), step=np.array(0),
                 diverged=np.full(len(theta), -1))
 
-# %% ../nbs/09_pinn_training.ipynb #47d864ab
+# %% ../nbs/09_pinn_training.ipynb #bf120dfa
 _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8   # torch's and DeepXDE's defaults
 
 
@@ -389,7 +424,7 @@ def _gradients(problem: Problem, arm: str, layers: list, prepared: list, s: Sett
                    for r, own in enumerate(prepared)]
     return torch.cat([losses for losses, _ in parts]), torch.cat([_flat(g) for _, g in parts])
 
-# %% ../nbs/09_pinn_training.ipynb #fb9e2e9a
+# %% ../nbs/09_pinn_training.ipynb #f6b90c91
 def _advance_fast(problem: Problem, arm: str, seeds: Sequence[int], state: Mapping, steps: int, s: Setting) -> dict:
     "Steps of Adam with jets."
     theta, m, v = (torch.tensor(np.asarray(state[k]), device=s.device) for k in ("theta", "m", "v"))
@@ -409,7 +444,7 @@ def _advance_fast(problem: Problem, arm: str, seeds: Sequence[int], state: Mappi
 def _stacked(records: list, networks: int) -> np.ndarray:
     return np.stack(records) if records else np.zeros((0, networks, 0))
 
-# %% ../nbs/09_pinn_training.ipynb #215879ef
+# %% ../nbs/09_pinn_training.ipynb #1f32a056
 def _load_moments(model: Any, net: Any, state: Mapping, shape: Sequence[int], r: int) -> None:
     "Put stored moments into DeepXDE's optimiser."
     if not int(state["step"]): return
@@ -450,7 +485,7 @@ def _advance_slow(problem: Problem, arm: str, seeds: Sequence[int], state: Mappi
     diverged = np.where(lost & (np.asarray(state["diverged"]) < 0), first + steps, state["diverged"])
     return merged | dict(step=np.array(first + steps), diverged=diverged)
 
-# %% ../nbs/09_pinn_training.ipynb #bcc76d88
+# %% ../nbs/09_pinn_training.ipynb #98ef160f
 def advance(problem: Problem, arm: str, seeds: Sequence[int], state: Mapping | None, steps: int,
             **setting: Any) -> dict:
     """A piece of training.
@@ -483,7 +518,7 @@ def advance(problem: Problem, arm: str, seeds: Sequence[int], state: Mapping | N
     with _enough_memory():
         return (_advance_fast if s.engine == "jets" else _advance_slow)(problem, arm, list(seeds), state, steps, s)
 
-# %% ../nbs/09_pinn_training.ipynb #e8f93ea3
+# %% ../nbs/09_pinn_training.ipynb #3b2069ec
 def _polish_one(flat: torch.Tensor, loss: Callable, steps: int) -> np.ndarray:
     "L-BFGS on one network, (1, P), in place; its losses at the end."
     optimizer = torch.optim.LBFGS([flat], max_iter=steps, tolerance_grad=1e-12, tolerance_change=1e-14,
