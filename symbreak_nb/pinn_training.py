@@ -476,9 +476,10 @@ def _advance_slow(problem: Problem, arm: str, seeds: Sequence[int], state: Mappi
             net = _deepxde_network(dde, [(w[0], b[0]) for w, b in layers], arm, problem)
             model = _deepxde_model(dde, net, deepxde_data(problem, points["residual"]), s.lr, rates)
             _load_moments(model, net, state, shape, r)
+            model.train_state.step = first
             history, _ = model.train(iterations=steps, display_every=s.every, verbose=0)
             rows = zip(history.steps, history.loss_train, strict=True)
-            kept = np.array([row for k, row in rows if k % s.every == 0 and k < steps])
+            kept = np.array([row for k, row in rows if k % s.every == 0 and k < first + steps])
             found.append(_read_network(model, net) | dict(losses=kept))
     merged = {k: np.stack([one[k] for one in found], int(k == "losses")) for k in found[0]}
     lost = ~np.isfinite(merged["theta"]).all(1)
