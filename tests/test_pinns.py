@@ -167,7 +167,7 @@ def test_what_is_wrong_is_said_in_one_line(monkeypatch):
             (lambda: pinns.train("burgers_1d", iterations=0), "iterations"),
             (lambda: pinns.loss_and_gradient("burgers_1d", one, [[3.0, 0.5]]), "1 of 1 outside"),
             (lambda: pinns.loss_and_gradient("burgers_1d", one, points, arm="expanded"), "10 features"),
-            (lambda: pinns.train("burgers_1d", counts=1, iterations=1), "burgers_1d|points|term")):
+            (lambda: pinns.train("ns_lid_2d", counts=4, iterations=1), "none for the term")):
         with pytest.raises(RunError, match=message) as error: call()
         assert "\n" not in str(error.value)
     for wrong in (dict(n_seeds=0), dict(problems=["burgers"]), dict(engine="jax"), dict(iterations=0)):
