@@ -1,4 +1,4 @@
-"""A training step of physics-informed networks: Taylor-mode networks side by side against DeepXDE, one seed after another.
+"""A training step of physics-informed networks: Taylor mode, all seeds side by side, against DeepXDE, seed after seed.
 
     python benchmarks/pinns.py [THREADS] [SEEDS] [PROBLEM ...]
 
@@ -12,12 +12,20 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from symbreak_nb import jets
 from symbreak_nb.pde_problems import deepxde_data
 from symbreak_nb.pdes import PROBLEMS
 from symbreak_nb.pinn_training import (
-    Setting, _adam, _begin, _deepxde_model, _deepxde_network, _gradients, _precision, _prepared, _shape,
+    Setting,
+    _adam,
+    _begin,
+    _deepxde_model,
+    _deepxde_network,
+    _gradients,
+    _precision,
+    _prepared,
+    _shape,
 )
-from symbreak_nb import jets
 
 NAMES = ("burgers_1d", "poisson_classic_2d", "wave_1d", "ns_lid_2d", "kuramoto_sivashinsky")
 
