@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARAMETERS', 'CLAIMS', 'loss_and_gradient', 'train', 'engine_gap', 'field', 'complexity', 'sweep', 'scores',
-           'log_ratio', 'share_improved', 'twin_distance', 'plan_units']
+           'log_ratio', 'plan_units']
 
 # %% ../nbs/22_pinns.ipynb #a71c5f96
 import functools
@@ -359,7 +359,7 @@ def log_ratio(errors: Mapping[str, Mapping], arm: str = "expanded", against: str
     return replace(found, p=p, method="Student's interval, Wilcoxon's p")
 
 
-def share_improved(differences: np.ndarray, resamples: int, seed: int = 0) -> Estimate:
+def _share_improved(differences: np.ndarray, resamples: int, seed: int = 0) -> Estimate:
     """Share of problems whose mean difference is below zero, with a bootstrap over problems and seeds.
 
     Parameters
@@ -397,8 +397,8 @@ def _gain_correlation(ranks: np.ndarray, differences: np.ndarray, resamples: int
     draws = [correlation(rng.integers(len(gain), size=len(gain))) for _ in range(resamples)]
     return percentile(np.array(draws), correlation(np.arange(len(gain))), len(gain))
 
-# %% ../nbs/22_pinns.ipynb #9a4d6705
-def twin_distance(problem: str | Problem, steps: int = 100, width: int = 20, depth: int = 3,
+# %% ../nbs/22_pinns.ipynb #c9b1c0e6
+def _twin_distance(problem: str | Problem, steps: int = 100, width: int = 20, depth: int = 3,
                   counts: Any = 100) -> float:
     """Distance of the functions of `twin` and `expanded` after training, relative to that of `raw` and `expanded`.
 

@@ -77,7 +77,7 @@ def test_engines_train_alike_from_any_state(arm):
 
 def test_the_collapse_and_the_twin():
     problem = PROBLEMS["ns_lid_2d"]
-    assert pinns.twin_distance("ns_lid_2d", 40, 10, 2, dict(domain=60, boundary=60)) < 1e-3
+    assert pinns._twin_distance("ns_lid_2d", 40, 10, 2, dict(domain=60, boundary=60)) < 1e-3
     how = dict(width=10, depth=2)
     x = problem.evaluation(30)
     values = [pinn_training.predict(problem, arm, pinn_training.start(problem, arm, [0], **how), x, **how)
@@ -184,7 +184,7 @@ def test_a_wrong_backend_is_refused_before_the_import():
 
 
 def test_the_share_and_the_ratio_on_known_numbers():
-    both = pinns.share_improved(np.array([[-1.0, -1, -1], [1, 1, 1]]), 500)
+    both = pinns._share_improved(np.array([[-1.0, -1, -1], [1, 1, 1]]), 500)
     assert both.value == 0.5 and both.interval[0] < 0.1 and both.interval[1] > 0.9
     rng = np.random.default_rng(0)
     raw = 10**rng.normal(-2, 0.3, 20)
