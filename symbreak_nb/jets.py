@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['Streams', 'propagate', 'pull_back', 'Piece', 'prepare', 'loss_and_gradient', 'views', 'values']
 
-# %% ../nbs/09_jets.ipynb #b9702f80
+# %% ../nbs/09_jets.ipynb #9b574a6a
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from .checks import ParameterError
@@ -78,6 +80,9 @@ def _activate(z: torch.Tensor, s: Streams) -> tuple[torch.Tensor, tuple]:
     y, v = torch.empty_like(z), _tanh(z[:, 0])
     y[:, 0] = v
     if len(s) == 1: return y, ()
+    if (loops := _loops(z, s)) is not None:
+        loops[0](z.numpy(), y.numpy(), *loops[2])
+        return y, loops
     slope = 1 - v*v
     torch.mul(z[:, 1:], slope[:, None], out=y[:, 1:])
     squares = [_square(z, o) for o in s.operators]
@@ -103,6 +108,9 @@ def _activate_high(y: torch.Tensor, z: torch.Tensor, s: Streams, factors: tuple)
 def _deactivate(gy: torch.Tensor, z: torch.Tensor, y: torch.Tensor, saved: tuple, s: Streams) -> torch.Tensor:
     "Gradient of the pre-activations from that of the activations, which is overwritten."
     if len(s) == 1: return gy.mul_(1 - y*y)
+    if len(saved) == 3:
+        saved[1](gy.numpy(), z.numpy(), y.numpy(), *saved[2])
+        return gy
     v = y[:, 0]
     if s.thirds: return _deactivate_high(gy, z, v, saved, s)
     slope, squares = saved
@@ -148,7 +156,100 @@ def _deactivate_high(gy: torch.Tensor, z: torch.Tensor, v: torch.Tensor, saved: 
         gz[:, s.third + t].addcmul_(g, 4*f2*z1)
     return gz
 
-# %% ../nbs/09_jets.ipynb #5f494733
+# %% ../nbs/09_jets.ipynb #e5947e65
+@functools.cache
+def _fused() -> tuple | None:
+    "Compiled loops for value, slopes and operators: forward and back; None without numba."
+    try: import numba
+    except ImportError: return None
+    compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+
+    @compiled
+    def square(q, z, r, i, k, pairs, c):
+        q[:] = 0
+        for m in range(pairs.shape[1]):
+            if pairs[k, m, 0] < 0: break
+            za, zb, weight = z[r, pairs[k, m, 0], i], z[r, pairs[k, m, 1], i], c[k, m, r % c.shape[2], i % c.shape[3]]
+            for j in range(q.size): q[j] += weight*za[j]*zb[j]
+
+    @compiled
+    def forward(z, y, first, pairs, c, one):
+        a, q = np.empty_like(z[0, 0, 0]), np.empty_like(z[0, 0, 0])
+        for r in range(z.shape[0]):
+            for i in range(z.shape[2]):
+                v = y[r, 0, i]
+                for j in range(a.size): a[j] = one - v[j]*v[j]
+                for s in range(1, z.shape[1]):
+                    zs, ys = z[r, s, i], y[r, s, i]
+                    for j in range(a.size): ys[j] = a[j]*zs[j]
+                for k in range(pairs.shape[0]):
+                    square(q, z, r, i, k, pairs, c)
+                    ys = y[r, first + k, i]
+                    for j in range(a.size):
+                        t = v[j]*a[j]*q[j]
+                        ys[j] -= t + t
+    return forward, _fused_back(compiled, square)
+
+# %% ../nbs/09_jets.ipynb #22236b6f
+def _fused_back(compiled: Callable, square: Callable) -> Callable:
+    "The compiled way back."
+    @compiled
+    def back(g, z, y, first, pairs, c, one):
+        a, q, w, total = (np.empty_like(z[0, 0, 0]), np.empty_like(z[0, 0, 0]), np.empty_like(z[0, 0, 0]),
+                          np.empty_like(z[0, 0, 0]))
+        for r in range(z.shape[0]):
+            for i in range(z.shape[2]):
+                v, g0 = y[r, 0, i], g[r, 0, i]
+                total[:] = 0
+                for j in range(a.size):
+                    a[j] = one - v[j]*v[j]
+                    g0[j] *= a[j]
+                for s in range(1, z.shape[1]):
+                    gs, zs = g[r, s, i], z[r, s, i]
+                    for j in range(a.size):
+                        gs[j] *= a[j]
+                        total[j] += gs[j]*zs[j]
+                for k in range(pairs.shape[0]):
+                    square(q, z, r, i, k, pairs, c)
+                    gs = g[r, first + k, i]
+                    for j in range(a.size):
+                        w[j] = v[j]*gs[j]
+                        t, u = w[j]*q[j], gs[j]*q[j]
+                        total[j] -= t + t + t
+                        g0[j] -= u + u
+                    for m in range(pairs.shape[1]):
+                        if pairs[k, m, 0] < 0: break
+                        weight = c[k, m, r % c.shape[2], i % c.shape[3]]
+                        ga, gb = g[r, pairs[k, m, 0], i], g[r, pairs[k, m, 1], i]
+                        za, zb = z[r, pairs[k, m, 0], i], z[r, pairs[k, m, 1], i]
+                        for j in range(a.size):
+                            t = weight*w[j]
+                            ga[j] -= (t + t)*zb[j]
+                            gb[j] -= (t + t)*za[j]
+                for j in range(a.size):
+                    t = v[j]*total[j]
+                    g0[j] -= t + t
+    return back
+
+# %% ../nbs/09_jets.ipynb #06eccd8f
+def _loops(z: torch.Tensor, s: Streams) -> tuple | None:
+    "Compiled loops with what they take, where they serve: on a CPU, for streams of first and second order."
+    if z.is_cuda or s.thirds or len(s) == 1 or (kernels := _fused()) is None: return None
+    most = max((len(_pairs(o)) for o in s.operators), default=1)
+    pairs, constants = np.full((len(s.operators), most, 2), -1), z.new_ones((len(s.operators), most, 1, 1))
+    varying = [c for o in s.operators for _, c in _pairs(o) if not isinstance(c, float)]
+    if varying:
+        shape = torch.broadcast_shapes(*(c.shape for c in varying))
+        constants = constants.expand(-1, -1, *((1,)*(2 - len(shape)) + tuple(shape))).clone()
+    for k, operator in enumerate(s.operators):
+        for m, ((a, b), c) in enumerate(_pairs(operator)):
+            pairs[k, m] = 1 + a, 1 + b
+            constants[k, m] = c
+    one = z.new_ones(1).numpy()[0]
+    return *kernels, (s.second, pairs, constants.numpy(), one)
+
+# %% ../nbs/09_jets.ipynb #2fcf8bc0
+@torch.no_grad()
 def propagate(layers: Sequence[tuple], x: torch.Tensor, streams: Streams) -> tuple[torch.Tensor, list]:
     """Value and derivatives of stacked tanh networks.
 
@@ -193,7 +294,8 @@ def _drift(operator: Mapping, x: torch.Tensor) -> torch.Tensor | None:
     found = torch.stack(torch.broadcast_tensors(*columns), -1)
     return found if found.dim() > 1 else found[None]
 
-# %% ../nbs/09_jets.ipynb #2dcbd562
+# %% ../nbs/09_jets.ipynb #ba4b8740
+@torch.no_grad()
 def pull_back(layers: Sequence[tuple], x: torch.Tensor, streams: Streams, tape: list, gradient: torch.Tensor,
               into: Sequence[tuple]) -> None:
     """Add the gradient of the parameters to what is there.
@@ -224,7 +326,7 @@ def pull_back(layers: Sequence[tuple], x: torch.Tensor, streams: Streams, tape: 
         above = g[:, streams.second + k]
         gw += drift.mT @ (above if drift.shape[-2] > 1 else above.sum(1, keepdim=True))
 
-# %% ../nbs/09_jets.ipynb #4063bc6c
+# %% ../nbs/09_jets.ipynb #2f32d1bf
 class _Notes:
     "Stands for the fields while an equation is read: notes each request and answers zero."
 
@@ -249,7 +351,7 @@ class _Notes:
         self.sums.append(dict(terms))
         return self.zero
 
-# %% ../nbs/09_jets.ipynb #1598bcf2
+# %% ../nbs/09_jets.ipynb #e5b6e199
 def _coefficient(c: Any, like: torch.Tensor) -> Any:
     "A number as float; coefficients that differ from point to point as a tensor."
     return c.to(like) if isinstance(c, torch.Tensor) and c.dim() else float(c)
@@ -281,7 +383,7 @@ def _polarised(word: str, axes: Sequence[str]) -> dict[tuple, float]:
         found[v] = found.get(v, 0.0) + weight
     return found
 
-# %% ../nbs/09_jets.ipynb #22e7d34c
+# %% ../nbs/09_jets.ipynb #f2a5ee5c
 class _Table:
     "Streams that grow as derivatives are asked for."
 
@@ -324,7 +426,7 @@ class _Table:
 
     def streams(self) -> Streams: return Streams(*map(tuple, self.parts))
 
-# %% ../nbs/09_jets.ipynb #a56e4379
+# %% ../nbs/09_jets.ipynb #9b5ee6b1
 @dataclass(frozen=True)
 class Piece:
     """One term of a loss, ready to be computed; `prepare` makes one.
@@ -394,7 +496,7 @@ def prepare(residual: Callable, quantities: Mapping[str, torch.Tensor], coordina
 
 def _listed(found: Any) -> list: return list(found) if isinstance(found, list | tuple) else [found]
 
-# %% ../nbs/09_jets.ipynb #92ce8570
+# %% ../nbs/09_jets.ipynb #6aa384e4
 class _Fields:
     "Answers an equation from the streams of the outputs."
 
@@ -415,7 +517,7 @@ class _Fields:
 
     def sum(self, output: str, terms: Mapping) -> torch.Tensor: return self._combined(output, next(self.sums))
 
-# %% ../nbs/09_jets.ipynb #6f1f5518
+# %% ../nbs/09_jets.ipynb #e933442d
 def _cutter(networks: slice, rows: slice) -> Callable:
     "Takes the block out of a coefficient."
     def cut(c: Any) -> Any:
@@ -430,7 +532,7 @@ def _block(layers: Sequence[tuple], piece: Piece, networks: slice, rows: slice, 
     x = piece.x[rows] if piece.x.dim() == 2 else piece.x[networks, rows]
     own = tuple({key: cut(c) for key, c in o.items()} for o in piece.streams.operators)
     s = replace(piece.streams, operators=own)
-    with torch.no_grad(): u, tape = propagate(layers, x, s)
+    u, tape = propagate(layers, x, s)
     u.requires_grad_(back is not None)
     with torch.set_grad_enabled(back is not None):
         found = _listed(piece.residual({k: cut(v) for k, v in piece.quantities.items()}, _Fields(piece, u, cut)))
@@ -439,7 +541,7 @@ def _block(layers: Sequence[tuple], piece: Piece, networks: slice, rows: slice, 
     if back is not None: back(x, s, tape, found, u)
     return found.detach()
 
-# %% ../nbs/09_jets.ipynb #d3094dc5
+# %% ../nbs/09_jets.ipynb #42f94e75
 def _chunks(networks: int, piece: Piece, block: int | None, start: int = 0) -> Iterator[tuple[slice, slice]]:
     "Blocks of networks and rows that hold about `block` rows; everything at once if it is None."
     n = piece.x.shape[-2]
@@ -458,10 +560,10 @@ def _accumulate(layers: Sequence[tuple], piece: Piece, weight: float, networks: 
     own = _of(layers, networks)
     def back(x, s, tape, found, u):
         g, = torch.autograd.grad(found.sum()*weight, u)
-        with torch.no_grad(): pull_back(own, x, s, tape, g, _of(gradients, networks))
+        pull_back(own, x, s, tape, g, _of(gradients, networks))
     return _block(own, piece, networks, rows, back if gradients is not None else None)
 
-# %% ../nbs/09_jets.ipynb #16605b4c
+# %% ../nbs/09_jets.ipynb #3ac1f510
 def loss_and_gradient(layers: Sequence[tuple], pieces: Sequence[Piece], weights: Sequence[float] | None = None,
                       block: int | None = 1024, workers: int = 1) -> tuple[torch.Tensor, list[tuple]]:
     """Mean squared residuals of stacked networks, and the gradient of their weighted sum.
@@ -499,7 +601,7 @@ def loss_and_gradient(layers: Sequence[tuple], pieces: Sequence[Piece], weights:
             list(pool.map(work, starts, [min(share, networks - s) for s in starts]))
     return torch.cat(losses, 1), gradients
 
-# %% ../nbs/09_jets.ipynb #7d394776
+# %% ../nbs/09_jets.ipynb #2a0bda28
 def views(flat: torch.Tensor, sizes: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The layers of networks whose parameters lie in one vector each.
 

@@ -101,6 +101,18 @@ def test_blocks_and_threads_change_only_the_order_of_sums():
         assert close(some[0], whole[0]) and all(close(a[0], b[0]) for a, b in zip(some[1], whole[1], strict=True))
 
 
+@pytest.mark.parametrize("name", ["operator", "two operators", "slopes"])
+def test_compiled_loops_equal_plain_torch(name, monkeypatch):
+    layers, x = networks((3, 9, 8, 2), 3), torch.rand(11, 3, dtype=torch.float64)
+    q = dict(zip(AXES, x.T, strict=True)) | dict(a=1 + torch.rand(11, dtype=torch.float64))
+    piece = jets.prepare(EQUATIONS[name], q, AXES, "uv")
+    compiled = jets.loss_and_gradient(layers, [piece], block=4)
+    monkeypatch.setattr(jets, "_fused", lambda: None)
+    plain_torch = jets.loss_and_gradient(layers, [piece], block=4)
+    assert close(compiled[0], plain_torch[0])
+    assert all(close(a[0], b[0]) and close(a[1], b[1]) for a, b in zip(compiled[1], plain_torch[1], strict=True))
+
+
 def test_weights_of_terms_and_terms_that_compare_points():
     layers, x = networks((2, 6, 6, 1)), torch.rand(8, 2, dtype=torch.float64)
     q = dict(x=x[:, 0], y=x[:, 1])
