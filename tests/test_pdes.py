@@ -11,11 +11,11 @@ import torch
 pytest.importorskip("deepxde", reason="the extra `pinns` is not installed")
 pytest.importorskip("skfem", reason="the extra `pinns` is not installed")
 
-from symbreak_nb import pde_references as references  # noqa: E402
-from symbreak_nb import pdes  # noqa: E402
-from symbreak_nb.checks import ParameterError, RunError  # noqa: E402
-from symbreak_nb.pde_problems import AutogradFields, Ball, Block, Domain, boundary_points, load_deepxde  # noqa: E402
-from symbreak_nb.pdes import PROBLEMS, collapse, expand, problem  # noqa: E402
+from symbreak_nb import pde_references as references
+from symbreak_nb import pdes
+from symbreak_nb.checks import ParameterError, RunError
+from symbreak_nb.pde_problems import AutogradFields, Ball, Block, Domain, boundary_points, load_deepxde
+from symbreak_nb.pdes import PROBLEMS, collapse, expand, problem
 
 BOTH = [(name, published) for name in PROBLEMS for published in (False, True)]
 CLOSED = ("wave_1d", "wave_long_2d", "heat_nd", "poisson_nd", "heat_multiscale_2d")
@@ -140,7 +140,8 @@ def test_coefficients_have_the_gradient_that_the_residual_uses():
         assert np.allclose(slope, found[name], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["poisson_classic_2d", "poisson_many_area_2d", "kuramoto_sivashinsky", "burgers_2d", "poisson_boltzmann_2d"])
+@pytest.mark.parametrize("name", ["poisson_classic_2d", "poisson_many_area_2d", "kuramoto_sivashinsky", "burgers_2d",
+                                  "poisson_boltzmann_2d"])
 def test_references_meet_their_target(name, fresh_cache):
     assert PROBLEMS[name].reference_error < 3e-4
     (file,) = fresh_cache.glob(f"pdes/{name}-*.npz")
