@@ -23,7 +23,7 @@ from .checks import ParameterError, RunError, need
 __all__ = ['KINDS', 'Ball', 'Block', 'Domain', 'interior_points', 'boundary_points', 'Term', 'on_face', 'off_faces', 'on_pieces',
            'Counts', 'Problem', 'load_deepxde', 'AutogradFields', 'deepxde_data']
 
-# %% ../nbs/09_pde_problems.ipynb #2aabaac3
+# %% ../nbs/09_pde_problems.ipynb #2120761d
 @dataclass(frozen=True)
 class Ball:
     """A ball, as a hole or as a whole domain.
@@ -91,10 +91,11 @@ class Block:
     def surface(self, u: np.ndarray) -> np.ndarray:
         face = np.searchsorted(np.cumsum(self.face_measures)/self.measure, u[:, 0]).clip(0, 2*len(self.low) - 1)
         x = np.array(self.low) + u[:, 1:]*np.subtract(self.high, self.low)
-        x[np.arange(len(x)), face//2] = np.where(face % 2 == 1, np.array(self.high)[face//2], np.array(self.low)[face//2])
+        x[np.arange(len(x)), face//2] = np.where(face % 2 == 1, np.array(self.high)[face//2],
+                                                 np.array(self.low)[face//2])
         return x
 
-# %% ../nbs/09_pde_problems.ipynb #fde10594
+# %% ../nbs/09_pde_problems.ipynb #3012c2e6
 @dataclass(frozen=True)
 class Domain:
     """A space with holes, and a time interval.
@@ -120,7 +121,8 @@ class Domain:
     def box(self) -> np.ndarray:
         "Bounds of every coordinate, shape (dimension, 2)."
         s = self.space
-        low, high = (s.low, s.high) if isinstance(s, Block) else (np.subtract(s.centre, s.radius), np.add(s.centre, s.radius))
+        low, high = (s.low, s.high) if isinstance(s, Block) else (np.subtract(s.centre, s.radius),
+            np.add(s.centre, s.radius))
         return np.array([*zip(low, high, strict=True), *([self.time] if self.time is not None else [])], float)
 
     @property
@@ -167,7 +169,8 @@ class Domain:
         array of int, shape (points,)
             -1 inside, 0 on the outer boundary, k on hole k, which counts from 1.
         """
-        x, near = self._split(np.asarray(points, float))[0], slack*np.ptp(self.box[:len(self.space.centre)], axis=1).max()
+        x, near = self._split(np.asarray(points, float))[0], slack*np.ptp(self.box[:len(self.space.centre)],
+            axis=1).max()
         found = np.where(np.abs(self.space.depth(x)) < near, 0, -1)
         for k, hole in enumerate(self.holes, 1): found[np.abs(hole.depth(x)) < near] = k
         return found
@@ -382,7 +385,7 @@ def on_pieces(*pieces: int) -> Callable:
     """
     return lambda domain, points: np.isin(domain.pieces(points), pieces)
 
-# %% ../nbs/09_pde_problems.ipynb #c8b70b40
+# %% ../nbs/09_pde_problems.ipynb #51c73cd4
 class Counts(NamedTuple):
     """Numbers of training and test points.
 
@@ -400,13 +403,15 @@ def _counts(default: Counts, wanted: Any) -> Counts:
     "Counts from nothing, a number of domain points, or a mapping of some of them."
     if wanted is None: return default
     if isinstance(wanted, Mapping):
-        if unknown := sorted(set(wanted) - set(Counts._fields)): raise ParameterError("counts", unknown[0], f"one of {', '.join(Counts._fields)}")
+        if unknown := sorted(set(wanted) - set(Counts._fields)): raise ParameterError("counts", unknown[0],
+            f"one of {', '.join(Counts._fields)}")
         found = default._replace(**wanted)
     elif isinstance(wanted, tuple): found = Counts(*wanted)
     else:
         _whole("counts", wanted)
         found = Counts(wanted, *(max(1, round(n*wanted/default.domain)) if n else 0 for n in default[1:]))
-    for name, n, usual in zip(Counts._fields, found, default, strict=True): _whole(f"counts[{name!r}]", n, least=1 if usual else 0)
+    for name, n, usual in zip(Counts._fields, found, default, strict=True): _whole(f"counts[{name!r}]", n,
+        least=1 if usual else 0)
     return found
 
 
@@ -414,7 +419,7 @@ def _whole(name: str, value: Any, least: int = 1) -> None:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not least <= value <= 10**8:
         raise ParameterError(name, value, f"an integer from {least} to 100000000")
 
-# %% ../nbs/09_pde_problems.ipynb #5ec2059b
+# %% ../nbs/09_pde_problems.ipynb #af270a3b
 @dataclass(frozen=True)
 class Problem:
     """A differential equation with everything that training and testing need.
@@ -466,7 +471,8 @@ class Problem:
     def _checked(self, points: Any) -> np.ndarray:
         x = np.asarray(points, float)
         if x.ndim != 2 or x.shape[1] != len(self.inputs) or not np.isfinite(x).all():
-            raise ParameterError("points", f"shape {x.shape}", f"finite numbers of shape (points, {len(self.inputs)}) for {', '.join(self.inputs)}")
+            raise ParameterError("points", f"shape {x.shape}",
+                                 f"finite numbers of shape (points, {len(self.inputs)}) for {', '.join(self.inputs)}")
         return x
 
     def inside(self, points: Any) -> np.ndarray:
@@ -474,7 +480,8 @@ class Problem:
         x = self._checked(points)
         if not (ok := self.domain.contains(x)).all():
             first = ", ".join(f"{name} = {v:.6g}" for name, v in zip(self.inputs, x[~ok][0], strict=True))
-            raise ParameterError("points", f"{(~ok).sum()} of {len(x)} outside, first ({first})", f"points of the domain of {self.name}")
+            raise ParameterError("points", f"{(~ok).sum()} of {len(x)} outside, first ({first})",
+                                 f"points of the domain of {self.name}")
         return x
 
     def points(self, seed: int = 0, counts: Any = None) -> dict[str, np.ndarray]:
@@ -535,8 +542,9 @@ class Problem:
         """
         return interior_points(self.domain, _counts(self.counts, None if n is None else dict(test=n)).test, [seed, 3])
 
-    def quantities(self, points: np.ndarray, term: Term | None = None, dtype: torch.dtype = torch.float64) -> dict[str, torch.Tensor]:
-        """The accessor `q` at given points: coordinates, with coefficients (equation) or normals (Neumann and Robin terms).
+    def quantities(self, points: np.ndarray, term: Term | None = None, dtype: torch.dtype = torch.float64) -> dict[str,
+        torch.Tensor]:
+        """The accessor `q` at points: coordinates, and coefficients (equation) or normals (Neumann, Robin).
 
         Parameters
         ----------
@@ -595,7 +603,7 @@ class Problem:
         """
         return deepxde_data(self, self.points(seed, n)["residual"])
 
-# %% ../nbs/09_pde_problems.ipynb #63e9c395
+# %% ../nbs/09_pde_problems.ipynb #87c81eb8
 def load_deepxde() -> Any:
     """The package deepxde with its PyTorch backend.
 
@@ -613,11 +621,13 @@ def load_deepxde() -> Any:
     os.environ["DDE_BACKEND"] = "pytorch"
     if "deepxde" not in sys.modules:
         device = torch.get_default_device()
-        with contextlib.redirect_stderr(io.StringIO()): need("deepxde", "pinns", "DeepXDE's engine")  # it announces its backend
+        with contextlib.redirect_stderr(io.StringIO()): need("deepxde", "pinns",
+            "DeepXDE's engine")  # it announces its backend
         torch.set_default_device(None if device.type == "cpu" else device)
     deepxde = sys.modules["deepxde"]
     if deepxde.backend.backend_name != "pytorch":
-        raise RunError(f"deepxde was imported with the backend {deepxde.backend.backend_name!r}: set DDE_BACKEND=pytorch before")
+        found = deepxde.backend.backend_name
+        raise RunError(f"deepxde was imported with the backend {found!r}: set DDE_BACKEND=pytorch before")
     return deepxde
 
 
@@ -655,7 +665,7 @@ class AutogradFields:
         "A linear combination of derivatives of an output."
         return sum(weight*self.d(name, axes) for axes, weight in operator.items())
 
-# %% ../nbs/09_pde_problems.ipynb #4a78e04f
+# %% ../nbs/09_pde_problems.ipynb #9218c089
 def _geometry(problem: Problem) -> Any:
     "The domain as a geometry of DeepXDE."
     dde, domain = load_deepxde(), problem.domain
@@ -671,7 +681,8 @@ def _geometry(problem: Problem) -> Any:
         def boundary_normal(self, x):
             return np.pad(domain.normals(x), ((0, 0), (0, domain.time is not None))).astype(dde.config.real(np))
         def random_points(self, n, random="pseudo"): return interior_points(domain, n).astype(dde.config.real(np))
-        def random_boundary_points(self, n, random="pseudo"): return boundary_points(domain, n).astype(dde.config.real(np))
+        def random_boundary_points(self, n, random="pseudo"): return boundary_points(domain,
+            n).astype(dde.config.real(np))
     return Geometry()
 
 
@@ -684,12 +695,14 @@ def _condition(problem: Problem, geometry: Any, term: Term) -> Any:
         value = torch.as_tensor(term.right(q), dtype=torch.float64).expand(len(x)).numpy()
         return value if term.broadcast else value[:, None]
     always = lambda x, on: True  # the points are chosen below, all at once
-    if term.kind == "point": return dde.icbc.PointSetBC(np.array([term.at]), np.full((1, 1), term.target), component=component)
+    if term.kind == "point": return dde.icbc.PointSetBC(np.array([term.at]), np.full((1, 1), term.target),
+                                                        component=component)
     if term.kind == "dirichlet": found = dde.icbc.DirichletBC(geometry, target, always, component=component)
     elif term.kind == "initial": found = dde.icbc.IC(geometry, target, always, component=component)
     elif term.kind == "neumann": found = dde.icbc.NeumannBC(geometry, target, always, component=component)
     elif term.kind == "robin":
-        found = dde.icbc.RobinBC(geometry, lambda x, u: torch.as_tensor(target(x), dtype=u.dtype, device=u.device) - term.alpha*u,
+        found = dde.icbc.RobinBC(geometry, lambda x,
+                                 u: torch.as_tensor(target(x), dtype=u.dtype, device=u.device) - term.alpha*u,
                                  always, component=component)
     elif term.kind == "periodic":
         axis = problem.inputs.index(term.axis)
