@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .checks import ParameterError
+from .checks import ParameterError, need
 from .units import executor
 
 # %% ../nbs/09_jets.ipynb #83f613ff
@@ -160,7 +160,7 @@ def _deactivate_high(gy: torch.Tensor, z: torch.Tensor, v: torch.Tensor, saved: 
 @functools.cache
 def _fused() -> tuple | None:
     "Compiled loops for value, slopes and operators: forward and back; None without numba."
-    try: import numba
+    try: numba = need("numba", "compiled", "the fast loops")
     except ImportError: return None
     compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 
