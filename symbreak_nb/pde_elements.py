@@ -16,9 +16,9 @@ from .pde_problems import Ball, Block, Domain
 from .pde_references import _lagrange, grid_interpolant, grid_table
 
 # %% auto #0
-__all__ = ['clustered', 'cell_interpolant']
+__all__ = ['disc_mesh', 'clustered', 'cell_interpolant']
 
-# %% ../nbs/09_pde_elements.ipynb #8ad8eb53
+# %% ../nbs/09_pde_elements.ipynb #7f205586
 def _ring(hole: Ball, away: float, width: float, turn: float = 0.0) -> np.ndarray:
     n = max(12, round(2*np.pi*(hole.radius + away)/width))
     angle = 2*np.pi*(np.arange(n) + turn)/n
@@ -50,7 +50,7 @@ def _seeds(domain: Domain, h: float, near: float) -> tuple[np.ndarray, int]:
     far = np.all([hole.depth(lattice) < -far for hole, far in zip(domain.holes, reach, strict=True)], axis=0)
     return np.concatenate([*fixed, *rings, lattice[far]]), sum(map(len, fixed))
 
-
+# %% ../nbs/09_pde_elements.ipynb #2b253b38
 def _triangles(domain: Domain, points: np.ndarray) -> np.ndarray:
     from scipy.spatial import Delaunay
     found, piece = Delaunay(points).simplices, domain.pieces(points, 1e-9)
@@ -303,7 +303,7 @@ def areas(coefficients: Callable, cells: int, flux: bool = False) -> dict:
     fine = _finer(lines)
     return grid_table((fine, fine), _on_grid([fine, fine], basis.doflocs, u)[..., None])
 
-# %% ../nbs/09_pde_elements.ipynb #22a82ce4
+# %% ../nbs/09_pde_elements.ipynb #8a55ec31
 def steady_flow(x: np.ndarray, y: np.ndarray, hole: Block | None, wall: Callable, nu: float) -> dict:
     "u, v, p; wall(x, y) -> u, v and where each is prescribed; if that is everywhere, p is 0 at the origin."
     skfem = need("skfem", "pinns")
@@ -327,7 +327,7 @@ def steady_flow(x: np.ndarray, y: np.ndarray, hole: Block | None, wall: Callable
     shown = [_on_grid(fine, flow.doflocs[:, part], state[part]) for part in parts]
     return grid_table(fine, np.stack([*shown, pressure], 2))
 
-
+# %% ../nbs/09_pde_elements.ipynb #4f1f3445
 def _smoother(lines: list, corner: np.ndarray, fine: tuple) -> np.ndarray:
     "Values on the fine grid from those at the corners by cubic polynomials."
     there = np.stack([a.ravel() for a in np.meshgrid(*fine, indexing="ij")], 1)
@@ -342,7 +342,7 @@ def cell_average(corner: np.ndarray) -> np.ndarray:
     found[:, 1::2] = (rows[:, 1:] + rows[:, :-1])/2
     return found
 
-
+# %% ../nbs/09_pde_elements.ipynb #a8cd2982
 def _newton(skfem: Any, flow: Any, press: Any, value: np.ndarray, held: np.ndarray, nu: float) -> np.ndarray:
     from scipy.sparse import bmat
 
@@ -372,7 +372,7 @@ def _newton(skfem: Any, flow: Any, press: Any, value: np.ndarray, held: np.ndarr
         if step and change < 1e-9: break
     return state
 
-# %% ../nbs/09_pde_elements.ipynb #d20f9149
+# %% ../nbs/09_pde_elements.ipynb #f8500ad9
 def _reached(mesh: Any, hole: Ball) -> tuple[np.ndarray, np.ndarray]:
     "Which cells lie inside a ball, and which ones its surface cuts."
     corners, centre = mesh.p[:, mesh.t], np.array(hole.centre)[:, None]
@@ -388,7 +388,7 @@ def _fine_rule(parts: int) -> tuple[np.ndarray, np.ndarray]:
     x = np.stack([a.ravel() for a in np.meshgrid(line, line, line, indexing="ij")])
     return x, np.full(x.shape[1], 1/x.shape[1])
 
-
+# %% ../nbs/09_pde_elements.ipynb #8a2b40b9
 def cube_with_balls(holes: tuple, reaction: Callable, source: Callable, cells: tuple, parts: int = 4) -> dict:
     "-Laplacian u + reaction(x, y, z) u = source(x, y, z) in the unit cube, no flux through any surface."
     from scipy.sparse import diags
