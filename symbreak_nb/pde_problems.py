@@ -20,8 +20,8 @@ import torch
 from .checks import ParameterError, RunError, need
 
 # %% auto #0
-__all__ = ['KINDS', 'Ball', 'Block', 'Domain', 'interior_points', 'boundary_points', 'Term', 'on_face', 'off_faces', 'on_pieces',
-           'Counts', 'Problem', 'load_deepxde', 'AutogradFields', 'deepxde_data']
+__all__ = ['Ball', 'Block', 'Domain', 'Term', 'on_face', 'off_faces', 'on_pieces', 'Counts', 'Problem', 'load_deepxde',
+           'AutogradFields']
 
 # %% ../nbs/09_pde_problems.ipynb #2120761d
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Domain:
         for k, hole in enumerate(self.holes, 1): found[piece == k] = -hole.normals(x[piece == k])
         return found
 
-# %% ../nbs/09_pde_problems.ipynb #e85018c9
+# %% ../nbs/09_pde_problems.ipynb #050e9139
 def _halton(n: int, dimension: int, seed: Any) -> np.ndarray:
     from scipy.stats import qmc
     return qmc.Halton(dimension, rng=np.random.default_rng(seed)).random(n)
@@ -250,8 +250,8 @@ def boundary_points(domain: Domain, n: int, seed: Any = 0, shares: tuple | None 
         return np.column_stack([x, domain.time[0] + u[:, -1]*np.ptp(domain.time)]) if timed else x
     return _kept(draw, domain.contains, n, len(domain.space.centre) + 2 + timed, seed)
 
-# %% ../nbs/09_pde_problems.ipynb #ef45327f
-KINDS = ("dirichlet", "neumann", "robin", "periodic", "initial", "initial_velocity", "point")
+# %% ../nbs/09_pde_problems.ipynb #59dab884
+_KINDS = ("dirichlet", "neumann", "robin", "periodic", "initial", "initial_velocity", "point")
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ class Term:
     Parameters
     ----------
     kind : str
-        One of KINDS.
+        dirichlet, neumann, robin, periodic, initial, initial_velocity or point.
     output : str
         Name of the output that it constrains.
     target : float or callable, default 0.0
@@ -288,6 +288,9 @@ class Term:
     order: int = 0
     at: tuple | None = None
     broadcast: bool = False
+
+    def __post_init__(self):
+        if self.kind not in _KINDS: raise ParameterError("kind", self.kind, f"one of {', '.join(_KINDS)}")
 
     @property
     def initial(self) -> bool: return self.kind.startswith("initial")
@@ -332,7 +335,7 @@ class Term:
         if not self.broadcast: return left - right
         return torch.sqrt((left - right.mean())**2 + right.var(unbiased=False))  # same mean square as all pairs
 
-
+# %% ../nbs/09_pde_problems.ipynb #24ed184c
 def on_face(axis: int, *values: float) -> Callable:
     """A place for `Term(where=...)`: the points where a coordinate has one of some values.
 
@@ -419,7 +422,7 @@ def _whole(name: str, value: Any, least: int = 1) -> None:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not least <= value <= 10**8:
         raise ParameterError(name, value, f"an integer from {least} to 100000000")
 
-# %% ../nbs/09_pde_problems.ipynb #af270a3b
+# %% ../nbs/09_pde_problems.ipynb #876347bf
 @dataclass(frozen=True)
 class Problem:
     """A differential equation with everything that training and testing need.
@@ -444,6 +447,8 @@ class Problem:
         See `boundary_points`.
     method : str
         How the reference is computed.
+    as_published : bool, default False
+        Whether it has the faults of the benchmark that it comes from.
     """
     name: str
     title: str
@@ -466,142 +471,123 @@ class Problem:
         "A name for each term, in order."
         return tuple(f"{term.kind}_{term.output}_{k}" for k, term in enumerate(self.terms, 1))
 
-    def contains(self, points: np.ndarray) -> np.ndarray: return self.domain.contains(self._checked(points))
-
-    def _checked(self, points: Any) -> np.ndarray:
-        x = np.asarray(points, float)
-        if x.ndim != 2 or x.shape[1] != len(self.inputs) or not np.isfinite(x).all():
-            raise ParameterError("points", f"shape {x.shape}",
-                                 f"finite numbers of shape (points, {len(self.inputs)}) for {', '.join(self.inputs)}")
-        return x
-
-    def inside(self, points: Any) -> np.ndarray:
-        "The points as floats; ParameterError if one lies outside the domain."
-        x = self._checked(points)
-        if not (ok := self.domain.contains(x)).all():
-            first = ", ".join(f"{name} = {v:.6g}" for name, v in zip(self.inputs, x[~ok][0], strict=True))
-            raise ParameterError("points", f"{(~ok).sum()} of {len(x)} outside, first ({first})",
-                                 f"points of the domain of {self.name}")
-        return x
+    def contains(self, points: Any) -> np.ndarray:
+        "Which points, shape (points, inputs), lie in the domain."
+        return self.domain.contains(_checked(self, points))
 
     def points(self, seed: int = 0, counts: Any = None) -> dict[str, np.ndarray]:
-        """Training points of the equation ("residual") and of every term (by its label).
-
-        Parameters
-        ----------
-        seed : int, default 0
-        counts : int, mapping or Counts, optional
-            A number of domain points, which scales the others, or single numbers by name.
-
-        Returns
-        -------
-        dict of arrays, shape (points, inputs)
-            A periodic term has its points first, then their images.
-
-        Raises
-        ------
-        ParameterError
-            If a count is no positive integer.
-        """
-        n, d = _counts(self.counts, counts), self.domain
-        _whole("seed", seed, least=0)
-        parts = [interior_points(d, n.domain, [seed, 0]), boundary_points(d, n.boundary, [seed, 1], self.shares)]
-        if n.initial:
-            first = interior_points(d, n.initial, [seed, 2])
-            first[:, -1] = d.time[0]
-            parts.append(first)
-        everything = np.concatenate(parts)
-        found = {"residual": everything}
-        for label, term in zip(self.labels, self.terms, strict=True): found[label] = self.term_points(term, everything)
-        return found
-
-    def term_points(self, term: Term, points: np.ndarray) -> np.ndarray:
-        "Those of some points that a term holds at, with their images for a periodic one."
-        if term.kind == "point": return np.array([term.at], points.dtype)
-        found = points[term.mask(self.domain, points)]
-        return np.concatenate([found, self._image(term, found)]) if term.kind == "periodic" else found
-
-    def _image(self, term: Term, points: np.ndarray) -> np.ndarray:
-        axis, found = self.inputs.index(term.axis), points.copy()
-        low, high = self.domain.box[axis]
-        found[:, axis] = np.where(points[:, axis] < (low + high)/2, high, low)
-        return found
+        "Training points of the equation and of every term (`training_points`)."
+        return training_points(self, seed, counts)
 
     def evaluation(self, n: int | None = None, seed: int = 2**20) -> np.ndarray:
-        """Test points inside the domain, the same for every training seed.
-
-        Parameters
-        ----------
-        n : int, optional
-            The problem's own number unless given.
-        seed : int, default 2**20
-
-        Returns
-        -------
-        array, shape (n, inputs)
-        """
+        "Test points inside the domain, the same for every training seed; the problem's own number unless given."
         return interior_points(self.domain, _counts(self.counts, None if n is None else dict(test=n)).test, [seed, 3])
 
-    def quantities(self, points: np.ndarray, term: Term | None = None, dtype: torch.dtype = torch.float64) -> dict[str,
-        torch.Tensor]:
-        """The accessor `q` at points: coordinates, and coefficients (equation) or normals (Neumann, Robin).
-
-        Parameters
-        ----------
-        points : array, shape (points, inputs)
-        term : Term, optional
-            The term whose residual is wanted; the equation's unless given.
-        dtype : torch.dtype, default torch.float64
-
-        Returns
-        -------
-        dict of tensors, shape (points,)
-        """
-        x = self._checked(points)
-        found = dict(zip(self.inputs, x.T, strict=True))
-        if term is None and self.coefficients: found |= self.coefficients(x)
-        if term is not None and term.kind in ("neumann", "robin"):
-            found |= {f"n_{name}": n for name, n in zip(self.inputs, self.domain.normals(x).T, strict=False)}
-        return {k: torch.from_numpy(np.ascontiguousarray(v, float)).to(dtype) for k, v in found.items()}
+    def quantities(self, points: np.ndarray, term: Term | None = None, dtype: torch.dtype = torch.float64) -> dict:
+        "The accessor `q` of the equation, or of a term, at points (`quantities`)."
+        return quantities(self, points, term, dtype)
 
     def reference(self, points: Any) -> np.ndarray:
-        """The solution at points of the domain.
-
-        Parameters
-        ----------
-        points : array, shape (points, inputs)
-
-        Returns
-        -------
-        array, shape (points, outputs)
-
-        Raises
-        ------
-        ParameterError
-            If a point lies outside the domain.
-        """
-        x = self.inside(points)
+        "The solution, shape (points, outputs); ParameterError if a point lies outside the domain."
+        x = _inside(self, points)
         if self.solution is None: raise RunError(f"{self.name} has no reference solution yet")
         return np.asarray(self.solution(x), float).reshape(len(x), len(self.outputs))
 
     @property
-    def reference_error(self) -> float: return float(self.error() if callable(self.error) else self.error)
+    def reference_error(self) -> float:
+        "Relative L2 error of the solution: the difference of two resolutions."
+        return float(self.error() if callable(self.error) else self.error)
 
     def dde(self, seed: int = 0, n: Any = None) -> Any:
-        """The problem as a `deepxde.data.PDE` or `TimePDE`, which DeepXDE trains as it is.
-
-        Parameters
-        ----------
-        seed : int, default 0
-            Of the training points.
-        n : int, mapping or Counts, optional
-            See `points`.
-
-        Returns
-        -------
-        deepxde.data.PDE
-        """
+        "The problem as a `deepxde.data.PDE` or `TimePDE`, which DeepXDE trains as it is; n as counts of `points`."
         return deepxde_data(self, self.points(seed, n)["residual"])
+
+# %% ../nbs/09_pde_problems.ipynb #c8d6340c
+def _checked(problem: Problem, points: Any) -> np.ndarray:
+    x = np.asarray(points, float)
+    if x.ndim != 2 or x.shape[1] != len(problem.inputs) or not np.isfinite(x).all():
+        wanted = f"finite numbers of shape (points, {len(problem.inputs)}) for {', '.join(problem.inputs)}"
+        raise ParameterError("points", f"shape {x.shape}", wanted)
+    return x
+
+
+def _inside(problem: Problem, points: Any) -> np.ndarray:
+    "The points as floats; ParameterError if one lies outside the domain."
+    x = _checked(problem, points)
+    if not (ok := problem.domain.contains(x)).all():
+        first = ", ".join(f"{name} = {v:.6g}" for name, v in zip(problem.inputs, x[~ok][0], strict=True))
+        found = f"{(~ok).sum()} of {len(x)} outside, first ({first})"
+        raise ParameterError("points", found, f"points of the domain of {problem.name}")
+    return x
+
+
+def term_points(problem: Problem, term: Term, points: np.ndarray) -> np.ndarray:
+    "Those of some points that a term holds at, followed by their images for a periodic one."
+    if term.kind == "point": return np.array([term.at], points.dtype)
+    found = points[term.mask(problem.domain, points)]
+    if term.kind != "periodic": return found
+    axis, image = problem.inputs.index(term.axis), found.copy()
+    low, high = problem.domain.box[axis]
+    image[:, axis] = np.where(found[:, axis] < (low + high)/2, high, low)
+    return np.concatenate([found, image])
+
+# %% ../nbs/09_pde_problems.ipynb #8a2712ba
+def training_points(problem: Problem, seed: int = 0, counts: Any = None) -> dict[str, np.ndarray]:
+    """Training points of the equation ("residual") and of every term (by its label).
+
+    Parameters
+    ----------
+    problem : Problem
+    seed : int, default 0
+    counts : int, mapping or Counts, optional
+        A number of domain points, which scales the others, or single numbers by name.
+
+    Returns
+    -------
+    dict of arrays, shape (points, inputs)
+        A periodic term has its points first, then their images.
+
+    Raises
+    ------
+    ParameterError
+        If a count is no positive integer.
+    """
+    n, d = _counts(problem.counts, counts), problem.domain
+    _whole("seed", seed, least=0)
+    parts = [interior_points(d, n.domain, [seed, 0]), boundary_points(d, n.boundary, [seed, 1], problem.shares)]
+    if n.initial:
+        first = interior_points(d, n.initial, [seed, 2])
+        first[:, -1] = d.time[0]
+        parts.append(first)
+    everything = np.concatenate(parts)
+    found = {"residual": everything}
+    for label, term in zip(problem.labels, problem.terms, strict=True):
+        found[label] = term_points(problem, term, everything)
+    return found
+
+
+def quantities(problem: Problem, points: np.ndarray, term: Term | None = None,
+               dtype: torch.dtype = torch.float64) -> dict:
+    """The accessor `q` at points: coordinates, and coefficients (equation) or normals (Neumann, Robin).
+
+    Parameters
+    ----------
+    problem : Problem
+    points : array, shape (points, inputs)
+    term : Term, optional
+        The term whose residual is wanted; the equation's unless given.
+    dtype : torch.dtype, default torch.float64
+
+    Returns
+    -------
+    dict of tensors, shape (points,)
+    """
+    x = _checked(problem, points)
+    found = dict(zip(problem.inputs, x.T, strict=True))
+    if term is None and problem.coefficients: found |= problem.coefficients(x)
+    if term is not None and term.kind in ("neumann", "robin"):
+        found |= {f"n_{name}": n for name, n in zip(problem.inputs, problem.domain.normals(x).T, strict=False)}
+    return {k: torch.from_numpy(np.ascontiguousarray(v, float)).to(dtype) for k, v in found.items()}
 
 # %% ../nbs/09_pde_problems.ipynb #87c81eb8
 def load_deepxde() -> Any:
@@ -665,7 +651,7 @@ class AutogradFields:
         "A linear combination of derivatives of an output."
         return sum(weight*self.d(name, axes) for axes, weight in operator.items())
 
-# %% ../nbs/09_pde_problems.ipynb #9218c089
+# %% ../nbs/09_pde_problems.ipynb #5436e53c
 def _geometry(problem: Problem) -> Any:
     "The domain as a geometry of DeepXDE."
     dde, domain = load_deepxde(), problem.domain
@@ -685,7 +671,7 @@ def _geometry(problem: Problem) -> Any:
             n).astype(dde.config.real(np))
     return Geometry()
 
-
+# %% ../nbs/09_pde_problems.ipynb #91c71599
 def _condition(problem: Problem, geometry: Any, term: Term) -> Any:
     "A term as a condition of DeepXDE."
     dde, component = load_deepxde(), problem.outputs.index(term.output)
@@ -708,7 +694,7 @@ def _condition(problem: Problem, geometry: Any, term: Term) -> Any:
         axis = problem.inputs.index(term.axis)
         found = dde.icbc.PeriodicBC(geometry, axis, always, derivative_order=term.order, component=component)
     else: found = dde.icbc.OperatorBC(geometry, _velocity_error(problem, term), always)
-    found.collocation_points = lambda points: problem.term_points(term, points)
+    found.collocation_points = lambda points: term_points(problem, term, points)
     return found
 
 
@@ -718,7 +704,7 @@ def _velocity_error(problem: Problem, term: Term) -> Callable:
         return (AutogradFields(problem, inputs, outputs).d(term.output, "t") - term.right(q))[:, None]
     return error
 
-
+# %% ../nbs/09_pde_problems.ipynb #b8d217e7
 def deepxde_data(problem: Problem, points: np.ndarray) -> Any:
     """A problem at given points as DeepXDE's data object.
 

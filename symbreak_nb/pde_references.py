@@ -19,8 +19,7 @@ from .fingerprint import Memo
 from .units import code_fingerprint
 
 # %% auto #0
-__all__ = ['grid_table', 'grid_interpolant', 'cache_folder', 'stored_solution', 'relative_l2', 'cole_hopf', 'etdrk4',
-           'fourier_waves', 'below_cutoff', 'closed_grid']
+__all__ = ['grid_table', 'grid_interpolant', 'cole_hopf', 'etdrk4']
 
 # %% ../nbs/09_pde_references.ipynb #e8622f01
 def grid_table(axes: Any, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -77,7 +76,7 @@ def grid_interpolant(table: Mapping[str, np.ndarray], degree: int = 5) -> Callab
         return found
     return at
 
-# %% ../nbs/09_pde_references.ipynb #8d555604
+# %% ../nbs/09_pde_references.ipynb #7fdff04f
 def cache_folder() -> Path:
     """Where reference solutions are kept.
 
@@ -87,9 +86,7 @@ def cache_folder() -> Path:
         `$SYMBREAK_CACHE/pdes`, or the same in the user's cache folder.
     """
     if folder := os.environ.get("SYMBREAK_CACHE"): return Path(folder).expanduser()/"pdes"
-    try: from platformdirs import user_cache_dir
-    except ImportError: return Path.home()/".cache"/"symbreak_nb"/"pdes"
-    return Path(user_cache_dir("symbreak_nb"))/"pdes"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"symbreak_nb"/"pdes"
 
 
 _TABLES: dict[Path, tuple] = Memo()
@@ -209,7 +206,7 @@ def etdrk4(start: np.ndarray, linear: np.ndarray, nonlinear: Callable, step: flo
         if (n + 1) % every == 0: kept.append(v)
     return np.array(kept)
 
-# %% ../nbs/09_pde_references.ipynb #983e8d34
+# %% ../nbs/09_pde_references.ipynb #52860530
 def fourier_waves(n: int, period: float, directions: int) -> list[np.ndarray]:
     """Wave numbers of `rfftn` on a cube of n points a direction.
 

@@ -28,13 +28,13 @@ from symbreak_nb.pde_problems import (
 from .run import each, one_of
 from .units import WorkUnit
 
-# %% ../nbs/21_pdes.ipynb #90f82f28
+# %% ../nbs/21_pdes.ipynb #1f03512e
 _NAMES = ("burgers_1d", "burgers_2d", "poisson_boltzmann_2d", "poisson_3d", "poisson_classic_2d",
           "poisson_many_area_2d",
           "heat_varying_2d", "heat_multiscale_2d", "heat_complex_2d", "heat_long_2d", "ns_lid_2d", "ns_back_step_2d",
           "ns_long_2d", "wave_1d", "wave_heterogeneous_2d", "wave_long_2d", "kuramoto_sivashinsky", "gray_scott",
           "poisson_nd", "heat_nd")
-_SOLVED = [name for name in _NAMES if name not in ("poisson_3d", "ns_long_2d")]
+_SOLVED = [name for name in _NAMES if name != "ns_long_2d"]
 _CHEAP = ["burgers_1d", "poisson_classic_2d", "heat_multiscale_2d", "wave_1d", "wave_long_2d", "kuramoto_sivashinsky"]
 PARAMETERS = Declaration("pdes",
     solved=Parameter("problems whose reference is computed and drawn", each(one_of(*_NAMES)), _CHEAP, _SOLVED, _SOLVED),
@@ -121,7 +121,7 @@ def _burgers_2d(q, f):
     u, v, operator = f["u"], f["v"], {"t": 1.0, "xx": -0.001, "yy": -0.001}
     return [f.sum(name, operator) + u*f.d(name, "x") + v*f.d(name, "y") for name in "uv"]
 
-# %% ../nbs/21_pdes.ipynb #1e17b3ff
+# %% ../nbs/21_pdes.ipynb #f56cffab
 def _holes(*numbers: tuple) -> tuple: return tuple(Ball(n[:-1], n[-1]) for n in numbers)
 
 
@@ -133,7 +133,10 @@ def _nested(holes: int) -> tuple[float, ...]:
 _DISCS = _holes((0.3, 0.3, 0.1), (-0.3, 0.3, 0.1), (0.3, -0.3, 0.1), (-0.3, -0.3, 0.1))
 
 
-@_problem("Poisson 2D", "x y", "u", Domain(Block((-0.5, -0.5), (0.5, 0.5)), holes=_DISCS),
+_PLATE = Domain(Block((-0.5, -0.5), (0.5, 0.5)), holes=_DISCS)
+
+
+@_problem("Poisson 2D", "x y", "u", _PLATE,
           (Term("dirichlet", "u", 1.0, on_pieces(0)), Term("dirichlet", "u", 0.0, on_pieces(1, 2, 3, 4))),
           published=dict(shares=_nested(4)))
 def _poisson_classic_2d(q, f):
@@ -149,7 +152,10 @@ def boltzmann_source(x: Any, y: Any, sin: Callable = np.sin) -> Any:
     return 10*(1 + x**2 + 16 + y**2)*sin(_PI*x)*sin(4*_PI*y)
 
 
-@_problem("Poisson-Boltzmann 2D", "x y", "u", Domain(Block((-1., -1.), (1., 1.)), holes=_CHARGES),
+_IONS = Domain(Block((-1., -1.), (1., 1.)), holes=_CHARGES)
+
+
+@_problem("Poisson-Boltzmann 2D", "x y", "u", _IONS,
           (Term("dirichlet", "u", 0.2, on_pieces(0)), Term("dirichlet", "u", 1.0, on_pieces(1, 2, 3, 4))),
           published=dict(shares=_nested(4)))
 def _poisson_boltzmann_2d(q, f):
@@ -280,14 +286,17 @@ def _heat_multiscale_2d(q, f):
     "u_t = u_xx/(500 pi)^2 + u_yy/pi^2; u = sin(20 pi x) sin(pi y) at t = 0; u = 0 on the boundary"
     return [f.sum("u", {"t": 1.0, "xx": -1/(500*_PI)**2, "yy": -1/_PI**2})]
 
-# %% ../nbs/21_pdes.ipynb #bc6f43d1
+# %% ../nbs/21_pdes.ipynb #d9c9a88d
 _BIG = tuple((x, y, 1.) for x, y in ((-4., -3.), (4., -3.), (-4., 3.), (4., 3.), (-4., -9.), (4., -9.), (-4., 9.),
                                      (4., 9.), (0., 0.), (0., 6.), (0., -6.)))
 _SMALL = tuple((x, y, 0.4) for x in (-3.2, 3.2) for y in (-6., 6., 0.))
 
 
+_SIEVE = Domain(Block((-8., -12.), (8., 12.)), (0., 3.), _holes(*_BIG, *_SMALL))
+
+
 @_problem("Heat 2D, complex geometry", "x y t", "u",
-          Domain(Block((-8., -12.), (8., 12.)), (0., 3.), _holes(*_BIG, *_SMALL)),
+          _SIEVE,
           (Term("initial", "u"), Term("robin", "u", 5.0, on_pieces(*range(1, 12)), alpha=1.0),
            Term("robin", "u", 1.0, on_pieces(*range(12, 18)), alpha=1.0),
            Term("robin", "u", 0.1, on_pieces(0), alpha=1.0)), times=4,
@@ -320,7 +329,7 @@ def _heat_nd(q, f):
     square = sum(q[n]**2 for n in "xyzws")
     return [f.sum("u", {n*2: 0.2 for n in "xyzws"} | {"t": -1.0}) - square/5*torch.exp(square/2 + q["t"])]
 
-# %% ../nbs/21_pdes.ipynb #5b83dd92
+# %% ../nbs/21_pdes.ipynb #705e215a
 def _momentum(f: Any, more: Mapping | None = None, force: Any = 0.0) -> list:
     "Residuals of the two momentum equations and of continuity."
     u, v, operator = f["u"], f["v"], {"xx": -0.01, "yy": -0.01} | dict(more or {})
@@ -342,8 +351,11 @@ def _ns_lid_2d(q, f):
 _INFLOW = on_face(0, 0)
 
 
+_STEP = Block((0., 1.), (2., 2.))
+
+
 @_problem("Navier-Stokes 2D, back step", "x y", "u v p",
-          Domain(Block((0., 0.), (4., 2.)), holes=(Block((0., 1.), (2., 2.)),)),
+          Domain(Block((0., 0.), (4., 2.)), holes=(_STEP,)),
           (Term("dirichlet", "u", lambda q: 4*q["y"]*(1 - q["y"]), _INFLOW), Term("dirichlet", "v", 0.0, _INFLOW),
            Term("dirichlet", "p", 0.0, on_face(0, 4)),
            *(Term("dirichlet", name, 0.0, off_faces(0, 0, 4)) for name in "uv")))
@@ -367,7 +379,7 @@ def _ns_long_2d(q, f):
     u = v = 0 on the walls; at rest at t = 0"""
     return _momentum(f, {"t": 1.0}, torch.sin(_PI*q["x"])*torch.sin(_PI*q["y"])*torch.sin(_PI*q["t"]))
 
-# %% ../nbs/21_pdes.ipynb #2506f3ed
+# %% ../nbs/21_pdes.ipynb #015d9222
 def _wave_1d_value(q, lib: Any = torch):
     x, t = q["x"], q["t"]
     return lib.sin(_PI*x)*lib.cos(2*_PI*t) + 0.5*lib.sin(4*_PI*x)*lib.cos(8*_PI*t)
@@ -398,8 +410,11 @@ def wave_coefficient(points: np.ndarray) -> dict[str, np.ndarray]:
     return dict(c=6.5 + 5.5*np.tanh(4*field))
 
 
+def _bump(q): return torch.exp(-((q["x"] + 0.5)**2 + q["y"]**2)/0.18)
+
+
 @_problem("Wave 2D, heterogeneous", "x y t", "u", Domain(Block((-1., -1.), (1., 1.)), (0., 5.), space_time=True),
-          (Term("initial", "u", lambda q: torch.exp(-((q["x"] + 0.5)**2 + q["y"]**2)/0.18)),
+          (Term("initial", "u", _bump),
            Term("initial_velocity", "u"), Term("neumann", "u")),
           times=4, coefficients=wave_coefficient)
 def _wave_heterogeneous_2d(q, f):
@@ -426,14 +441,17 @@ def _wave_long_2d(q, f):
     u_t = 0 at t = 0"""
     return [f.sum("u", {"tt": 1.0, "xx": -1.0, "yy": -2.0}) + 2*_PI**2*f["u"]]
 
-# %% ../nbs/21_pdes.ipynb #88ec3e7d
+# %% ../nbs/21_pdes.ipynb #5111cd46
 def _periodic(outputs: str, **faces: tuple) -> tuple:
     axes = [(k, axis, values) for k, (axis, values) in enumerate(faces.items())]
     return tuple(Term("periodic", name, where=on_face(k, *values), axis=axis, order=order)
                  for k, axis, values in axes for name in outputs for order in (0, 1))
 
 
-_KS_START = Term("initial", "u", lambda q: torch.cos(q["x"])*(1 + torch.sin(q["x"])))
+def _ks_value(q): return torch.cos(q["x"])*(1 + torch.sin(q["x"]))
+
+
+_KS_START = Term("initial", "u", _ks_value)
 
 
 @_problem("Kuramoto-Sivashinsky", "x t", "u", Domain(Block((0.,), (2*_PI,)), (0., 1.)),
@@ -460,31 +478,30 @@ def _gray_scott(q, f):
     return [f.sum("u", {"t": 1.0, "xx": -1e-5, "yy": -1e-5}) - 0.04*(1 - u) + u*v**2,
             f.sum("v", {"t": 1.0, "xx": -5e-6, "yy": -5e-6}) + 0.1*v - u*v**2]
 
-# %% ../nbs/21_pdes.ipynb #cf6db21a
+# %% ../nbs/21_pdes.ipynb #c743a6a9
 def _q(*coordinates: Any) -> dict: return {name: torch.from_numpy(np.asarray(c)) for name,
                                            c in zip("xyt", coordinates, strict=False)}
 
 
-def _start(name: str, output: str) -> Callable:
-    "The initial value of an output as a function of arrays."
-    term = next(t for t in PROBLEMS[name].terms if t.kind == "initial" and t.output == output)
-    return lambda *coordinates: np.asarray(term.right(_q(*coordinates)))
+def _start(target: Callable) -> Callable:
+    "An initial value as a function of arrays."
+    return lambda *coordinates: np.asarray(target(_q(*coordinates)))
 
 
 def _solve_burgers_2d(level):
-    start = [_start("burgers_2d", name) for name in "uv"]
+    start = [_start(_burgers_field(k)) for k in (0, 1)]
     return references.periodic_burgers(lambda x, y: np.stack([f(x, y) for f in start]), 0.001, 4.,
                                        *((96, 100, 2), (128, 150, 3))[level])
 
 
 def _solve_kuramoto_sivashinsky(level):
-    start = _start("kuramoto_sivashinsky", "u")
+    start = _start(_ks_value)
     return references.kuramoto_sivashinsky(start, 100/16, 100/16**2, 100/16**4,
                                            *((512, 4000, 8), (768, 8000, 16))[level])
 
 
 def _solve_gray_scott(level):
-    start = [_start("gray_scott", name) for name in "uv"]
+    start = [_start(term.target) for term in _SPOTS]
     return references.gray_scott(lambda x, y: np.stack([f(x, y) for f in start]), (1e-5, 5e-6), 0.04, 0.1,
                                  *((320, 320), (432, 360))[level])
 
@@ -499,20 +516,18 @@ def _solve_heat_varying_2d(level):
 
 def _solve_wave_heterogeneous_2d(level):
     def squared_speed(x, y): return wave_coefficient(np.stack([x.ravel(), y.ravel()], 1))["c"].reshape(x.shape)
-    return references.wave_in_medium(_start("wave_heterogeneous_2d", "u"), squared_speed,
+    return references.wave_in_medium(_start(_bump), squared_speed,
                                      *((96, 1500), (128, 2000))[level])
 
-# %% ../nbs/21_pdes.ipynb #b0d93297
+# %% ../nbs/21_pdes.ipynb #7cf16f5b
 def _solve_poisson_classic_2d(level):
-    domain = PROBLEMS["poisson_classic_2d"].domain
-    return elements.reaction_with_discs(domain, 0., lambda x, y: 0*x, lambda x, y: 0*x + 1, lambda x, y: 0*x,
+    return elements.reaction_with_discs(_PLATE, 0., lambda x, y: 0*x, lambda x, y: 0*x + 1, lambda x, y: 0*x,
                                         (0.02, 0.014)[level])
 
 
 def _solve_poisson_boltzmann_2d(level):
-    domain = PROBLEMS["poisson_boltzmann_2d"].domain
-    return elements.reaction_with_discs(domain, 64., boltzmann_source, lambda x, y: 0*x + 0.2, lambda x, y: 0*x + 1,
-                                        (0.022, 0.015)[level])
+    return elements.reaction_with_discs(_IONS, 64., boltzmann_source, lambda x, y: 0*x + 0.2, lambda x, y: 0*x + 1,
+                                        (0.02, 0.0135)[level])
 
 
 def _solve_poisson_many_area_2d(level): return elements.areas(area_coefficients, (10, 16)[level])
@@ -522,15 +537,15 @@ def _solve_areas_as_published(level): return elements.areas(area_coefficients, (
 
 
 def _solve_heat_complex_2d(level):
-    return elements.robin_heat(PROBLEMS["heat_complex_2d"].domain, (0.1, *[5.]*11, *[1.]*6),
-                               *((0.4, 0.12), (0.32, 0.075))[level])
+    return elements.robin_heat(_SIEVE, (0.1, *[5.]*11, *[1.]*6),
+                               *((0.3, 0.07), (0.24, 0.05))[level])
 
 
 def _lid(x, y): return 4*x*(1 - x)*(y > 1 - 1e-9), 0*x, x > -1, x > -1
 
 
 def _solve_ns_lid_2d(level):
-    lines = elements.clustered((0., 1., (36, 56)[level], True, True))
+    lines = elements.clustered((0., 1., (40, 60)[level], True, True))
     return elements.steady_flow(lines, lines, None, _lid, 0.01)
 
 
@@ -538,13 +553,22 @@ def _step_walls(x, y): return 4*y*(1 - y)*(x < 1e-9)*(y < 1), 0*x, (x < 4 - 1e-9
 
 
 def _solve_ns_back_step_2d(level):
-    n = (9, 14)[level]
+    n = (11, 16)[level]
     x = elements.clustered((0., 2., 2*n, True, True), (2., 4., 3*n, True, True))
     y = elements.clustered((0., 1., 2*n, True, True), (1., 2., 2*n, True, True))
-    return elements.steady_flow(x, y, PROBLEMS["ns_back_step_2d"].domain.holes[0], _step_walls, 0.01)
+    return elements.steady_flow(x, y, _STEP, _step_walls, 0.01)
 
-# %% ../nbs/21_pdes.ipynb #a02a2bd5
+
+def _poisson_3d_reaction(x, y, z): return np.where(z < 0.5, 64., 100.)
+
+
+def _solve_poisson_3d(level):
+    return elements.cube_with_balls(_SPHERES, _poisson_3d_reaction, poisson_3d_source,
+                                    ((10, 26, 14), (14, 36, 20))[level])
+
+# %% ../nbs/21_pdes.ipynb #2a1e8ba4
 _SOLVERS = dict(
+    poisson_3d=(_solve_poisson_3d, elements.cell_interpolant, "Q2 elements, finite cells"),
     burgers_2d=(_solve_burgers_2d, references.grid_interpolant, "Fourier, ETDRK4"),
     kuramoto_sivashinsky=(_solve_kuramoto_sivashinsky, references.grid_interpolant, "Fourier, ETDRK4"),
     gray_scott=(_solve_gray_scott, references.grid_interpolant, "Fourier, ETDRK4"),
@@ -600,7 +624,7 @@ def residual_size(p: Problem, value: Callable, points: np.ndarray) -> float:
     found = p.residuals(p.quantities(points), AutogradFields(p, x, value(x)))
     return max(r.detach().abs().max().item() for r in found)
 
-# %% ../nbs/21_pdes.ipynb #e66783e5
+# %% ../nbs/21_pdes.ipynb #5273d6d9
 _CUT_TIME = dict(burgers_2d=0.8, heat_varying_2d=2.5, heat_multiscale_2d=0.5, heat_complex_2d=1.0, heat_long_2d=32.0,
                  wave_heterogeneous_2d=1.0, wave_long_2d=0.0, gray_scott=150.0)
 
@@ -612,6 +636,7 @@ def solved_picture(name: str, pixels: int) -> dict:
     axes = [np.linspace(*box[k], pixels) for k in (0, 1)]
     first, second = (a.ravel() for a in np.meshgrid(*axes, indexing="ij"))
     rest = [np.full(first.shape, box[k].mean()) for k in range(2, len(box))]
+    if name == "poisson_3d": rest[0][:] = 0.6
     if len(box) > 2 and this.inputs[-1] == "t": rest[-1][:] = _CUT_TIME.get(name, box[-1, 1])
     points = np.stack([first, second, *rest], 1)
     inside, cut = this.contains(points), np.full(len(points), np.nan)
