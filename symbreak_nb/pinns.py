@@ -26,7 +26,7 @@ from .pde_problems import Problem
 from .pdes import PROBLEMS
 from .pdes import problem as named_problem
 from .pinn_training import ARMS, ENGINES, Setting, predict  # noqa: F401 - ARMS is offered here too
-from .statistics import Estimate, holm, over_seeds, paired, percentile
+from .statistics import Estimate, paired, percentile
 from .units import WorkUnit
 
 # %% ../nbs/22_pinns.ipynb #79c3b623
