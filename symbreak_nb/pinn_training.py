@@ -21,7 +21,7 @@ import torch
 
 from . import jets
 from .checks import ParameterError, RunError, between, one_of
-from .pde_problems import Problem, deepxde_data, load_deepxde
+from .pde_problems import Problem, _inside, deepxde_data, load_deepxde, term_points
 
 # %% ../nbs/09_pinn_training.ipynb #8e1c925e
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _rates(problem: Problem, arm: str, shape: Sequence[int]) -> torch.Tensor:
 # %% ../nbs/09_pinn_training.ipynb #53281fa9
 def _term_points(problem: Problem, x: np.ndarray) -> list[np.ndarray]:
     "Points of every term."
-    found = [problem.term_points(term, x) for term in problem.terms]
+    found = [term_points(problem, term, x) for term in problem.terms]
     for label, own in zip(problem.labels, found, strict=True):
         if len(own): continue
         raise ParameterError("points", f"none for the term {label}", "more points, some for every term")
@@ -219,7 +219,7 @@ def _alone(problem: Problem, own: Sequence[np.ndarray], dtype: torch.dtype, devi
 
 def _pieces(problem: Problem, points: Any, dtype: torch.dtype, device: str) -> tuple[list[jets.Piece], list[int]]:
     "Pieces of a loss, and which of their components is each of DeepXDE's terms."
-    x = problem.inside(points["residual"] if isinstance(points, Mapping) else points)
+    x = _inside(problem, points["residual"] if isinstance(points, Mapping) else points)
     q, own = problem.quantities(x, None, dtype), _term_points(problem, x)
     main, alone = _make(problem, problem.residuals, q, device), list(_alone(problem, own, dtype, device))
     rides = lambda k, piece: (problem.terms[k].kind not in ("periodic", "point") and not problem.terms[k].broadcast
@@ -274,7 +274,7 @@ def _deepxde_model(dde: Any, net: Any, data: Any, lr: float, rates: tuple = (1.0
 # %% ../nbs/09_pinn_training.ipynb #429de0e4
 def _slow_gradient(problem: Problem, layers: Sequence[tuple], points: Any, arm: str) -> tuple:
     "Losses and gradients by DeepXDE, one network after the other."
-    x = problem.inside(points["residual"] if isinstance(points, Mapping) else points)
+    x = _inside(problem, points["residual"] if isinstance(points, Mapping) else points)
     losses, gradients = [], []
     with _precision(layers[0][0].dtype) as dde:
         data = deepxde_data(problem, x)
@@ -605,4 +605,4 @@ def predict(problem: Problem, arm: str, theta: np.ndarray, points: np.ndarray, w
     """
     theta = torch.tensor(np.asarray(theta))
     layers = collapse(jets.views(theta, sizes(problem, arm, width, depth)), expansion(problem, _arm(arm).pattern))
-    return jets.values(layers, torch.tensor(problem.inside(points)).to(theta)).numpy()
+    return jets.values(layers, torch.tensor(_inside(problem, points)).to(theta)).numpy()
