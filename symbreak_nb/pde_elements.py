@@ -279,9 +279,9 @@ def cell_interpolant(table: Mapping[str, np.ndarray]) -> Callable:
                    for offset in np.ndindex(*[3]*len(axes)))
     return at
 
-# %% ../nbs/09_pde_elements.ipynb #6102bdc8
-def areas(coefficients: Callable, cells: int, flux: bool = False) -> dict:
-    "-Laplacian u = f/a, or -div(a grad u) = f, in 5 x 5 squares of side 4 with so many cells; du/dn + u = 0."
+# %% ../nbs/09_pde_elements.ipynb #e6828427
+def areas(coefficients: Callable, cells: int) -> dict:
+    "-Laplacian u = f/a in 5 x 5 squares of side 4 with so many cells; du/dn + u = 0."
     skfem = need("skfem", "pinns")
     lines = clustered(*((-10 + 4*k, -6 + 4*k, cells, True, True) for k in range(5)))
     basis = skfem.Basis(mesh := skfem.MeshQuad.init_tensor(lines, lines), skfem.ElementQuad2(), intorder=6)
@@ -292,13 +292,15 @@ def areas(coefficients: Callable, cells: int, flux: bool = False) -> dict:
         return [found[name].reshape(x.shape[1:]) for name in "af"]
 
     @skfem.BilinearForm
-    def form(u, v, w): return (at(w.x)[0] if flux else 1.0)*(u.grad[0]*v.grad[0] + u.grad[1]*v.grad[1])
+    def form(u, v, w): return u.grad[0]*v.grad[0] + u.grad[1]*v.grad[1]
 
     @skfem.BilinearForm
-    def robin(u, v, w): return (at(w.x)[0] if flux else 1.0)*u*v
+    def robin(u, v, w): return u*v
 
     @skfem.LinearForm
-    def load(v, w): return at(w.x)[1]/(1.0 if flux else at(w.x)[0])*v
+    def load(v, w):
+        a, f = at(w.x)
+        return f/a*v
     u = skfem.solve(form.assemble(basis) + robin.assemble(edges), load.assemble(basis))
     fine = _finer(lines)
     return grid_table((fine, fine), _on_grid([fine, fine], basis.doflocs, u)[..., None])

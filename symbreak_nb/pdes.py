@@ -519,7 +519,7 @@ def _solve_wave_heterogeneous_2d(level):
     return references.wave_in_medium(_start(_bump), squared_speed,
                                      *((96, 1500), (128, 2000))[level])
 
-# %% ../nbs/21_pdes.ipynb #7cf16f5b
+# %% ../nbs/21_pdes.ipynb #7beae4bb
 def _solve_poisson_classic_2d(level):
     return elements.reaction_with_discs(_PLATE, 0., lambda x, y: 0*x, lambda x, y: 0*x + 1, lambda x, y: 0*x,
                                         (0.02, 0.014)[level])
@@ -531,9 +531,6 @@ def _solve_poisson_boltzmann_2d(level):
 
 
 def _solve_poisson_many_area_2d(level): return elements.areas(area_coefficients, (10, 16)[level])
-
-
-def _solve_areas_as_published(level): return elements.areas(area_coefficients, (16, 24)[level], flux=True)
 
 
 def _solve_heat_complex_2d(level):
