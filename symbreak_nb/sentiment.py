@@ -280,7 +280,8 @@ _UP = "value > 0 with 95% interval and n >= 5"
 _LEARNS = Premise("learns", "the baseline learns", "value > 0.05 with 95% interval",
                   "test accuracy of the baseline minus the share of the larger class")
 _BOTH = (_LEARNS, Premise("frozen_learn", "networks with a frozen embedding learn, too",
-                          "value > 0.05 with 95% interval", "test accuracy of linear minus the share of the larger class"))
+                          "value > 0.05 with 95% interval",
+                          "test accuracy of linear minus the share of the larger class"))
 CLAIMS = {c.id: c for c in (
     claim("zhang.imdb.accuracy", "Sec. 2.3", "expansion raises the accuracy of sentiment analysis on IMDB",
           "value > 0 with 95% interval and n >= 3", "test accuracy, expanded minus baseline", "83.40 % to 83.67 %",
