@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['PARAMETERS', 'ARMS', 'CLAIMS', 'Colouriser', 'colour']
 
-# %% ../nbs/14_coloring.ipynb #56115305
+# %% ../nbs/14_coloring.ipynb #f0ec5d87
 import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from .checks import MissingPackage, ParameterError, between, need, one_of
 from .claims import Premise, claim
 from .environment import import_torchvision
 from .parameters import Declaration, Parameter
-from .units import WorkUnit, note_input
+from .units import IDENTITIES, WorkUnit, note_input
 
 try: import_torchvision("symbreak_nb.coloring")
 except MissingPackage: pass   # diffusers goes without it, and must find a torchvision that works if there is one
@@ -92,6 +93,14 @@ def _photographs(short: int = 96) -> dict[str, np.ndarray]:
     return found
 
 
+def _photographs_digest(name: str) -> str:
+    "Of the photographs, all pixels."
+    return hashlib.sha256(b"".join(picture.tobytes() for picture in _photographs().values())).hexdigest()
+
+
+IDENTITIES["images"] = _photographs_digest
+
+
 def _crops(names: Sequence[str], n: int, size: int, seed: int) -> np.ndarray:
     "Random crops (n, 3, size, size), some of them mirrored."
     rng, pictures, out = np.random.default_rng(seed), _photographs(), []
@@ -145,7 +154,7 @@ def images_of(data_set: str, split: str, n: int, size: int, seed: int, download:
     if data_set == "photographs":
         out = PHOTOGRAPHS[seed % len(PHOTOGRAPHS)]
         names = [out] if split == "test" else [name for name in PHOTOGRAPHS if name != out]
-        note_input("images", "photographs", str(need("skimage", "data").__version__))
+        note_input("images", "photographs", _photographs_digest("photographs"))
         return _crops(names, n, size, 2*seed + (split == "test"))
     if data_set == "celeba": return _resized(_celeba(split, n, size, download), size)
     return _resized(data.load("tiny_imagenet", split, n, seed).x, size)

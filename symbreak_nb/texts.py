@@ -20,7 +20,7 @@ import numpy as np
 
 from .checks import need, one_of
 from .data import DataError, _cache_dir, local_file
-from .units import note_input
+from .units import IDENTITIES, note_input
 
 # %% auto #0
 __all__ = ['Texts', 'read_csv', 'load_texts']
@@ -163,6 +163,15 @@ def _find(name: str, split: str, download: bool) -> Texts:
     if path is None: raise DataError(f"the data set {name!r} is not at hand: set SYMBREAK_DATA to a folder with {file}")
     return _from_rows(read_csv(path), split, f"{path.name} in $SYMBREAK_DATA")
 
+
+def _digest(found: Texts) -> str:
+    "Of the texts and their labels."
+    content = "\0".join(found.texts).encode("utf-8", "surrogatepass") + found.labels.tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+IDENTITIES["texts"] = lambda name: _digest(_find(*name.rsplit("/", 1), download=False))
+
 # %% ../nbs/01_texts.ipynb #ad043742
 def load_texts(name: str, split: str = "train", download: bool = False) -> Texts:
     """Texts with a label.
@@ -194,6 +203,5 @@ def load_texts(name: str, split: str = "train", download: bool = False) -> Texts
     """
     one_of("train", "test")("split", split)
     found = _find(name, split, download)
-    content = "\0".join(found.texts).encode("utf-8", "surrogatepass") + found.labels.tobytes()
-    note_input("texts", f"{name}/{split}", hashlib.sha256(content).hexdigest())
+    note_input("texts", f"{name}/{split}", _digest(found))
     return found

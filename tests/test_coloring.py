@@ -96,6 +96,15 @@ def test_a_training_in_two_pieces_is_one_training():
     assert np.allclose(rest["losses"], whole["losses"][2:], atol=1e-6)
 
 
+def test_a_run_that_is_repeated_computes_nothing_anew(tmp_path):
+    "The units note what they have read, and what they have read can be asked for again."
+    for reused in (0, 1):
+        run = Run(co.PARAMETERS, dict(profile="smoke", out_dir=tmp_path))
+        run.units(co._train_piece, [dict(arm="raw", seed=0, setting=TINY, state={}, start=0, stop=2, device="cpu")])
+        assert run.counts["reused"] == reused and run.counts["computed"] == 1 - reused
+        run.finish()
+
+
 def test_longer_has_the_computation_of_expanded():
     p = co.PARAMETERS["quick"]
     assert co._setting(p, "longer")["steps"] == 4*co._setting(p, "expanded")["steps"]

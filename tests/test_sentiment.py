@@ -125,6 +125,18 @@ def test_a_network_in_two_pieces_is_one_network():
     assert np.allclose(rest["losses"], whole["losses"][1:], atol=1e-6) and np.array_equal(rest["right"], whole["right"][1:])
 
 
+def test_a_run_that_is_repeated_computes_nothing_anew(tmp_path):
+    "With other texts in the file everything is computed again."
+    own = tmp_path/"own.csv"
+    for reused, word in ((0, "good"), (1, "good"), (0, "fine")):
+        own.write_text("text,label\n" + "".join(f"{word} {k},{k % 2}\n" for k in range(60)))
+        run = Run(se.PARAMETERS, dict(profile="smoke", out_dir=tmp_path/"out"))
+        setting = TINY | dict(data_set=str(own))
+        run.units(se._train_piece, [dict(arm="frozen", seed=0, setting=setting, state={}, start=0, stop=1, device="cpu")])
+        assert run.counts["reused"] == reused and run.counts["computed"] == 1 - reused
+        run.finish()
+
+
 @pytest.mark.parametrize(("changed", "says"), [
     (dict(data_set="tweets"), "data_set = 'tweets'"), (dict(n_seeds=0), "n_seeds = 0"), (dict(length=2), "length = 2"),
     (dict(hidden=10), "multiple of heads"), (dict(lr=0), "lr = 0"), (dict(tokenizer="bpe"), "tokenizer = 'bpe'")])
