@@ -181,13 +181,19 @@ _DISTILBERT = ("distilbert-base-uncased", "12040accade4e8a0f71eabdb258fecc2e7e94
 
 
 def _wordpiece(texts: Sequence[str], vocabulary: int) -> Any:
-    "Pieces of words, learnt from texts."
+    "Pieces of words, learnt from texts: the same ones in every run."
     t = need("tokenizers", "tasks", "a tokenizer")
-    made = t.Tokenizer(t.models.WordPiece(unk_token="[UNK]"))
-    made.normalizer, made.pre_tokenizer = t.normalizers.BertNormalizer(), t.pre_tokenizers.BertPreTokenizer()
-    trainer = t.trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=_SPECIAL, show_progress=False)
-    made.train_from_iterator(texts, trainer)
-    return made
+    normalizer, splitter = t.normalizers.BertNormalizer(), t.pre_tokenizers.BertPreTokenizer()
+    def tokenizer(**vocabulary):
+        made = t.Tokenizer(t.models.WordPiece(unk_token="[UNK]", **vocabulary))
+        made.normalizer, made.pre_tokenizer = normalizer, splitter
+        return made
+    words = {word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    inner = [f"##{letter}" for letter in sorted(set("".join(words)))]   # their numbers decide between equal counts
+    trainer = t.trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=_SPECIAL + inner, show_progress=False)
+    learnt = tokenizer()
+    learnt.train_from_iterator(texts, trainer)
+    return tokenizer(vocab=learnt.get_vocab())
 
 
 @functools.lru_cache(4)

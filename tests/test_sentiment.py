@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from symbreak_nb import sentiment as se
 from symbreak_nb.checks import ParameterError
 from symbreak_nb.run import Run
+from symbreak_nb.texts import load_texts
 from torch import nn
 
 TINY = dict(data_set="vader", tokenizer="wordpiece", vocabulary=100, n_train=24, n_test=10, epochs=2, lr=1e-3, batch=8, length=8,
@@ -78,6 +79,18 @@ def test_encode_marks_cuts_and_fills():
     assert found.shape == (4, 6) and found[0].tolist() == [2, 3, 0, 0, 0, 0]
     assert found[1, 0] == 2 and found[2, -1] == 3 and (found[2] > 0).all() and "wordpiece" in source
     with pytest.raises(ParameterError, match="length"): se.encode(tokenizer, ["good"], 2)
+
+
+def test_the_pieces_are_the_same_in_every_run():
+    texts = load_texts("vader").first(500).texts
+    one, other = (se._wordpiece(texts, 300) for _ in range(2))
+    assert one.get_vocab() == other.get_vocab() and one.get_vocab_size() == 300
+    assert one.encode("goodness ##a").tokens == other.encode("goodness ##a").tokens
+    script = "from symbreak_nb import sentiment as se; from symbreak_nb.texts import load_texts\n" \
+             "print(sorted(se._wordpiece(load_texts('vader').first(500).texts, 300).get_vocab().items()) == eval(input()))"
+    told = repr(sorted(one.get_vocab().items())) + "\n"
+    done = subprocess.run([sys.executable, "-c", script], input=told, capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr[-300:]
 
 
 def test_the_tokenizer_of_distilbert_falls_back_offline(monkeypatch):
