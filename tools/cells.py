@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from symbreak_nb.claims import Claim, row_kind, verdict_text
+from symbreak_nb.claims import VERDICTS, Claim, row_kind, verdict_text
 from symbreak_nb.parameters import Declaration, cell_source
 from symbreak_nb.report import _PAPER_TITLES, _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
 from symbreak_nb.run import write_atomic
@@ -34,7 +34,9 @@ def papers_claims() -> set[str]:
 def row(claim: Mapping, narrow: bool) -> str:
     measured = f"{_format_number(claim['value'])} {_format_interval(claim['interval'])}".strip()
     statement = " ".join(str(claim["statement"]).split()).replace("|", "\\|")
-    return f"| {statement} | {measured} | {verdict_text(claim | dict(narrow=narrow or claim.get('narrow') is True))} |"
+    reason = re.sub(r" \(measured [^;]*\)(?=;|$)", "", str(claim.get("reason") or ""))   # CLAIMS.md has the numbers
+    said = verdict_text(claim | dict(narrow=narrow or claim.get("narrow") is True, reason=reason))
+    return f"| {statement} | {measured} | {said} |"
 
 
 def table(claims: Iterable[Mapping], narrow: set[str]) -> list[str]:
@@ -115,12 +117,20 @@ def figures(section: Notebook) -> str:
     return "; ".join(f"{word} {', '.join(str(n) for w, n in found if w == word)}" for word in dict.fromkeys(w for w, _ in found))
 
 
+def verdicts(section: Notebook) -> str:
+    "How many claims of the papers hold, fail and are open in the reference of a section."
+    rows, papers = read_metrics(REFERENCE/section.name/"quick"/"metrics.json")["claims"], papers_claims()
+    found = [row["verdict"] for row in rows if row["id"] in papers]
+    return " / ".join(str(found.count(verdict)) for verdict in VERDICTS) if found else ""
+
+
 def overview() -> str:
     "README.md with its table of sections as they are."
-    rows = ["| section | notebook | paper | figures |", "|---|---|---|---|"]
+    rows = ["| what the section found | notebook | paper | figures | hold / fail / open |", "|---|---|---|---|---|"]
     for section in find_sections(NBS).values():
         papers = "; ".join(_PAPER_TITLES[paper].rsplit(", ", 1)[0] for paper in section.papers)
-        rows.append(f"| {section.title} | [`{section.path.stem}`](nbs/{section.path.name}) | {papers} | {figures(section)} |")
+        place = f"[`{section.path.stem}`](nbs/{section.path.name})"
+        rows.append(f"| {section.title} | {place} | {papers} | {figures(section)} | {verdicts(section)} |")
     return filled(README, "sections", rows)
 
 
