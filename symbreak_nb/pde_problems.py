@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .checks import ParameterError, RunError, need
+from .checks import ParameterError, RunError, between, need
 
 # %% auto #0
 __all__ = ['Ball', 'Block', 'Domain', 'Term', 'on_face', 'off_faces', 'on_pieces', 'Counts', 'Problem', 'load_deepxde',
@@ -553,7 +553,7 @@ def training_points(problem: Problem, seed: int = 0, counts: Any = None) -> dict
         If a count is no positive integer.
     """
     n, d = _counts(problem.counts, counts), problem.domain
-    _whole("seed", seed, least=0)
+    between(0, 2**63 - 1, int)("seed", seed)
     parts = [interior_points(d, n.domain, [seed, 0]), boundary_points(d, n.boundary, [seed, 1], problem.shares)]
     if n.initial:
         first = interior_points(d, n.initial, [seed, 2])
