@@ -500,8 +500,9 @@ def _plot_bars(names: Sequence[str], raw: np.ndarray, gain: Sequence[Estimate], 
     low, high = np.array([g.interval for g in gain]).T
     ax.barh(at, 100*raw, color=COLORS["raw"], height=0.6, label="raw")
     ax.barh(at, 100*values, left=100*raw, color=COLORS["expanded"], height=0.6, label="gain by expansion")
-    ends = 100*np.abs(np.stack([values - low, high - values]))
-    ax.errorbar(100*(raw + values), at, xerr=ends, fmt="none", ecolor="black", capsize=3, lw=1.2)
+    reached = 100*(raw + values)   # an accuracy lies between 0 and 100, whatever the interval of a few seeds says
+    ends = np.clip(100*np.abs(np.stack([values - low, high - values])), 0, np.stack([reached, 100 - reached]))
+    ax.errorbar(reached, at, xerr=ends, fmt="none", ecolor="black", capsize=3, lw=1.2)
     for k, (v, lo, hi) in enumerate(zip(values, low, high, strict=True)):
         ax.text(102, k, f"{100*v:+.1f}  [{100*lo:+.1f}, {100*hi:+.1f}]", va="center", fontsize=9)
     ax.set(yticks=at, yticklabels=names, xlabel="test accuracy (%)", xlim=(0, 132), xticks=range(0, 101, 20))
