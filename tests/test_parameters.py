@@ -14,7 +14,9 @@ SECTIONS = {name: section for name, section in find_sections().items()
 MODULES = {name: importlib.import_module(f"symbreak_nb.{name}") for name in SECTIONS}
 CHECKS = {name: {key: one.check for key, one in module.PARAMETERS.settable().items()} for name, module in MODULES.items()}
 EVERY = [(name, key) for name, checks in CHECKS.items() for key in checks]
-TRUTHS = {"conv_share_masks", "centred", "augment"}   # parameters that are truth values
+TRUTHS = {(name, key) for name, key in EVERY if key in ("conv_share_masks", "centred", "augment", "own_points", "as_published")}
+ARMS = ("expansion", "augment")   # a list of truth values, one an arm
+TRUTHS -= {ARMS}
 WILD = [math.nan, math.inf, -math.inf, -1e308, -1e30, "", "1", {}, [], [[]], [math.nan], [1, math.inf], 1j, b"1", object()]
 
 
@@ -50,10 +52,12 @@ def test_wild_values_are_refused_in_one_line(name, key):
 def test_truth_values_are_no_numbers_and_numbers_no_truth_values(name, key):
     check = CHECKS[name][key]
     for value in (True, False, np.True_, np.False_):
-        if key in TRUTHS and type(value) is bool: assert check(key, value) is value
+        if (name, key) in TRUTHS and type(value) is bool: assert check(key, value) is value
         else: refused(check, key, value)
-    for value in ([True, 2], [0, False], [False, 1.0], [12, True], [True]): refused(check, key, value)
-    if key in TRUTHS:
+    for value in ([True, 2], [0, False], [False, 1.0], [12, True]): refused(check, key, value)
+    if (name, key) == ARMS: assert check(key, [True]) == [True]
+    else: refused(check, key, [True])
+    if (name, key) in TRUTHS:
         for value in (0, 1, 0.0, 1.0): refused(check, key, value)
 
 
