@@ -1,6 +1,7 @@
-"""Each section at seeds that nobody chose, with the threads and instructions of two different processors.
+"""Sections at seeds that nobody chose, with the threads and instructions of two different processors.
 
-The first of the two runs is the one that `test_notebooks` makes under papermill: one thread, an old processor.
+The first of the two runs is the one that `test_notebooks` makes of every section under papermill: one thread, an old processor.
+The second is made of ten sections, drawn anew for each run of the tests.
 """
 import importlib.util
 import json
