@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import copy
+import copyreg
 import functools
 import hashlib
 import json
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
@@ -194,6 +196,22 @@ def _start_worker() -> None:
     with contextlib.suppress(ImportError): import_torchvision()
 
 
+_CACHED = type(functools.lru_cache(str))
+
+
+def _cached(function: Callable, parameters: Mapping) -> Callable: return functools.lru_cache(**parameters)(function)
+
+
+def _reduced_cache(cached: Any) -> str | tuple:
+    "A function with a cache goes to a process by its name, or with its code where it stands in a notebook."
+    module, name = (getattr(cached, k, "") for k in ("__module__", "__qualname__"))
+    if module not in ("", "__main__") and "<" not in name: return name
+    return _cached, (cached.__wrapped__, cached.cache_parameters())
+
+
+copyreg.pickle(_CACHED, _reduced_cache)
+
+
 @contextlib.contextmanager
 def _processes(workers: int) -> Iterator[Executor]:
     from joblib.externals.loky import get_reusable_executor
@@ -262,7 +280,10 @@ def _compute_if(code: str, function: Callable, arguments: Mapping) -> tuple | No
 def _result(future: Future, function: Callable, arguments: Mapping) -> tuple:
     "What a unit gave; computed here if its process was killed or had other code."
     try: found = future.result()
-    except BrokenExecutor: found = None
+    except BrokenExecutor as error:
+        found = None
+        if "un-serialize" in str(error):
+            warnings.warn(f"processes cannot read {function.__name__}: its units are computed one by one", stacklevel=2)
     if found: return found
     with one_thread(): return _compute(function, arguments)
 

@@ -1,5 +1,6 @@
 "The contract of a run under faults: kills, damaged units, a full disk, bad parameters, missing numbers."
 import contextlib
+import copy
 import errno
 import json
 import os
@@ -578,7 +579,7 @@ def test_a_record_leads_no_results_out_of_the_folder(tmp_path, word):
 
 
 ELSEWHERE = """
-import os, sys
+import functools, os, sys
 from dataclasses import dataclass, field
 from symbreak_nb.run import Declaration, Parameter, Run
 
@@ -591,7 +592,10 @@ class Arm:
 
 ARMS = dict(raw=Arm(), expanded=Arm(2.0, ("a",)))
 
-def unit(arm, seed): return dict(pid=os.getpid(), y=ARMS[arm].rate*seed)
+@functools.lru_cache(4)
+def rate_of(arm): return ARMS[arm].rate
+
+def unit(arm, seed): return dict(pid=os.getpid(), y=rate_of(arm)*seed)
 
 run = Run(Declaration("demo"), dict(profile="smoke", device="cpu", out_dir=sys.argv[1]))
 found = run.units(unit, [dict(arm=a, seed=s) for a in ARMS for s in range(3)])
@@ -603,3 +607,14 @@ def test_units_of_a_notebook_are_computed_in_other_processes(tmp_path):
     done = subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], capture_output=True, text=True,
                           env=os.environ | dict(SYMBREAK_EXECUTOR="processes", SYMBREAK_CORES="2"))
     assert done.stdout.split()[-2:] == ["True", "True"], done.stderr[-2000:]
+
+
+def test_a_function_with_a_cache_goes_to_another_process_by_name_or_with_its_code():
+    import functools
+
+    import cloudpickle
+    from symbreak_nb import coloring
+    assert cloudpickle.loads(cloudpickle.dumps(coloring._photographs)) is coloring._photographs
+    inner = functools.lru_cache(2)(lambda v: v + 1)
+    other = cloudpickle.loads(cloudpickle.dumps(inner))
+    assert other(2) == 3 and other.cache_parameters() == inner.cache_parameters() and copy.deepcopy(inner) is inner
