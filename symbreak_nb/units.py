@@ -199,7 +199,14 @@ def _start_worker() -> None:
 _CACHED = type(functools.lru_cache(str))
 
 
-def _cached(function: Callable, parameters: Mapping) -> Callable: return functools.lru_cache(**parameters)(function)
+_caches: dict[str, Callable] = {}
+
+
+def _cached(function: Callable, parameters: Mapping) -> Callable:
+    "A function with a cache; the one of before, with what it remembers, if its code is the same."
+    made = functools.lru_cache(**parameters)(function)
+    try: return _caches.setdefault(f"{function.__qualname__} {code_fingerprint(function)}", made)
+    except RunError: return made
 
 
 def _reduced_cache(cached: Any) -> str | tuple:

@@ -616,5 +616,7 @@ def test_a_function_with_a_cache_goes_to_another_process_by_name_or_with_its_cod
     from symbreak_nb import coloring
     assert cloudpickle.loads(cloudpickle.dumps(coloring._photographs)) is coloring._photographs
     inner = functools.lru_cache(2)(lambda v: v + 1)
-    other = cloudpickle.loads(cloudpickle.dumps(inner))
+    other, again = (cloudpickle.loads(cloudpickle.dumps(inner)) for _ in range(2))
     assert other(2) == 3 and other.cache_parameters() == inner.cache_parameters() and copy.deepcopy(inner) is inner
+    assert again is other and again.cache_info().currsize == 1   # the next unit finds what the last one remembered
+    assert cloudpickle.loads(cloudpickle.dumps(functools.lru_cache(2)(lambda v: v + 2))) is not other
