@@ -45,6 +45,10 @@ PARAMETERS = Declaration(
                        fixed=True),
     prediction=Parameter("what the network predicts: epsilon (the noise, as in DDPM), sample or v_prediction",
                          one_of("epsilon", "sample", "v_prediction"), "v_prediction", "v_prediction", "epsilon"),
+    schedule=Parameter("noise of the steps: linear (DDPM's own) or squaredcos_cap_v2 (cosine)",
+                       one_of("linear", "squaredcos_cap_v2"), "squaredcos_cap_v2", "squaredcos_cap_v2", "linear"),
+    decay=Parameter("whether the learning rate falls to zero over the second half of the training", one_of(True, False),
+                    True, True, False),
     timesteps=Parameter("steps of the diffusion in training", between(2, 10_000, int), 20, 100, 1000),
     inference=Parameter("steps of the diffusion when colouring", between(1, 10_000, int), 3, 20, 1000),
     samples=Parameter("colourings of each test image", between(1, 100, int), 2, 2, 4),
@@ -246,7 +250,7 @@ def _grey_of(x: torch.Tensor) -> torch.Tensor:
 
 def _scheduler(setting: Mapping) -> Any:
     made = need("diffusers", "tasks", "symbreak_nb.coloring").DDPMScheduler
-    return made(num_train_timesteps=setting["timesteps"], beta_schedule="squaredcos_cap_v2", clip_sample=True,
+    return made(num_train_timesteps=setting["timesteps"], beta_schedule=setting["schedule"], clip_sample=True,
                 prediction_type=setting["prediction"])
 
 
@@ -275,7 +279,7 @@ def _train_piece(arm: str, seed: int, setting: Mapping, state: Mapping, start: i
         noise, t = torch.randn_like(batch), torch.randint(setting["timesteps"], (len(batch),)).to(device)
         guess = net(scheduler.add_noise(batch, noise, t), _grey_of(batch), t, kept[t])
         loss = F.mse_loss(guess, _target(scheduler, batch, noise, t))
-        optimizer.param_groups[0]["lr"] = setting["lr"]*min(1, 2*(1 - step/setting["steps"]))
+        if setting["decay"]: optimizer.param_groups[0]["lr"] = setting["lr"]*min(1, 2*(1 - step/setting["steps"]))
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         losses[step - start] = loss.item()
     return training_state(net, optimizer) | dict(losses=losses)
@@ -365,7 +369,7 @@ CLAIMS = {c.id: c for c in (
 def _setting(p: Mapping, arm: str) -> dict[str, Any]:
     "What the networks of an arm share."
     names = ("data_set", "size", "n_train", "n_test", "steps", "batch", "lr", "channels", "timesteps", "inference",
-             "samples", "factor", "fill", "download", "prediction")
+             "samples", "factor", "fill", "download", "prediction", "schedule", "decay")
     made = {k: p[k] for k in names}
     return made | dict(steps=p["steps"]*p["factor"]**2) if arm == "longer" else made
 
