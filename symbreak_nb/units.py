@@ -119,9 +119,10 @@ def _plain(value: Any) -> Any:
 
 
 def _is_large(value: Any) -> bool:
-    "An array, or a dict of arrays and numbers of NumPy: what the key of a unit names by its digest."
-    if not isinstance(value, Mapping) or not value: return isinstance(value, np.ndarray)
-    return all(isinstance(v, (np.ndarray, np.generic)) for v in value.values())
+    "An array, or a dict of arrays and numbers: what the key of a unit names by its digest."
+    if not isinstance(value, Mapping): return isinstance(value, np.ndarray)
+    array, values = (np.ndarray, np.generic), list(value.values())
+    return any(isinstance(v, array) for v in values) and all(isinstance(v, (*array, int, float)) for v in values)
 
 
 def unit_key(function: Callable, arguments: Mapping, code: str | None = None) -> str:

@@ -609,6 +609,19 @@ def test_units_of_a_notebook_are_computed_in_other_processes(tmp_path):
     assert done.stdout.split()[-2:] == ["True", "True"], done.stderr[-2000:]
 
 
+def counted(state): return dict(total=state["weights"].sum() + state["step"], step=np.array(3.0))
+
+
+def test_the_state_of_a_unit_is_held_and_its_text_does_not_stand_in_the_next_one(tmp_path):
+    "A state of a training has arrays of one number, and these come back from the store as numbers."
+    run = Run(Declaration("demo"), dict(profile="smoke", out_dir=tmp_path))
+    (first,) = run.units(counted, [dict(state=dict(weights=np.arange(5.0), step=np.array(1.0)))])
+    assert isinstance(first["step"], float)
+    run.units(counted, [dict(state=dict(weights=np.arange(4.0), step=first["step"]))])
+    given = [unpack(path)[1]["arguments"]["state"] for path in (tmp_path/"units").iterdir()]
+    assert len(given) == 2 and all(set(one) == {"held"} for one in given)
+
+
 def test_a_function_with_a_cache_goes_to_another_process_by_name_or_with_its_code():
     import functools
 
