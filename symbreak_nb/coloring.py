@@ -36,7 +36,7 @@ PARAMETERS = Declaration(
                        "photographs", "photographs", "celeba"),
     size=Parameter("pixels along a side of an image", between(4, 256, int), 8, 16, 64),
     n_train=Parameter("training images", between(1, 200_000, int), 64, 1500, 162_770),
-    n_test=Parameter("test images of a network", between(1, 20_000, int), 4, 16, 1000),
+    n_test=Parameter("test images of a network", between(1, 20_000, int), 4, 10, 1000),
     n_seeds=Parameter("networks an arm; with photographs each leaves out another one", between(1, 100, int), 2, 7, 5),
     steps=Parameter("training steps", between(1, 10**7, int), 6, 100, 400_000),
     batch=Parameter("images a step; the paper does not say", between(1, 4096, int), 8, 16, 64),
@@ -50,7 +50,7 @@ PARAMETERS = Declaration(
     decay=Parameter("whether the learning rate falls to zero over the second half of the training", one_of(True, False),
                     True, True, False),
     timesteps=Parameter("steps of the diffusion in training", between(2, 10_000, int), 20, 100, 1000),
-    inference=Parameter("steps of the diffusion when colouring", between(1, 10_000, int), 3, 20, 1000),
+    inference=Parameter("steps of the diffusion when colouring", between(1, 10_000, int), 3, 15, 1000),
     samples=Parameter("colourings of each test image", between(1, 100, int), 2, 2, 4),
     factor=Parameter("every side grows by this factor", between(2, 4, int), 2),
     fill=Parameter("constant of the added pixels, 1 is white", between(0, 1), 0.5),
@@ -61,18 +61,7 @@ PARAMETERS = Declaration(
 
 # %% ../nbs/14_coloring.ipynb #e882f4c0
 def check_parameters(p: Mapping) -> None:
-    """Refuse more steps of the diffusion in colouring than in training.
-
-    Parameters
-    ----------
-    p : mapping
-        Parameters of a run.
-
-    Raises
-    ------
-    ParameterError
-        In one line, before any work.
-    """
+    "Refuse more steps of the diffusion in colouring than in training: ParameterError, in one line."
     if p["inference"] > p["timesteps"]:
         raise ParameterError("inference", p["inference"], f"at most timesteps = {p['timesteps']}")
     if p["data_set"] == "photographs": between(4, 64, int)("size of a crop of the photographs", p["size"])
@@ -375,20 +364,7 @@ def _setting(p: Mapping, arm: str) -> dict[str, Any]:
 
 # %% ../nbs/14_coloring.ipynb #04457fb2
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
-    """The work of a run without doing it.
-
-    Parameters
-    ----------
-    params : mapping
-        A profile with the user's changes.
-    device : str, default "cpu"
-        cpu or cuda.
-
-    Returns
-    -------
-    list of WorkUnit
-        A row for the raw grid and one for the larger grid; a step is one training step of one network.
-    """
+    "The work of a run without doing it: training steps on the raw grid and on the larger one."
     rows, scale, seeds = [], params["factor"]**2, params["n_seeds"]
     for name, arm, steps, pixels in (("raw grid", "raw", (1 + scale)*params["steps"], params["size"]**2),
                                      ("larger grid", "expanded", 4*params["steps"], scale*params["size"]**2)):

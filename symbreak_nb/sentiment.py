@@ -56,18 +56,7 @@ PARAMETERS = Declaration(
 
 # %% ../nbs/15_sentiment.ipynb #19504665
 def check_parameters(p: Mapping) -> None:
-    """Refuse a hidden size that the heads do not divide.
-
-    Parameters
-    ----------
-    p : mapping
-        Parameters of a run.
-
-    Raises
-    ------
-    ParameterError
-        In one line, before any work.
-    """
+    "Refuse a hidden size that the heads do not divide: ParameterError, in one line."
     if p["hidden"] % p["heads"]: raise ParameterError("hidden", p["hidden"], f"a multiple of heads = {p['heads']}")
 
 # %% ../nbs/15_sentiment.ipynb #14b54ec9
@@ -332,20 +321,7 @@ def _network_flops(p: Mapping) -> float:
 
 
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
-    """The work of a run without doing it.
-
-    Parameters
-    ----------
-    params : mapping
-        A profile with the user's changes.
-    device : str, default "cpu"
-        cpu or cuda.
-
-    Returns
-    -------
-    list of WorkUnit
-        One row: an epoch of one network.
-    """
+    "The work of a run without doing it."
     epochs = len(ARMS)*params["n_seeds"]*params["epochs"]
     setting = _setting(params) | dict(data_set="vader", tokenizer="wordpiece", n_train=params["batch"], n_test=2)
     step = functools.partial(_train_piece, "baseline", 0, setting, {}, 0, 1, device)
