@@ -609,6 +609,38 @@ def test_units_of_a_notebook_are_computed_in_other_processes(tmp_path):
     assert done.stdout.split()[-2:] == ["True", "True"], done.stderr[-2000:]
 
 
+ALONE = """
+import os, sys, time
+from symbreak_nb.units import executor
+from pathlib import Path
+
+def sleeps(seconds): Path(sys.argv[1]).joinpath(str(os.getpid())).touch(); time.sleep(seconds)
+
+with executor("processes", 2) as pool:
+    for future in [pool.submit(sleeps, 100) for _ in range(2)]: future.result()
+"""
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path):
+    import psutil
+
+    def until(condition):
+        for _ in range(600):
+            if condition(): return
+            time.sleep(0.1)
+        raise AssertionError("it took more than a minute")
+
+    def gone(pid):
+        try: return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess: return True
+
+    driver = subprocess.Popen([sys.executable, "-c", ALONE, tmp_path])
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
+    driver.kill()
+    driver.wait()
+    until(lambda: all(gone(int(path.name)) for path in tmp_path.iterdir()))
+
+
 def counted(state): return dict(total=state["weights"].sum() + state["step"], step=np.array(3.0))
 
 
