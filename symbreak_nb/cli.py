@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import errno
 import importlib
+import math
 import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .instalments import export_units, import_units
 from symbreak_nb.jobs import (
     _FILES, Job, _allow_open_files, _cores, _kernel_class, _kernel_environment, _longest_first, _sections_at_once,
     _show_progress, _summary_table, run_jobs,
@@ -104,27 +108,33 @@ def _console() -> Any:
               help="Sections that run at once, one thread each; auto: as many as there are cores, one on a GPU.")
 @click.option("--reuse", default="same", show_default=True, envvar="SYMBREAK_REUSE", type=click.Choice(["same", "any"]),
               help="Stored units to go on from; same: of this code and this kind of machine, any: of any.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="M",
+              help="Begin no unit of work after M minutes; status 3 says that some are left for the same command.")
 @_NOTEBOOKS
 @_REFERENCE
 def _figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path,
-             jobs: int | None, reuse: str, notebooks: Path | None, reference: Path | None) -> int:
+             jobs: int | None, reuse: str, minutes: float | None, notebooks: Path | None,
+             reference: Path | None) -> int:
     """Run sections and write their figures, data, verdicts and the report.
 
     Without a SECTION all of them run. A run that was stopped goes on where it was when the same command is given again.
     """
+    until = math.inf if minutes is None else time.time() + 60*minutes
     chosen = _choose_sections(names, find_sections(notebooks))
     common = dict(profile=profile, seed=seed, device=device)
     parameters = _read_parameters(pairs, chosen) | {k: v for k, v in common.items() if v is not None}
     need("papermill", "notebooks", "figures")
     stored, width = find_reference(reference), _sections_at_once(jobs, len(chosen), device)
     _check_all(chosen, profile, pairs)
-    work = [Job(section, _prepare(out, section.name)) for section in chosen]
-    manager, order = _kernel_class(_kernel_environment(width, profile, reuse), kernels := []), work
+    work = [Job(section, _prepare(out, section.name), until=until) for section in chosen]
+    manager, order = _kernel_class(_kernel_environment(width, profile, reuse, until), kernels := []), work
     if width > 1: order = _longest_first(work, profile, stored)
     with _show_progress(work) as show: run_jobs(order, parameters, manager, kernels, width, show)
     _console().print(_summary_table(work))
-    click.echo(f"report: {write_report(out, reference)}")
-    return int(any(job.status != "done" for job in work))
+    left = [job.section.name for job in work if job.status == "unfinished"]
+    with suppress(*[RunError]*bool(left)): click.echo(f"report: {write_report(out, reference)}")  # perhaps none yet
+    if left: click.echo(f"time is up; left for the same command: {', '.join(left)}")
+    return int(any(job.status not in ("done", "unfinished") for job in work)) or 3*bool(left)
 
 # %% ../nbs/91_cli.ipynb #c8ba9f63
 @command.command("report")
@@ -233,6 +243,32 @@ def _fetch(module: Any,      # symbreak_nb.data
         parts = [module.load(name, split, download=True) for split in ("train", "test")]
     except RunError as error: problems.append(error); return _one_line(error)
     return f"{parts[0].source}: {len(parts[0]):,} train and {len(parts[1]):,} test images, verified"
+
+# %% ../nbs/91_cli.ipynb #units_cmd
+@command.group("units")
+def _units() -> None:
+    "Carry finished units of work from one machine to another."
+
+
+@_units.command("export")
+@click.argument("file", type=_FOLDER)
+@_SECTIONS
+@click.option("--out", default="results", show_default=True, type=_FOLDER, help="Folder of results.")
+def _export(file: Path, names: tuple, out: Path) -> None:
+    "Put the finished units of all sections, or of each SECTION, into FILE."
+    counts = export_units(out, file, names)
+    click.echo(f"{file}: {', '.join(f'{n} of {name}' for name, n in counts.items())}")
+
+
+@_units.command("import")
+@click.argument("file", type=_FOLDER)
+@click.option("--out", default="results", show_default=True, type=_FOLDER, help="Folder of results.")
+@click.option("--reuse", default="same", show_default=True, type=click.Choice(["same", "any"]),
+              help="same: refuse units of other code or versions; any: take all that are whole.")
+def _import(file: Path, out: Path, reuse: str) -> None:
+    "Store the units of FILE in a folder of results; each is verified before the first one is stored."
+    counts = import_units(file, out, reuse)
+    click.echo(f"{out}: {counts.pop('stored', 0)} units stored, {counts.pop('there', 0)} were there")
 
 # %% ../nbs/91_cli.ipynb #9bb5255e
 _INTERRUPTED = dict(figures="; what is finished is kept, the same command goes on from there",

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from . import fingerprint
-from .checks import RunError, one_of
+from .checks import ParameterError, RunError, one_of
 from symbreak_nb.environment import (
     _COMPUTING, _compared, environment, import_torchvision, one_thread, usable_cores,
 )
@@ -34,7 +34,7 @@ from .files import _as_array, _digest, pack, unpack, write_atomic
 from .fingerprint import Unhashable
 
 # %% auto #0
-__all__ = ['Handle', 'executor', 'WorkUnit', 'count_flops']
+__all__ = ['Handle', 'executor', 'OutOfTime', 'WorkUnit', 'count_flops']
 
 # %% ../nbs/00_units.ipynb #f8f6025d
 def code_fingerprint(function: Callable) -> str:
@@ -274,6 +274,17 @@ def executor(kind: str, workers: int = 1) -> contextlib.AbstractContextManager[E
     if kind == "serial" or workers == 1: return contextlib.nullcontext(_Here())
     return (_threads if kind == "threads" else _processes)(workers)
 
+# %% ../nbs/00_units.ipynb #late
+class OutOfTime(RunError):
+    "Time is up: what is finished is stored, and the same run goes on from there."
+
+
+def _late() -> bool:
+    "Whether the run's time is up, in seconds since 1970."
+    until = os.environ.get("SYMBREAK_UNTIL", "")
+    try: return bool(until) and time.time() > float(until)
+    except ValueError: raise ParameterError("SYMBREAK_UNTIL", until, "seconds since 1970") from None
+
 # %% ../nbs/00_units.ipynb #08c163d6
 _START = 6.0  # seconds of work that pay for the start of processes, which import torch
 
@@ -306,12 +317,12 @@ def _result(future: Future, function: Callable, arguments: Mapping) -> tuple:
 
 def _computed(function: Callable, code: str, missing: Mapping[int, Mapping], kind: str, workers: int,
               ) -> Iterator[tuple[int, tuple]]:
-    "Results of units as they end, with their places; after a failure no further unit begins."
+    "Results of units as they end, with their places; after a failure, or late, no further unit begins."
     compute = functools.partial(_compute_if, code) if kind == "processes" else _compute
     pending, todo, failure = {}, iter(missing.items()), None
     with executor(kind, workers) as pool:
         while True:
-            while not failure and len(pending) < workers and (item := next(todo, None)):
+            while not failure and len(pending) < workers and not _late() and (item := next(todo, None)):
                 pending[_submitted(pool, compute, function, item[1])] = item
             if not pending: break
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -465,6 +476,8 @@ def compute_units(store: UnitStore, function: Callable[..., Mapping], grid: Iter
     for k, made in _made(store.device, function, code, {k: a for k, a in enumerate(grid) if k not in results}):
         results[k] = _kept(store, keys[k], function, code, grid[k], made)
         tell(len(results), store.counts["reused"] - before)
+    if left := len(grid) - len(results):
+        raise OutOfTime(f"time is up: {left} of {len(grid)} units of {function.__name__} are left in this step")
     return [results[k] for k in range(len(grid))]
 
 
