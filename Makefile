@@ -29,8 +29,8 @@ export: $(READY)   ## notebooks -> symbreak_nb/, and clean the notebooks
 refresh: $(READY)  ## run quick, store the outputs in nbs/ and the results in reference/
 	$(BIN)/python tools/refresh.py
 
-bench: $(READY)    ## the headline ratios, each with its baseline timed in the same run
-	for script in benchmarks/*.py; do echo "# $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(READY)    ## one table of ratios, each with its baseline timed in the same run; MORE="--json FILE --against FILE"
+	$(BIN)/python tools/bench.py $(MORE)
 
 $(READY): settings.ini setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "symbreak_nb needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
