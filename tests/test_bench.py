@@ -34,7 +34,7 @@ def test_ratios_goals_and_failures_stand_in_one_table(folder, capsys):
 
 
 def test_a_benchmark_ends_when_time_is_up_and_keeps_what_it_has(folder, capsys):
-    assert bench.main(["slow", "good", "--folder", str(folder), "--minutes", "0.05"]) == 0
+    assert bench.main(["slow", "good", "--folder", str(folder), "--minutes", "0.1"]) == 0
     shown = capsys.readouterr().out
     assert "first" in shown and "slow: stopped" in shown and "good: not begun, time is up" in shown
 
