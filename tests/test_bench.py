@@ -4,12 +4,19 @@ import json
 import sys
 
 import pytest
+from symbreak_nb.run import Declaration, Run, RunError
 
 from conftest import ROOT
 
-spec = importlib.util.spec_from_file_location("bench", ROOT/"tools"/"bench.py")
-bench = sys.modules["bench"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT/"tools"/f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bench, performance = tool("bench"), tool("performance")
 
 
 @pytest.fixture
@@ -50,3 +57,16 @@ def test_every_goal_belongs_to_a_benchmark():
     stems = {path.stem.split("_")[0] for path in (ROOT/"benchmarks").glob("*.py")}
     aims = bench.goals(ROOT/"benchmarks"/"goals.csv")
     assert len(aims) > 15 and {name.split("_")[0] for name in aims} <= stems and all(aim.baseline for aim in aims.values())
+
+
+def double(n): return dict(y=2*n)
+
+
+def test_the_page_says_where_the_time_of_a_folder_went(folder, tmp_path):
+    run = Run(Declaration("demo"), dict(profile="smoke", out_dir=tmp_path/"results"/"demo"))
+    run.units(double, [dict(n=n) for n in range(3)])
+    run.finish()
+    bench.main(["good", "--folder", str(folder), "--json", str(tmp_path/"now.json")])
+    text = performance.page(tmp_path/"results", tmp_path/"now.json")
+    assert "| `demo` | 3 |" in text and "`double` 100%" in text and "| `fast` | 3.5 |" in text
+    with pytest.raises(RunError, match="no results"): performance.page(folder, None)
