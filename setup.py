@@ -35,7 +35,7 @@ setup(
     install_requires=cfg["requirements"].split(),
     extras_require=extras(),
     packages=["symbreak_nb", *notebooks, *reference], package_dir={**notebooks, **reference},
-    package_data={"symbreak_nb": ["templates/*"], **notebook_files, **reference_files},
+    package_data={"symbreak_nb": ["templates/*", "py.typed"], **notebook_files, **reference_files},
     entry_points={"console_scripts": cfg["console_scripts"].split()}, zip_safe=False,
     classifiers=[*(f"Programming Language :: Python :: {v}" for v in ("3", "3.11", "3.12", "3.13")),
                  "Topic :: Scientific/Engineering :: Artificial Intelligence",
