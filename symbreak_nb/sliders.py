@@ -61,7 +61,7 @@ class SliderPicture:
         held = dict(kind=self.kind, sliders=[dict(s) for s in self.sliders], data=dict(self.data))
         text = json.dumps(held, separators=(",", ":")).replace("</", "<\\/")
         picture, caption = base64.b64encode(self.still).decode(), html.escape(self.caption)
-        return (f'<figure class="symbreak-sliders" data-lm-suppress-shortcuts="true"><style>{style}</style>\n'
+        return (f'<figure class="symbreak-sliders"><style>{style}</style>\n'
                 f'<img class="still" alt="{caption}" src="data:image/png;base64,{picture}">\n'
                 f'<p class="still">{_HELP}</p>\n'
                 f'<figcaption>{caption}</figcaption>\n<script type="application/json">{text}</script>\n'
@@ -91,10 +91,14 @@ class SliderPicture:
 
 def _still(draw: Any, width: float, height: float) -> bytes:
     "A drawing as a small PNG."
+    import matplotlib
     from matplotlib.figure import Figure
-    figure, stored = Figure((width, height), layout="constrained"), io.BytesIO()
-    draw(figure.subplots())
-    figure.savefig(stored, format="png", dpi=80, pil_kwargs=dict(optimize=True))
+    stored = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()   # the same still in a run, which has a style, and out of one
+        figure = Figure((width, height), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(stored, format="png", dpi=80, pil_kwargs=dict(optimize=True))
     return stored.getvalue()
 
 # %% ../nbs/09_sliders.ipynb #5c1de509

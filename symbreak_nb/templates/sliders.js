@@ -116,6 +116,7 @@
     const row = document.createElement("label"), name = document.createElement("span");
     const input = Object.assign(document.createElement("input"), { type: "range", min: 0, max: texts.length - 1, step: 1 });
     input.value = start;
+    input.dataset.lmSuppressShortcuts = "true";   // arrow keys of a focused slider move it, not JupyterLab's cells
     name.textContent = label;
     row.append(name, input, document.createElement("output"));
     input.addEventListener("input", show);
