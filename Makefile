@@ -20,7 +20,7 @@ variants: $(READY) ## quick at seed 1 and with two threads: which verdicts turn;
 	$(BIN)/python tools/variants.py run $(SECTIONS)
 
 lab: $(READY)      ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=nbs $(if $(filter 0,$(shell id -u)),--allow-root)
+	$(BIN)/jupyter lab --config=tools/jupyter.py nbs/index.ipynb
 
 export: $(READY)   ## notebooks -> symbreak_nb/, and clean the notebooks
 	$(BIN)/nbdev_export

@@ -30,7 +30,7 @@ from symbreak_nb.planning import (
     _H200_PEAK, _H200_UTILISATION, _amount, check_units, _plan_table, planned_units, _throughput,
 )
 from .report import find_reference, write_report
-from .run import PROFILE_NAMES, RunError, is_running, need, write_atomic
+from .run import PROFILE_NAMES, RunError, _results_root, is_running, need, write_atomic
 from symbreak_nb.sections import (
     Notebook, _close, _one_line, _own_parameters, check_section, _choose_sections, _chosen_profile, find_sections,
     parameter_rows, _read_parameters,
@@ -134,7 +134,7 @@ def _console() -> Any:
               help="Seed of every random number.  [default: the notebook's]")
 @_DEVICE
 @_PARAMETERS
-@click.option("--out", default="results", show_default=True, type=_FOLDER,
+@click.option("--out", default=lambda: _results_root()/"results", show_default="results", type=_FOLDER,
               help="Folder for figures, data, metrics and the report.")
 @click.option("--jobs", default="auto", show_default=True, callback=lambda *given: _read_jobs(given[2]), metavar="N",
               help="Sections that run at once, one thread each; auto: as many as there are cores, one on a GPU.")
@@ -171,7 +171,7 @@ def _figures(names: tuple, profile: str | None, seed: int | None, device: str | 
 
 # %% ../nbs/91_cli.ipynb #c8ba9f63
 @command.command("report")
-@click.argument("folder", metavar="[DIR]", default="results", type=_FOLDER)
+@click.argument("folder", metavar="[DIR]", default=lambda: _results_root()/"results", type=_FOLDER)
 @_REFERENCE
 def _report(folder: Path, reference: Path | None) -> None:
     "Write DIR/index.html: figures, claims, provenance, and the comparison with the reference."

@@ -245,6 +245,25 @@ def test_relative_folders_follow_the_environment(tmp_path, monkeypatch):
     assert start("results/demo").out_dir == tmp_path/"elsewhere"/"results"/"demo"
 
 
+def test_a_run_in_the_folder_of_notebooks_writes_where_the_report_looks(tmp_path, monkeypatch):
+    "JupyterLab works in nbs/; the command line, in nbs/ or in the checkout, finds what was run there."
+    from click.testing import CliRunner
+    from symbreak_nb.cli import command
+    checkout = tmp_path/"checkout"
+    (checkout/"nbs").mkdir(parents=True)
+    monkeypatch.chdir(checkout/"nbs")
+    assert start("results/demo").out_dir == checkout/"nbs"/"results"/"demo", "no checkout: an ordinary folder"
+    (checkout/"settings.ini").write_text("[DEFAULT]\nnbs_path = nbs\n")
+    run = start("results/demo")
+    run.finish()
+    assert run.out_dir == checkout/"results"/"demo" and start(str(tmp_path/"own")).out_dir == tmp_path/"own"
+    for folder in (checkout, checkout/"nbs"):
+        monkeypatch.chdir(folder)
+        done = CliRunner().invoke(command, ["report"], standalone_mode=False)
+        assert done.exception is None and "demo" in (checkout/"results"/"index.html").read_text()
+        (checkout/"results"/"index.html").unlink()
+
+
 def test_not_a_number_is_null_and_inconclusive(tmp_path):
     run = start(tmp_path)
     run.metric("bad", Estimate(float("nan"), (float("nan"), 1)))
