@@ -25,7 +25,7 @@ from subprocess import DEVNULL
 from typing import Any
 
 from .files import json_or_nothing
-from .report import _format_duration, read_metrics
+from .records import _format_duration, read_metrics
 from .run import VERDICTS, RunError, is_running, need, usable_cores
 from .sections import Notebook, _one_line, _chosen_profile
 

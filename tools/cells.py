@@ -95,7 +95,7 @@ def folds(source: str) -> bool:
     return source.startswith("#| default_exp") and not body or declares or 0 < 2*len(body) <= 3*imports
 
 
-def shown(cell: dict) -> dict:
+def folded(cell: dict) -> dict:
     "A cell with its code folded, or not, as JupyterLab keeps it."
     if cell["cell_type"] != "code": return cell
     kept = {k: v for k, v in cell["metadata"].items() if k != "jupyter"}
@@ -105,7 +105,7 @@ def shown(cell: dict) -> dict:
 
 def written(notebook: dict) -> str:
     "The text of a notebook's file."
-    return json.dumps(notebook | dict(cells=[shown(cell) for cell in notebook["cells"]]), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(notebook | dict(cells=[folded(cell) for cell in notebook["cells"]]), indent=1, ensure_ascii=False) + "\n"
 
 
 def split(text: str) -> list[str]: return re.findall(r"[^\n]*\n|[^\n]+", text)
