@@ -276,7 +276,8 @@ def api_page(path: Path, module: ModuleType) -> str:
     home_of = lambda value: getattr(value, "__module__", "") if callable(value) else module.__name__
     own = [n for n in names if home_of(getattr(module, n)) == module.__name__]
     lent = [f"[`{n}`]({getattr(module, n).__module__.split('.')[1]}.md)" for n in names if n not in own]
-    text = [f"# {short}", "", (module.__doc__ or "").strip(), "", f"Defined and tested in the notebook [{path.stem}](../nbs/{path.name}).", ""]
+    source = f"Defined and tested in the notebook [{path.stem}](../nbs/{path.name})."
+    text = [f"# {short}", "", (module.__doc__ or "").strip(), "", source, ""]
     if lent: text += [f"It also offers {', '.join(lent)}.", ""]
     if not own: return "\n".join([*text, "It has no public names beside its declarations.", ""])
     documented = [n for n in own if callable(getattr(module, n))]
