@@ -314,6 +314,12 @@ def performance() -> str:
     for path in sorted((ROOT/"benchmarks").glob("*.py")):
         said = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0]
         text.append(f"| [{path.stem}](../benchmarks/{path.name}) | {' '.join(said.split())} |")
+    goals = ROOT/"benchmarks"/"goals.csv"
+    if goals.is_file():
+        with goals.open(newline="") as file: rows = list(csv.DictReader(file))
+        text += ["", "## What they are to reach", "", "A ratio is how many times faster than its baseline; `<` marks a share of time that "
+                 "should stay small.", "", "| ratio | goal | baseline |", "|---|---|---|"]
+        text += [f"| `{row['name']}` | {row['goal']} | {row['baseline']} |" for row in rows]
     return "\n".join([*text, ""])
 
 
