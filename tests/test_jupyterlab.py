@@ -99,9 +99,9 @@ def test_the_words_are_those_of_the_data(chromium, tmp_path):  # noqa: F811
     picture = sliders.flooded_landscape({0.5: net}, "constant")
     losses, water = enumeration.enumerate_losses(net), picture.data["water"][picture.sliders[1]["start"]]
     counted = [f"{np.sum(losses <= water)} of {losses.size} configurations", f"{len(enumeration.levels(losses).values)} levels"]
-    for picture, said in [*pairs, (picture, counted)]:
+    for shown, said in [*pairs, (picture, counted)]:
         page = chromium.new_page()
-        page.goto(picture.write(tmp_path/"page.html").as_uri())
+        page.goto(shown.write(tmp_path/"page.html").as_uri())
         assert all(line in drawn(page)[1] for line in said), (said, drawn(page)[1])
         page.close()
 
