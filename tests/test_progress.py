@@ -2,6 +2,7 @@
 import heapq
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,11 +102,12 @@ def test_the_page_is_written_after_a_section_while_that_is_cheap(tmp_path, monke
 
 
 def test_lines_say_the_page_and_the_time_that_is_left(tmp_path, capsys):
-    import sys
     work = some_jobs(tmp_path, 0)
-    show = jobs._Lines(work, sys.stdout, _TimeLeft(work, 2, "smoke", tmp_path/"reference"), lambda job: f"results/index.html#section-{job.section.name}")
+    left = _TimeLeft(work, 2, "smoke", tmp_path/"reference")
+    show = jobs._Lines(work, sys.stdout, left, lambda job: f"results/index.html#section-{job.section.name}")
     work[1].status = "running"
     work[1].started = jobs.time.perf_counter()
     show()
     assert capsys.readouterr().out.splitlines() == [
-        "a: done after 3 min (1 of 3 sections ended, about 3 min left)", "a: results/index.html#section-a", "b: running (1 of 3 sections ended)"]
+        "a: done after 3 min (1 of 3 sections ended, about 3 min left)", "a: results/index.html#section-a",
+        "b: running (1 of 3 sections ended)"]
