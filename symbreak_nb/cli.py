@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import errno
 import importlib
+import math
 import os
 import re
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .first_steps import _DEMO, _draw_demo, _write_section
+from .instalments import export_units, import_units
 from symbreak_nb.jobs import (
     _FILES, Job, _TimeLeft, _allow_open_files, _cores, _kernel_class, _kernel_environment, _longest_first,
     _sections_at_once, _show_progress, _summary_table, run_jobs,
@@ -27,7 +30,7 @@ from symbreak_nb.planning import (
     _H200_PEAK, _H200_UTILISATION, _amount, check_units, _plan_table, planned_units, _throughput,
 )
 from .report import find_reference, write_report
-from .run import PROFILE_NAMES, RunError, is_running, need, write_atomic
+from .run import PROFILE_NAMES, RunError, _results_root, is_running, need, write_atomic
 from symbreak_nb.sections import (
     Notebook, _close, _one_line, _own_parameters, check_section, _choose_sections, _chosen_profile, find_sections,
     parameter_rows, _read_parameters,
@@ -112,7 +115,7 @@ def _page_writer(out: Path, reference: Path | None, share: float = 0.05) -> Call
         clock, place = time.perf_counter(), out.expanduser().resolve()/"index.html"
         if spent <= share*(clock - began):
             try: place = write_report(out, reference)
-            except (RunError, OSError): return ""   # which the end of the run will say
+            except Exception: return ""   # no page is worth a run; its end will say what is wrong
             spent += time.perf_counter() - clock
         return f"{place}#section-{job.section.name}"
     return page
@@ -131,16 +134,19 @@ def _console() -> Any:
               help="Seed of every random number.  [default: the notebook's]")
 @_DEVICE
 @_PARAMETERS
-@click.option("--out", default="results", show_default=True, type=_FOLDER,
+@click.option("--out", default=lambda: _results_root()/"results", show_default="results", type=_FOLDER,
               help="Folder for figures, data, metrics and the report.")
 @click.option("--jobs", default="auto", show_default=True, callback=lambda *given: _read_jobs(given[2]), metavar="N",
               help="Sections that run at once, one thread each; auto: as many as there are cores, one on a GPU.")
 @click.option("--reuse", default="same", show_default=True, envvar="SYMBREAK_REUSE", type=click.Choice(["same", "any"]),
               help="Stored units to go on from; same: of this code and this kind of machine, any: of any.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="M",
+              help="Begin no unit of work after M minutes; status 3 says that some are left for the same command.")
 @_NOTEBOOKS
 @_REFERENCE
 def _figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path,
-             jobs: int | None, reuse: str, notebooks: Path | None, reference: Path | None) -> int:
+             jobs: int | None, reuse: str, minutes: float | None, notebooks: Path | None,
+             reference: Path | None) -> int:
     """Run sections and write their figures, data, verdicts and the report.
 
     Without a SECTION all of them run. A run that was stopped goes on where it was when the same command is given again.
@@ -151,18 +157,21 @@ def _figures(names: tuple, profile: str | None, seed: int | None, device: str | 
     need("papermill", "notebooks", "figures")
     stored, width = find_reference(reference), _sections_at_once(jobs, len(chosen), device)
     _check_all(chosen, profile, pairs)
-    work = [Job(section, _prepare(out, section.name)) for section in chosen]
-    manager, order = _kernel_class(_kernel_environment(width, profile, reuse), kernels := []), work
+    until = math.inf if minutes is None else time.time() + 60*minutes
+    work = [Job(section, _prepare(out, section.name), until=until) for section in chosen]
+    manager, order = _kernel_class(_kernel_environment(width, profile, reuse, until), kernels := []), work
     if width > 1: order = _longest_first(work, profile, stored)
     left, page = _TimeLeft(order, width, profile, stored), _page_writer(out, reference)
     with _show_progress(work, left, page) as show: run_jobs(order, parameters, manager, kernels, width, show)
     _console().print(_summary_table(work))
-    click.echo(f"report: {write_report(out, reference)}")
-    return int(any(job.status != "done" for job in work))
+    later = [job.section.name for job in work if job.status == "unfinished"]
+    with suppress(*[RunError]*bool(later)): click.echo(f"report: {write_report(out, reference)}")  # perhaps none yet
+    if later: click.echo(f"time is up; left for the same command: {', '.join(later)}")
+    return int(any(job.status not in ("done", "unfinished") for job in work)) or 3*bool(later)
 
 # %% ../nbs/91_cli.ipynb #c8ba9f63
 @command.command("report")
-@click.argument("folder", metavar="[DIR]", default="results", type=_FOLDER)
+@click.argument("folder", metavar="[DIR]", default=lambda: _results_root()/"results", type=_FOLDER)
 @_REFERENCE
 def _report(folder: Path, reference: Path | None) -> None:
     "Write DIR/index.html: figures, claims, provenance, and the comparison with the reference."
@@ -289,6 +298,32 @@ def _new(name: str, folder: Path) -> None:
     notebook, test = _write_section(name, folder)
     for path in (notebook, test): click.echo(f"wrote {path}")
     click.echo(f"next:  symbreak figures {name} --profile smoke --notebooks {notebook.parent}\n       pytest {test}")
+
+# %% ../nbs/91_cli.ipynb #units_cmd
+@command.group("units")
+def _units() -> None:
+    "Carry finished units of work from one machine to another."
+
+
+@_units.command("export")
+@click.argument("file", type=_FOLDER)
+@_SECTIONS
+@click.option("--out", default="results", show_default=True, type=_FOLDER, help="Folder of results.")
+def _export(file: Path, names: tuple, out: Path) -> None:
+    "Put the finished units of all sections, or of each SECTION, into FILE."
+    counts = export_units(out, file, names)
+    click.echo(f"{file}: {', '.join(f'{n} of {name}' for name, n in counts.items())}")
+
+
+@_units.command("import")
+@click.argument("file", type=_FOLDER)
+@click.option("--out", default="results", show_default=True, type=_FOLDER, help="Folder of results.")
+@click.option("--reuse", default="same", show_default=True, type=click.Choice(["same", "any"]),
+              help="same: refuse units of other code or versions; any: take all that are whole.")
+def _import(file: Path, out: Path, reuse: str) -> None:
+    "Store the units of FILE in a folder of results; each is verified before the first one is stored."
+    counts = import_units(file, out, reuse)
+    click.echo(f"{out}: {counts.pop('stored', 0)} units stored, {counts.pop('there', 0)} were there")
 
 # %% ../nbs/91_cli.ipynb #9bb5255e
 _INTERRUPTED = dict(figures="; what is finished is kept, the same command goes on from there",

@@ -25,7 +25,7 @@ from subprocess import DEVNULL
 from typing import Any
 
 from .files import json_or_nothing
-from .report import _format_duration, read_metrics
+from .records import _format_duration, read_metrics
 from .run import VERDICTS, RunError, is_running, need, usable_cores
 from .sections import Notebook, _one_line, _chosen_profile
 
@@ -37,7 +37,8 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 _PATIENT = dict(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")  # the standard, GNU, LLVM and Intel
 
 
-def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "same") -> dict[str, str]:
+def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "same",
+                        until: float = math.inf) -> dict[str, str]:
     """Environment variables that a section's kernel gets beyond the present ones.
 
     Parameters
@@ -48,6 +49,8 @@ def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = 
         Chosen on the command line, where it wins over SYMBREAK_PROFILE.
     reuse : str, default "same"
         Stored units that may be reused, see `symbreak figures --reuse`
+    until : float, default infinity
+        Seconds since 1970 after which no further unit begins.
 
     Returns
     -------
@@ -60,6 +63,7 @@ def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = 
     if not os.environ.keys() & _PATIENT.keys(): found |= _PATIENT
     if jobs > 1: found["SYMBREAK_CORES"] = str(max(1, _cores()//jobs))
     if jobs > 1 and not os.environ.get("OMP_NUM_THREADS"): found |= dict.fromkeys(_THREADS, "1")
+    if math.isfinite(until): found["SYMBREAK_UNTIL"] = str(until)
     return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
 
 
@@ -136,7 +140,7 @@ class Job:
     folder : Path
         Where its results go.
     status : str, default "waiting"
-        Waiting, running, done, failed, interrupted.
+        Waiting, running, done, unfinished (time is up), failed, interrupted.
     seconds : float, default 0.0
         Wall time.
     message : str, default ""
@@ -149,6 +153,8 @@ class Job:
         That cell, whose outputs grow.
     stopped : bool, default False
         Whether the user asked for an end.
+    until : float, default infinity
+        Seconds since 1970 after which it does not begin.
     started : float, default 0.0
         When, on the clock of `time.perf_counter`.
     """
@@ -161,6 +167,7 @@ class Job:
     cell: int = 0
     source: Mapping = field(default_factory=dict)
     stopped: bool = False
+    until: float = math.inf
     started: float = 0.0
 
     def enter(self, cell: Mapping, cell_index: int) -> None:
@@ -182,7 +189,7 @@ class Job:
         -------
         bool
         """
-        return self.status in ("done", "failed", "interrupted")
+        return self.status in ("done", "unfinished", "failed", "interrupted")
 
     def doing(self) -> str:
         """The last line that the running cell shows, if it is short and counts something.
@@ -298,6 +305,7 @@ def run_job(job: Job, parameters: Mapping, manager: type) -> Job:
     -------
     Job
     """
+    if time.time() > job.until: job.status, job.message = "unfinished", "time was up before it began"; return job
     papermill = need("papermill", "notebooks", "figures")
     papermill.log.logger.setLevel("CRITICAL")
     clock, name, before = time.perf_counter(), job.folder.name, _opened(job.folder)
@@ -314,7 +322,9 @@ def run_job(job: Job, parameters: Mapping, manager: type) -> Job:
         status = "done"
     except Exception as error:
         if job.stopped or getattr(error, "ename", "") == "KeyboardInterrupt": status = "interrupted"
-        job.message = _why(job, error, failed) if status == "failed" else ""
+        elif getattr(error, "ename", "") == "OutOfTime": status, job.message = "unfinished", _one_line(error.evalue)
+        job.message = _why(job, error, failed) if status == "failed" else job.message
+    if status == "unfinished": partial.unlink(missing_ok=True)
     with suppress(OSError): _tidy(job.folder, status == "done", partial, failed)
     with suppress(OSError): job.note = "" if is_running(job.folder) else _moved_aside(job.folder, before)
     job.seconds = time.perf_counter() - clock

@@ -96,9 +96,10 @@ def test_the_page_is_written_after_a_section_while_that_is_cheap(tmp_path, monke
     page, job = cli._page_writer(tmp_path, None), some_jobs(tmp_path, 0)[0]
     for now in (10, 20, 60, 70, 100): clock[0] = now; assert page(job) == f"{tmp_path}/index.html#section-a"
     assert written == [10, 60, 100], "two seconds of each forty"
-    monkeypatch.setattr(cli, "write_report", lambda *a: (_ for _ in ()).throw(RunError("no")))
-    clock[0] = 1000
-    assert page(job) == "", "the end of the run says what is wrong"
+    for error in (RunError("no"), OSError("full"), KeyError("a fault of the report")):
+        monkeypatch.setattr(cli, "write_report", lambda *a: (_ for _ in ()).throw(error))   # noqa: B023
+        clock[0] += 1000
+        assert page(job) == "", "no page is worth a run, and its end says what is wrong"
 
 
 def test_lines_say_the_page_and_the_time_that_is_left(tmp_path, capsys):

@@ -1,4 +1,5 @@
 """Write what follows from elsewhere: of each section's notebook the parameters and the first screen, and the list of all notebooks.
+It also folds, in every notebook, the code that a reader can do without.
 
     python tools/cells.py [SECTION ...]    # default: every section
     python tools/cells.py --check          # exit status 1, and the names, if a cell would change
@@ -7,7 +8,9 @@ The parameters cell comes from the declaration `PARAMETERS` of the section's mod
 after the title, comes from `reference/SECTION/quick`: the picture that the declaration names, and the claims with their verdicts. The
 list of all notebooks, with the sentence under each title, stands at the end of CONTRIBUTING.md. README.md has a table of the sections, with
 the question and the finding from docs/sections.csv, and the papers of CITATION.cff. docs/findings.md has the first screens on one page.
+JupyterLab shows a cell folded if its metadata have `jupyter.source_hidden`; `folds` says which cells are.
 """
+import ast
 import csv
 import importlib
 import json
@@ -19,8 +22,9 @@ from pathlib import Path
 
 import yaml
 from symbreak_nb.claims import PAPERS, VERDICTS, Claim, row_kind, verdict_text
+from symbreak_nb.comparison import _narrow_claims, _read_variants
 from symbreak_nb.parameters import Declaration, cell_source
-from symbreak_nb.report import _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.records import _format_interval, _format_number, read_metrics
 from symbreak_nb.run import write_atomic
 from symbreak_nb.sections import Notebook, find_sections
 
@@ -84,6 +88,28 @@ def opening(declared: Declaration, known: Mapping[str, Claim] | None, place: Pat
     return "\n".join(lines)
 
 
+def folds(source: str) -> bool:
+    "Whether a cell only prepares: the module's name, imports, the declaration of the parameters or of claims."
+    body = ast.parse(re.sub(r"^\s*[%!].*$", "pass", source, flags=re.MULTILINE)).body
+    imports = sum(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
+    targets = [t for node in body for t in getattr(node, "targets", [getattr(node, "target", None)])]
+    declares = any(getattr(target, "id", "") in ("PARAMETERS", "CLAIMS") for target in targets)
+    return source.startswith("#| default_exp") and not body or declares or 0 < 2*len(body) <= 3*imports
+
+
+def in_folds(cell: dict) -> dict:
+    "A cell with its code folded, or not, as JupyterLab keeps it."
+    if cell["cell_type"] != "code": return cell
+    kept = {k: v for k, v in cell["metadata"].items() if k != "jupyter"}
+    if folds("".join(cell["source"])): kept["jupyter"] = dict(source_hidden=True)
+    return cell | dict(metadata=dict(sorted(kept.items())))
+
+
+def written(notebook: dict) -> str:
+    "The text of a notebook's file."
+    return json.dumps(notebook | dict(cells=[in_folds(cell) for cell in notebook["cells"]]), indent=1, ensure_ascii=False) + "\n"
+
+
 def split(text: str) -> list[str]: return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
@@ -101,7 +127,7 @@ def page(path: Path, module: object) -> str:
     declared = module.PARAMETERS
     screen = opening(declared, getattr(module, "CLAIMS", None), REFERENCE/declared.section/"quick")
     found = rewritten(json.loads(path.read_text()), cell_source(declared), screen)
-    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    return written(found)
 
 
 def filled(page: str, what: str, rows: list[str]) -> str:
@@ -230,6 +256,8 @@ def main(arguments: list[str]) -> int:
     if unknown := names - set(sections): sys.exit(f"cells: there is no section {', '.join(sorted(unknown))}")
     chosen = [section for name, section in sections.items() if not names or name in names]
     found = {s.path: page(s.path, importlib.import_module(f"symbreak_nb.{s.name}")) for s in chosen}
+    others = set() if names else set(NBS.glob("*.ipynb")) - {section.path for section in sections.values()}
+    found |= {path: written(json.loads(path.read_text())) for path in sorted(others)}
     found |= {GUIDE: guide(), README: front(), FINDINGS: findings()}
     changed = {path: text for path, text in found.items() if not path.is_file() or text != path.read_text()}
     for path, text in changed.items() if not check else (): write_atomic(path, text)
