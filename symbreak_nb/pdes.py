@@ -512,7 +512,7 @@ def _solve_gray_scott(level):
                                  (360, 400)[level])
 
 
-def _solve_heat_long_2d(level): return references.long_heat(*((32, 192, 4000, 2), (40, 256, 4000, 2))[level])
+def _solve_heat_long_2d(level): return references.long_heat(*((48, 192, 4000, 2), (64, 256, 4000, 2))[level])
 
 
 def _solve_heat_varying_2d(level):
