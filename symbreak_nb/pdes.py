@@ -578,7 +578,7 @@ def _poisson_3d_reaction(x, y, z): return np.where(z < 0.5, 64., 100.)
 
 def _solve_poisson_3d(level):
     return elements.cube_with_balls(_SPHERES, _poisson_3d_reaction, poisson_3d_source,
-                                    ((10, 26, 14), (14, 36, 20))[level])
+                                    ((12, 50, 22), (16, 58, 26))[level])
 
 # %% ../nbs/21_pdes.ipynb #2a1e8ba4
 _SOLVERS = dict(

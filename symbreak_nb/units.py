@@ -496,15 +496,15 @@ def compute_units(store: UnitStore, function: Callable[..., Mapping], grid: Iter
 
 def _made(device: str, function: Callable, code: str, missing: Mapping[int, Mapping],
           ) -> Iterator[tuple[int, tuple]]:
-    "Compute what is missing: one unit here, the others where its time says, unless the executor is chosen by hand."
-    kind, workers = _choice(device, len(missing), 0)
-    if kind != "serial": return (yield from _computed(function, code, missing, kind, workers))
-    rest, seconds = dict(missing), 0.0
-    for place in list(rest)[:1]:
+    "Compute what is missing: here until the times of units say otherwise, unless the executor is chosen by hand."
+    rest, times = dict(missing), [0.0]
+    while rest:
+        kind, workers = _choice(device, len(rest), max(times[-1], sum(times)/len(times)))
+        if kind != "serial": return (yield from _computed(function, code, rest, kind, workers))
+        place = next(iter(rest))
         for found in _computed(function, code, {place: rest.pop(place)}, "serial", 1):
             yield found
-            seconds = found[1][2]
-    yield from _computed(function, code, rest, *_choice(device, len(rest), seconds))
+            times.append(found[1][2])
 
 # %% ../nbs/00_units.ipynb #a2dd80c3
 @dataclass(frozen=True)

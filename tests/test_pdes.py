@@ -177,11 +177,9 @@ def test_two_solvers_agree_on_the_cavity():
 
 
 def test_the_pulsed_channel_solves_its_equations_and_terms():
-    solved = references.grid_interpolant(streams.pulsed_channel(
-        pdes._sine, pdes._pulse, lambda x, y, t: -np.sin(np.pi*x)*np.sin(np.pi*y)*np.sin(np.pi*t), 0.01,
-        (streams.graded(2., 24, 1.8), streams.graded(1., 14, 1.0)), (0.5, 400, 4)))
-    rng, h, eye = np.random.default_rng(1), 4e-3, np.eye(3)
-    x = np.column_stack([rng.uniform(0.3, 1.7, 60), rng.uniform(0.2, 0.8, 60), rng.uniform(0.1, 0.4, 60)])
+    "By central differences, whose own error is of order h^2; the smallest term, viscosity in v, has a tenth of the largest one."
+    solved, rng, h, eye = PROBLEMS["ns_long_2d"].reference, np.random.default_rng(1), 4e-3, np.eye(3)
+    x = np.column_stack([rng.uniform(0.3, 1.7, 200), rng.uniform(0.2, 0.8, 200), rng.uniform(0.3, 4.7, 200)])
     w, first, second = solved(x), [], []
     for k in range(3):
         up, down = solved(x + h*eye[k]), solved(x - h*eye[k])
@@ -189,10 +187,9 @@ def test_the_pulsed_channel_solves_its_equations_and_terms():
     (wx, wy, wt), force = first, np.prod(np.sin(np.pi*x), axis=1)
     for k in (0, 1):
         terms = [wt[:, k], w[:, 0]*wx[:, k] + w[:, 1]*wy[:, k], first[k][:, 2], -0.01*(second[0] + second[1])[:, k], force]
-        assert np.linalg.norm(sum(terms)) < 0.08*max(np.linalg.norm(v) for v in terms)
+        assert np.linalg.norm(sum(terms)) < 0.005*max(np.linalg.norm(v) for v in terms)
     assert np.linalg.norm(wx[:, 0] + wy[:, 1]) < 1e-3*np.linalg.norm(wx[:, 0])
-    t = np.full(9, 0.3)
-    y = np.linspace(0, 1, 9)
+    t, y = np.full(9, 0.3), np.linspace(0, 1, 9)
     inlet, outlet = solved(np.stack([0*y, y, t], 1)), solved(np.stack([0*y + 2, y, t], 1))
     assert np.allclose(inlet[:, :2], np.stack([np.sin(np.pi*y)*pdes._pulse(0.3)[0], 0*y], 1), atol=1e-5)
     assert np.allclose(outlet[:, 1:], 0, atol=1e-5)
