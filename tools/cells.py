@@ -17,7 +17,9 @@ from pathlib import Path
 
 from symbreak_nb.claims import VERDICTS, Claim, row_kind, verdict_text
 from symbreak_nb.parameters import Declaration, cell_source
-from symbreak_nb.report import _PAPER_TITLES, _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.comparison import _narrow_claims, _read_variants
+from symbreak_nb.records import _format_interval, _format_number, read_metrics
+from symbreak_nb.report import _PAPER_TITLES
 from symbreak_nb.run import write_atomic
 from symbreak_nb.sections import Notebook, find_sections
 
