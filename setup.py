@@ -19,10 +19,10 @@ def tree(folder: str, package: str, endings: tuple) -> tuple[dict, dict]:
 
 
 def extras() -> dict[str, list[str]]:
-    "Requirements of each extra: `all` is what the sections can use, `dev` adds the tools that check them."
+    "Requirements of each extra: `all` is what the sections can use, `dev` adds the site and the tools that check them."
     found = {k.removesuffix("_requirements"): v.split() for k, v in cfg.items() if k.endswith("_requirements")}
-    found["all"] = sorted({need for name in found if name not in ("dev", "pretrained") for need in found[name]})
-    return found | dict(dev=found["dev"] + found["all"])
+    found["all"] = sorted({need for name in found if name not in ("dev", "site", "pretrained") for need in found[name]})
+    return found | dict(dev=found["dev"] + found["site"] + found["all"])
 
 
 notebooks, notebook_files = tree("nbs", "symbreak_nb.notebooks", (".ipynb",))
@@ -36,7 +36,7 @@ setup(
     install_requires=cfg["requirements"].split(),
     extras_require=extras(),
     packages=["symbreak_nb", *notebooks, *reference, *listed], package_dir={**notebooks, **reference, **listed},
-    package_data={"symbreak_nb": ["templates/*"], **notebook_files, **reference_files, **listed_files},
+    package_data={"symbreak_nb": ["templates/*", "py.typed"], **notebook_files, **reference_files, **listed_files},
     entry_points={"console_scripts": cfg["console_scripts"].split()}, zip_safe=False,
     classifiers=[*(f"Programming Language :: Python :: {v}" for v in ("3", "3.11", "3.12", "3.13")),
                  "Topic :: Scientific/Engineering :: Artificial Intelligence",

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from symbreak_nb import files, report
 from symbreak_nb.claims import Premise, claim, row_kind
-from symbreak_nb.files import read_json
 from symbreak_nb.comparison import _agreement, _checksum_line, compare
 from symbreak_nb.evidence import _papers_claims
+from symbreak_nb.files import read_json
 from symbreak_nb.records import ReportError, read_metrics, read_results
 from symbreak_nb.report import _cards, write_report
 from symbreak_nb.run import Declaration, Estimate, Parameter, Run, RunError, paired, percentile, verdict
