@@ -53,7 +53,7 @@ def test_everything_of_a_run_is_on_the_page(tmp_path):
     text = html(tmp_path)
     for part in ("The value is two.", "value in [1, 3]", "fok_fig01", "smoke", "digits of scikit-learn", "abc123"):
         assert part in text, part
-    assert "data:image/png;base64," in text
+    assert "data:image/" in text
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe\x00", b'{"claims": {}}',
@@ -99,7 +99,7 @@ def test_a_missing_or_outside_picture_is_said(tmp_path, name):
     (tmp_path/"secret.png").write_bytes(PIXEL)
     (tmp_path/"wells"/"figures"/"fok_fig01.png").unlink()
     text = html(tmp_path)
-    assert "is missing from wells/figures" in text and "data:image/png" not in text
+    assert "is missing from wells/figures" in text and "data:image/" not in text
 
 
 def test_no_text_of_a_file_becomes_markup(tmp_path):
@@ -301,7 +301,7 @@ def test_a_first_run_says_how_far_it_is(tmp_path):
     assert "Running since 2026-01-05 10:00: 3 units stored, figures so far below." in text and "quick profile" in text
     (tmp_path/"wells"/"figures").mkdir()
     (tmp_path/"wells"/"figures"/"fok_fig01.png").write_bytes(PIXEL)
-    assert "data:image/png" in html(tmp_path)
+    assert "data:image/" in html(tmp_path)
     begun(tmp_path, pid=2**22 + 12345)   # beyond what a system hands out
     assert "but its process is gone; the same command goes on from there: 3 units stored" in html(tmp_path)
     begun(tmp_path, earlier="earlier/smoke-seed0-1b6fb2")
