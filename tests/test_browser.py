@@ -170,7 +170,7 @@ def test_a_claim_leads_to_the_sentence_the_figure_and_the_cell(page):
     page.keyboard.press("Enter")
     assert button.get_attribute("aria-expanded") == "true"
     text = row.locator(".evidence").inner_text()
-    for part in ("The minimum bifurcates at η = η_c", "2.5", "eta_c = 2 mu/sqrt(lambda)", "value > 0", "of this number in the paper"):
+    for part in ("The minimum bifurcates at η = η_c", "eta_c = 2 mu/sqrt(lambda)", "value > 0", "Fok, An and Wang 2017, Fig. 0", "of this number in the paper"):
         assert part in text, part
     assert row.locator(".beside img").evaluate("i => i.naturalWidth") > 100
     page.locator("details.fold").evaluate_all("all => all.forEach(d => { d.open = false; })")
