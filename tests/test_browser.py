@@ -155,7 +155,7 @@ def test_the_search_box_is_the_second_stop_and_the_skip_link_the_first(page):
     page.keyboard.press("Tab")
     assert focused(page) == "words"
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    page.keyboard.type("one WELLS")
+    page.keyboard.type("control.one WELLS")
     assert column(page, 5) == ["-3"] and in_view(page, page.locator("#claims"))
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
@@ -170,7 +170,8 @@ def test_a_claim_leads_to_the_sentence_the_figure_and_the_cell(page):
     page.keyboard.press("Enter")
     assert button.get_attribute("aria-expanded") == "true"
     text = row.locator(".evidence").inner_text()
-    for part in ("The minimum bifurcates at η = η_c", "eta_c = 2 mu/sqrt(lambda)", "value > 0", "Fok, An and Wang 2017, Fig. 0", "of this number in the paper"):
+    for part in ("The minimum bifurcates at η = η_c", "eta_c = 2 mu/sqrt(lambda)", "value > 0",
+                 "Fok, An and Wang 2017, Fig. 0", "of this number in the paper"):
         assert part in text, part
     assert row.locator(".beside img").evaluate("i => i.naturalWidth") > 100
     page.locator("details.fold").evaluate_all("all => all.forEach(d => { d.open = false; })")
