@@ -33,7 +33,7 @@ from .sections import find_sections
 # %% auto #0
 __all__ = ['ledger', 'write_report']
 
-# %% ../nbs/90_report.ipynb #c047c260
+# %% ../nbs/90_report.ipynb #c4bd9feb
 def _shape(path: Path | None) -> str:
     "Wide pictures get more room: a PNG says its size in bytes 16 to 24."
     if not path or path.suffix != ".png": return ""
@@ -64,7 +64,8 @@ def _card(section: Section,  # whose figure it is
     problem = "" if shown else f"The picture {name[:100]}.png is missing from {clean_text(section.folder.name)}/figures"
     files = [("data", section.folder/"data"/f"{Path(name).name}.npz")] + [(p.suffix[1:].upper(), p) for p in pictures]
     return dict(name=name, caption=caption, alt=f"Figure {name}", picture=shown, image="", shape=_shape(shown),
-                problem=problem, links=_links(root, files), anchor=_anchor("figure", section.name, name), claims=[], cell="")
+                problem=problem, links=_links(root, files), claims=[], cell="",
+                anchor=_anchor("figure", section.name, name))
 
 # %% ../nbs/90_report.ipynb #ce27637d
 def _cards(section: Section,  # whose figures
