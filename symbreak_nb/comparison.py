@@ -52,7 +52,7 @@ def _agreement(here: Any,                   # measured in this run
     if _rounded(here, there): return "within rounding"
     return "within the interval" if _inside(here, there_interval) or _inside(there, here_interval) else "different"
 
-# %% ../nbs/96_comparison.ipynb #cb096bec
+# %% ../nbs/96_comparison.ipynb #cff7b7d2
 def _verdict(claim: Mapping) -> str: return claim["verdict"] if claim.get("verdict") in VERDICTS else "inconclusive"
 
 
@@ -83,9 +83,11 @@ def compare(here: Mapping, there: Mapping) -> list[dict]:
         (a, a_span), (b, b_span) = ours.get(key, (None, None)), theirs.get(key, (None, None))
         both = _agreement(a, b, a_span, b_span)
         status = "only in reference" if key not in ours else "only here" if key not in theirs else both
+        digits = 12 if status == "within rounding" else 6
         rows.append(dict(
-            kind=key[0], name=key[1], status=status, here=_format_number(a, 8), here_interval=_format_interval(a_span),
-            there=_format_number(b, 8), there_interval=_format_interval(b_span)))
+            kind=key[0], name=key[1], status=status, here=_format_number(a, digits),
+            here_interval=_format_interval(a_span), there=_format_number(b, digits),
+            there_interval=_format_interval(b_span)))
     order = ["different", "only in reference", "only here", "within the interval", "within rounding", "equal"]
     return sorted(rows, key=lambda row: order.index(row["status"]))
 

@@ -95,7 +95,7 @@ def _apart(a: _Cell | None, b: _Cell | None) -> tuple[int, int]:
     if a is None or b is None: return 2, 0
     return int(a.heading != b.heading), abs(a.number - b.number)
 
-# %% ../nbs/97_evidence.ipynb #cd889ec5
+# %% ../nbs/97_evidence.ipynb #c1c8b07a
 _COMMON = ("profile", "seed", "device", "out_dir")
 
 
@@ -106,7 +106,8 @@ def _command(section: Section,                # see `read_results`
     record, given = section.record, section.given
     if given is None:
         given = {k: v for k, v in record["params"].items() if usual is None or k not in usual or usual[k] != v}
-    device = "cuda" if str(record.get("device") or "").startswith("cuda") else str(section.given and given.get("device"))
+    device = (section.given or {}).get("device")
+    if str(record.get("device") or "").startswith("cuda"): device = "cuda"
     words = ["symbreak", "figures", section.name]
     for name in ("profile", "seed"):
         if record.get(name) not in (None, ""): words += [f"--{name}", str(record[name])]

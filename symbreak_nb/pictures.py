@@ -16,7 +16,7 @@ from typing import Any
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/98_pictures.ipynb #cc2ac953
+# %% ../nbs/98_pictures.ipynb #c7bb78ff
 _MOST_PIXELS, _MOST_RAW = 50_000_000, 300_000   # of a picture that is decoded; bytes of one that cannot be
 _QUALITY, _KINDS = 45, {".png": "image/png", ".svg": "image/svg+xml", ".webp": "image/webp"}
 
@@ -39,7 +39,8 @@ def _webp(raw: bytes, width: int) -> bytes:
         with Image.open(io.BytesIO(raw), formats=["PNG"]) as opened:
             if opened.width*opened.height > _MOST_PIXELS: return b""
             shown = _on_white(opened.convert("RGBA"))
-        if shown.width > width: shown = shown.resize((width, max(1, round(shown.height*width/shown.width))), Image.LANCZOS)
+        size = width, max(1, round(shown.height*width/shown.width))
+        if shown.width > width: shown = shown.resize(size, Image.LANCZOS)
         shown.save(written := io.BytesIO(), "WEBP", quality=_QUALITY, method=4)
     except Exception: return b""   # a damaged file raises whatever its decoder meets
     return written.getvalue()

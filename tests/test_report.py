@@ -1,4 +1,6 @@
 "The report on broken, hostile, old and large inputs."
+import base64
+import io
 import json
 import math
 import os
@@ -12,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from symbreak_nb import files, report
-from symbreak_nb.claims import Premise, claim
+from symbreak_nb.claims import Premise, claim, row_kind
 from symbreak_nb.comparison import _agreement, _checksum_line, compare
+from symbreak_nb.evidence import _papers_claims
 from symbreak_nb.files import read_json
 from symbreak_nb.records import ReportError, read_metrics, read_results
 from symbreak_nb.report import _cards, write_report
@@ -50,7 +53,7 @@ def test_everything_of_a_run_is_on_the_page(tmp_path):
     text = html(tmp_path)
     for part in ("The value is two.", "value in [1, 3]", "fok_fig01", "smoke", "digits of scikit-learn", "abc123"):
         assert part in text, part
-    assert "data:image/png;base64," in text
+    assert "data:image/" in text
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe\x00", b'{"claims": {}}',
@@ -96,7 +99,7 @@ def test_a_missing_or_outside_picture_is_said(tmp_path, name):
     (tmp_path/"secret.png").write_bytes(PIXEL)
     (tmp_path/"wells"/"figures"/"fok_fig01.png").unlink()
     text = html(tmp_path)
-    assert "is missing from wells/figures" in text and "data:image/png" not in text
+    assert "is missing from wells/figures" in text and "data:image/" not in text
 
 
 def test_no_text_of_a_file_becomes_markup(tmp_path):
@@ -139,7 +142,7 @@ def test_the_reference_of_the_same_profile_is_compared(tmp_path):
     target.parent.mkdir(parents=True)
     os.replace(path, target)
     text = html(tmp_path, tmp_path/"reference")
-    assert "1 within the interval" in text and "1 equal" in text and "3/3" not in text
+    assert "1 within the interval" in text and "1 different" in text and "Verdicts that agree: <b>1 of 1</b>" in text
     assert "holds nothing of these sections" in html(tmp_path, tmp_path/"stored")
 
 
@@ -173,7 +176,7 @@ def test_a_changed_reference_is_said_and_not_compared(tmp_path):
 
 def test_agreement_is_symmetric():
     cases = [(1.0, 1.05, [0.9, 1.1], None), (1, 1.0, None, None), (None, 1, None, None), ("holds", "fails", None, None),
-             (1.0, 3.0, [0, 2], [2, 4])]
+             (1.0, 3.0, [0, 2], [2, 4]), (1.0, 1 + 5e-7, None, None), (2**25, 2**25 + 1, None, None), (1e-17, 0.0, None, None)]
     for here, there, a, b in cases: assert _agreement(here, there, a, b) == _agreement(there, here, b, a)
 
 
@@ -298,7 +301,7 @@ def test_a_first_run_says_how_far_it_is(tmp_path):
     assert "Running since 2026-01-05 10:00: 3 units stored, figures so far below." in text and "quick profile" in text
     (tmp_path/"wells"/"figures").mkdir()
     (tmp_path/"wells"/"figures"/"fok_fig01.png").write_bytes(PIXEL)
-    assert "data:image/png" in html(tmp_path)
+    assert "data:image/" in html(tmp_path)
     begun(tmp_path, pid=2**22 + 12345)   # beyond what a system hands out
     assert "but its process is gone; the same command goes on from there: 3 units stored" in html(tmp_path)
     begun(tmp_path, earlier="earlier/smoke-seed0-1b6fb2")
@@ -327,7 +330,7 @@ def test_a_row_says_whether_the_interval_decided(tmp_path):
         run.decide(claim(f"fok.{name}", "Sec. 2", name, rule), Estimate(0.3, (-0.05, 0.64)))
     run.finish()
     text = html(tmp_path)
-    rows = dict(re.findall(r'<tr [^>]*id="claim-fok.(\w+)">(.*?)</tr>', text, re.DOTALL))
+    rows = dict(re.findall(r'<tbody [^>]*id="claim-fok.(\w+)">(.*?)</tbody>', text, re.DOTALL))
     assert "decided by the value alone" in rows["alone"] and "by the value alone" not in rows["whole"]
     assert "Of 2 claims 1 has a rule that asks for the value alone" in text and "[−0.05, 0.64]" in rows["alone"]
 
@@ -376,13 +379,13 @@ def test_what_a_row_says_beside_its_verdict(tmp_path):
     run.decide(claim("fok.identity.same", "Sec. 2", "Same.", "value == 0"), 0)
     run.finish()
     text = html(tmp_path)
-    rows = dict(re.findall(r'<tr [^>]*id="claim-fok.([\w.]+)">(.*?)</tr>', text, re.DOTALL))
+    rows = dict(re.findall(r'<tbody [^>]*id="claim-fok.([\w.]+)">(.*?)</tbody>', text, re.DOTALL))
     assert "premise not met: the task is solved (measured 0.9, asked value &lt; 0.5)" in rows["gated"]
     assert "a 95% interval of 4 replicas covers 80%" in rows["few"] and "Otherwise: fails if" in rows["few"]
     assert ">narrow</span>" in rows["control.near"] and ">control</span>" in rows["control.near"]
     assert "after Holm&#39;s correction" in rows["control.near"] and all("inconclusive by Holm" in rows[k] for k in ("few", "control.near"))
     assert text.index('id="identities"') < text.index("claim-fok.identity.same") and "1 statement of the papers" in text
-    assert "3 of 3 claims" in text, "an identity is not counted"
+    assert "3 of 3 rows" in text, "an identity is not counted"
 
 
 def test_a_run_is_compared_with_its_own_kind_of_processor(tmp_path):
@@ -408,3 +411,78 @@ def test_a_variant_of_an_older_rule_marks_nothing(tmp_path):
         setting = dict(verdicts={"fok.wells": "fails"}, rules={"fok.wells": rule})
         (place/"variants.json").write_text(json.dumps(dict(settings=dict(old=setting))))
         assert (">narrow</span>" in html(tmp_path, tmp_path/"reference")) == marked
+
+
+@pytest.mark.parametrize("here, there, said", [
+    (0.1, 0.1 + 1e-8, "within rounding"), (1e20, 1e20 + 1e12, "different"), (5, 5.000004, "within rounding"), (5, 5.00001, "different"),
+    (2e-16, -3e-17, "within rounding"), (1000000, 1000001, "different"), (True, 1, "equal"), (10**400, 10**400 + 1, "different"),
+    (math.nan, math.nan, "different"), ("holds", "holds", "equal")])
+def test_rounding_is_one_part_in_a_million_and_never_for_counts(here, there, said):
+    assert _agreement(here, there) == said
+
+
+def test_the_headline_counts_verdicts_and_names_those_that_differ(tmp_path):
+    run = opened(tmp_path/"wells")
+    for name in ("one", "two", "identity.three"): run.decide(claim(f"fok.{name}", "Sec. 2", f"Claim {name}.", "value == 0"), 0)
+    run.finish()
+    place = tmp_path/"reference"/"wells"/"smoke"/"metrics.json"
+    shutil.copytree(tmp_path/"wells", place.parent)
+    found = json.loads(place.read_text())
+    for row in found["claims"][1:]: row["verdict"] = "fails"
+    place.write_text(json.dumps(found))
+    text = html(tmp_path, tmp_path/"reference")
+    named = text[text.index('id="reference"'):text.index('id="numbers"')]
+    assert "Verdicts that agree: <b>1 of 2</b>" in named and "This one differs:" in named
+    assert "fok.two" in named and "fok.one" not in named and "fok.identity.three" not in named, "an identity is not counted"
+
+
+@pytest.fixture(scope="module")
+def whole_page(tmp_path_factory):
+    "The report of every section with a reference: its record, and a real picture for each of its figures."
+    root, kept = tmp_path_factory.mktemp("whole")/"results", Path(__file__).resolve().parent.parent/"reference"
+    records = {path.parent.parent.name: (read_metrics(path), path.parent) for path in sorted(kept.glob("*/quick/metrics.json"))}
+    for name, (record, place) in records.items():
+        shutil.copytree(place, root/name)
+        picture = next(place.glob("*.png"))
+        (root/name/"figures").mkdir()
+        for figure in record["figures"]: shutil.copy(picture, root/name/"figures"/f"{figure['name']}.png")
+    return {name: record for name, (record, _) in records.items()}, html(root, kept)
+
+
+def test_the_page_of_all_sections_is_below_four_megabytes(whole_page):
+    records, text = whole_page
+    assert len(text.encode()) < 4_000_000
+    pictures = re.findall(r'src="data:image/(\w+);base64,([^"]+)"', text)
+    assert len(pictures) == sum(len(record["figures"]) for record in records.values()) > 100
+    counted = [row for record in records.values() for row in record["claims"] if row_kind(row) != "identity"]
+    assert f"Verdicts that agree: <b>{len(counted)} of {len(counted)}</b>" in text
+    from PIL import Image
+    shown = [Image.open(io.BytesIO(base64.b64decode(content))) for _, content in pictures[::9]]
+    assert min(picture.width for picture in shown) >= 700, "eight points stay readable"
+
+
+def test_all_sections_stand_in_reading_order(whole_page):
+    records, text = whole_page
+    listed = re.findall(r'<li><a href="#section-(\w+)">', text)
+    order = [re.sub(r"^\d+_", "", p.stem) for p in sorted((Path(__file__).resolve().parent.parent/"nbs").glob("*.ipynb"))]
+    assert listed == [name for name in order if name in records] and set(listed) == set(records)
+
+
+def test_every_claim_leads_to_its_evidence(whole_page):
+    "The figure and the cell of each row, the sentence of each claim that the papers make, and every link within the page."
+    records, text = whole_page
+    rows = dict(re.findall(r'<tbody [^>]*id="claim-([\w.-]+)">(.*?)</tbody>', text, re.DOTALL))
+    assert set(rows) >= {row["id"] for record in records.values() for row in record["claims"]}
+    for id, row in rows.items(): assert 'href="#figure-' in row and 'href="#cell-' in row, id
+    for id in set(rows) & set(_papers_claims()): assert "<dt>The paper says</dt><dd><q>" in rows[id], id
+    places = re.findall(r' id="([^"]+)"', text)
+    assert len(places) == len(set(places)) and set(re.findall(r'href="#([^"]+)"', text)) <= set(places)
+
+
+def test_a_cell_that_a_row_names_decides_it(whole_page):
+    "All but a few rows lead to a cell that calls `decide`; the others to the cell that declares the claim."
+    _, text = whole_page
+    cells = dict(re.findall(r'<div class="cell" id="(cell-[\w-]+)".*?<pre[^>]*>(.*?)</pre>', text, re.DOTALL))
+    named = re.findall(r'<dt>Notebook cell</dt><dd><a href="#(cell-[\w-]+)"', text)
+    deciding = sum(bool(re.search(r"decide\w*\(|judge\w*\(", cells[name])) for name in named)
+    assert deciding >= 0.97*len(named) and len(named) > 250

@@ -33,7 +33,7 @@ if (table) {
     const wanted = words.value.toLowerCase().split(/\s+/);
     bodies.forEach(body => { body.hidden = !(wanted.every(word => texts.get(body).includes(word))
       && controls.every(control => !control.value || body.dataset[control.id] === control.value)); });
-    find("shown").textContent = `${bodies.filter(body => !body.hidden).length} of ${bodies.length} claims`;
+    find("shown").textContent = `${bodies.filter(body => !body.hidden).length} of ${bodies.length} rows`;
   };
   reset = (chosen = {}) => {
     words.value = "";
@@ -44,8 +44,9 @@ if (table) {
   words.addEventListener("input", () => {
     show();
     const top = table.getBoundingClientRect().top;
-    if (top < 0 || top > innerHeight - 100) find("claims").scrollIntoView({ behavior: "instant" });
+    if (top < 0 || top > innerHeight - 100) find("claims").scrollIntoView();
   });
+  show();
   find("reset").addEventListener("click", () => reset());
   all("a[data-section]").forEach(link => link.addEventListener("click", () => reset(link.dataset)));
 }
@@ -84,7 +85,7 @@ document.addEventListener("click", event => { if (narrow.matches && !contents.co
 
 const places = all("main h2[id], main h3[id]"), links = new Map(all("nav a").map(link => [link.hash.slice(1), link]));
 const mark = () => {
-  const above = places.filter(place => links.has(place.id) && place.getBoundingClientRect().top < innerHeight * .4).pop();
+  const above = places.filter(place => links.has(place.id) && place.getBoundingClientRect().top < innerHeight * .22).pop();
   links.forEach((link, id) => above && id === above.id ? link.setAttribute("aria-current", "location") : link.removeAttribute("aria-current"));
 };
 let waiting = 0;
