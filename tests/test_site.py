@@ -122,6 +122,7 @@ def browser():
 def opened(browser, site):
     "Opens pages; at the end, whatever was asked for lay on this disk and no script failed."
     context, asked, faults = browser.new_context(viewport=dict(width=1280, height=900)), [], []
+    context.set_default_timeout(120_000)
 
     def at(place: str, width: int = 1280):
         page = context.new_page()
@@ -176,7 +177,7 @@ def test_claims_are_filtered_and_a_link_leads_to_one(opened):
 
 def test_the_search_finds_a_public_name(opened):
     page = opened("search.html?q=symmetry_report")
-    page.wait_for_selector("#search-results li a", timeout=60_000)
+    page.wait_for_selector("#search-results li a")
     assert "symmetr" in page.locator("#search-results").inner_text()
 
 

@@ -203,11 +203,11 @@ def claims_page() -> str:
     table = ['<table class="claims table"><thead><tr><th>claim</th><th>the paper says</th><th>measured</th><th>verdict</th><th>section</th>'
              "</tr></thead><tbody>", *map(claim_row, rows), "</tbody></table>"]
     counts = [(p, Counter(r["verdict"] for r in rows if r["paper"] == p and r["kind"] == "claim")) for p in _PAPER_TITLES]
-    summary = ["| paper | hold | fail | open |", "|---|---|---|---|",
+    summary = ["| paper | hold | fail | inconclusive |", "|---|---|---|---|",
                *(f"| {_PAPER_TITLES[p]} | {' | '.join(str(found[v]) for v in VERDICTS)} |" for p, found in counts)]
     words = '<label>Words<input name="words" type="search" size="18"></label>'
     form = f'<form class="claims-filter" hidden>{words}{choices}<output></output></form>'
-    return "\n".join([WIDE, "# The claims of the four papers", "", intro, *summary, "",
+    return "\n".join([WIDE, "# The claims of the four papers", "", *summary, "", ":::{dropdown} How to read the table", intro, ":::", "",
                       "```{raw} html", form, *table, '<script src="_static/claims.js" defer></script>', "```", ""])
 
 
