@@ -19,6 +19,7 @@ import torch
 
 from . import pde_elements as elements
 from . import pde_references as references
+from . import pde_streams as streams
 from .checks import ParameterError
 from .claims import Premise, claim
 from .parameters import Declaration, Parameter
@@ -538,12 +539,23 @@ def _solve_heat_complex_2d(level):
                                *((0.3, 0.07), (0.24, 0.05))[level])
 
 
-def _lid(x, y): return 4*x*(1 - x)*(y > 1 - 1e-9), 0*x, x > -1, x > -1
-
-
 def _solve_ns_lid_2d(level):
-    lines = elements.clustered((0., 1., (40, 60)[level], True, True))
-    return elements.steady_flow(lines, lines, None, _lid, 0.01)
+    return streams.lid_flow(lambda x: 4*x*(1 - x), 0.01, streams.graded(1., *((28, 3.0), (40, 3.5))[level]))
+
+
+def _pulse(t):
+    k = _PI*np.array([1., 3., 5.])
+    return np.sin(k*t).sum(), (k*np.cos(k*t)).sum()
+
+
+def _sine(y, order): return _PI**order*(np.sin(_PI*y), np.cos(_PI*y), -np.sin(_PI*y))[order]
+
+
+def _solve_ns_long_2d(level):
+    (along, across, steps, every) = ((30, 14, 2000, 5), (40, 18, 4000, 10))[level]
+    lines = streams.graded(2., along, 2.2), streams.graded(1., across, 1.2)
+    return streams.pulsed_channel(_sine, _pulse, lambda x, y, t: -np.sin(_PI*x)*np.sin(_PI*y)*np.sin(_PI*t), 0.01,
+                                  lines, (5., steps, every))
 
 
 def _step_walls(x, y): return 4*y*(1 - y)*(x < 1e-9)*(y < 1), 0*x, (x < 4 - 1e-9) | (y < 1e-9) | (y > 2 - 1e-9), x > -1
@@ -576,7 +588,8 @@ _SOLVERS = dict(
     poisson_boltzmann_2d=(_solve_poisson_boltzmann_2d, elements.mesh_interpolant, "curved P2 elements"),
     poisson_many_area_2d=(_solve_poisson_many_area_2d, elements.cell_interpolant, "Q2 elements"),
     heat_complex_2d=(_solve_heat_complex_2d, elements.mesh_interpolant, "curved P2 elements, SDIRK3"),
-    ns_lid_2d=(_solve_ns_lid_2d, elements.cell_interpolant, "Q2-Q1 elements, Newton"),
+    ns_lid_2d=(_solve_ns_lid_2d, references.grid_interpolant, "quintic stream function, Newton"),
+    ns_long_2d=(_solve_ns_long_2d, references.grid_interpolant, "quintic stream function, order 3 in time"),
     ns_back_step_2d=(_solve_ns_back_step_2d, elements.cell_interpolant, "Q2-Q1 elements, Newton"))
 
 

@@ -480,6 +480,16 @@ def test_a_stopped_run_leaves_no_process_and_goes_on_where_it_was(notebooks, tmp
     assert [p.name for p in (tmp_path/"out"/"units").iterdir() if p.name.startswith(".") and p.suffix != ".tmp"] == []
 
 
+def test_a_run_whose_time_is_up_says_what_is_left_and_goes_on(notebooks, tmp_path):
+    call, log = ["figures", "units", "wells", "--jobs", "1", "--out", str(tmp_path/"out")], tmp_path/"log"
+    log.with_name("log.free").touch()
+    status, out, err = symbreak(notebooks, *call, "--minutes", "1e-6", LOG=str(log))
+    assert status == 3 and "time is up; left for the same command: wells, units" in out and "Traceback" not in err
+    assert not log.exists() and "unfinished" in err
+    status, out, err = symbreak(notebooks, *call, "--minutes", "60", LOG=str(log))
+    assert status == 0 and len(lines(log)) == 6 and "left for" not in out, err
+
+
 def test_help_imports_nothing_heavy(notebooks):
     status, out, err = symbreak(notebooks, "--help")
     assert status == 0 and all(name in out for name in ("figures", "report", "list", "plan", "data"))

@@ -11,7 +11,7 @@ from symbreak_nb.run import Run
 from symbreak_nb.statistics import paired
 
 TINY = dict(data_set="photographs", size=8, n_train=8, n_test=2, steps=4, batch=2, lr=1e-3, channels=[8, 16], timesteps=20,
-            inference=3, samples=2, factor=2, fill=0.5, download=False, prediction="epsilon")
+            schedule="squaredcos_cap_v2", decay=True, inference=3, samples=2, factor=2, fill=0.5, download=False, prediction="epsilon")
 
 
 def batch(n=2, height=8, width=8, seed=0):

@@ -17,6 +17,8 @@ from symbreak_nb.report import _narrow_claims, _read_variants, read_metrics
 from symbreak_nb.run import Declaration, Estimate, Parameter, Run
 from symbreak_nb.sections import find_sections
 
+from test_repository import NOTEBOOKS
+
 TOOLS = Path(__file__).resolve().parent.parent/"tools"
 
 
@@ -203,6 +205,20 @@ def test_the_parameters_and_the_first_screen_are_written_from_their_sources(tmp_
 def test_the_cells_of_a_section_are_those_of_its_declaration_and_its_reference(name):
     cells, path = tool("cells"), find_sections()[name].path
     assert cells.page(path, importlib.import_module(f"symbreak_nb.{name}")) == path.read_text(), "run `python tools/cells.py`"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_what_only_prepares_is_folded(notebook):
+    "JupyterLab shows neither a wall of imports nor a page of rules before the first picture; nothing else is folded."
+    cells = tool("cells")
+    assert cells.written(json.loads(notebook.read_text())) == notebook.read_text(), "run `python tools/cells.py`"
+
+
+def test_which_cells_are_folded():
+    folds = tool("cells").folds
+    assert folds("#| default_exp wells") and folds("#| export\nimport os\nfrom math import pi")
+    assert folds("import os\nimport sys\nos.getcwd()") and folds("PARAMETERS = 1") and folds("_MORE = 2\nCLAIMS |= 3")
+    assert not any(map(folds, ["", "# a word", "x = 1", "import os\nprint(os.getcwd())", "profile = 'quick'  # smoke | quick | paper"]))
 
 
 def test_the_lists_of_notebooks_are_complete():
