@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 from symbreak_nb.claims import claim
-from symbreak_nb.report import _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.comparison import _narrow_claims, _read_variants
+from symbreak_nb.records import read_metrics
 from symbreak_nb.run import Declaration, Estimate, Parameter, Run
 from symbreak_nb.sections import find_sections
 

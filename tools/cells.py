@@ -22,8 +22,9 @@ from pathlib import Path
 
 import yaml
 from symbreak_nb.claims import PAPERS, VERDICTS, Claim, row_kind, verdict_text
+from symbreak_nb.comparison import _narrow_claims, _read_variants
 from symbreak_nb.parameters import Declaration, cell_source
-from symbreak_nb.report import _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.records import _format_interval, _format_number, read_metrics
 from symbreak_nb.run import write_atomic
 from symbreak_nb.sections import Notebook, find_sections
 
@@ -95,7 +96,7 @@ def folds(source: str) -> bool:
     return source.startswith("#| default_exp") and not body or declares or 0 < 2*len(body) <= 3*imports
 
 
-def folded(cell: dict) -> dict:
+def in_folds(cell: dict) -> dict:
     "A cell with its code folded, or not, as JupyterLab keeps it."
     if cell["cell_type"] != "code": return cell
     kept = {k: v for k, v in cell["metadata"].items() if k != "jupyter"}
@@ -105,7 +106,7 @@ def folded(cell: dict) -> dict:
 
 def written(notebook: dict) -> str:
     "The text of a notebook's file."
-    return json.dumps(notebook | dict(cells=[folded(cell) for cell in notebook["cells"]]), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(notebook | dict(cells=[in_folds(cell) for cell in notebook["cells"]]), indent=1, ensure_ascii=False) + "\n"
 
 
 def split(text: str) -> list[str]: return re.findall(r"[^\n]*\n|[^\n]+", text)

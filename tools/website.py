@@ -25,7 +25,8 @@ from pathlib import Path
 from types import ModuleType
 
 from symbreak_nb.claims import VERDICTS, row_kind, verdict_marks
-from symbreak_nb.report import _PAPER_TITLES, _format_interval, _format_number, read_metrics
+from symbreak_nb.records import _format_interval, _format_number, read_metrics
+from symbreak_nb.report import _PAPER_TITLES
 from symbreak_nb.sections import Notebook, find_sections
 
 import cells
