@@ -54,7 +54,9 @@ def site(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pages(site) -> dict[Path, Page]: return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+def pages(site) -> dict[Path, Page]:
+    "Every page; what the theme keeps beside its styles is a template."
+    return {path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.relative_to(site).parts}
 
 
 def test_every_notebook_module_howto_picture_and_claim_is_there(site, pages):
