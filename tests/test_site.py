@@ -133,7 +133,7 @@ def opened(browser, site):
         page.on("requestfailed", lambda request: faults.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.goto(f"{(site/place).as_uri()}")
+        page.goto(f"{site.as_uri()}/{place}")
         return page
 
     yield at
