@@ -22,9 +22,8 @@ PYTHON = [(page, code) for page in PAGES for code in blocks(page, "python")]
 
 
 def test_each_task_has_a_page():
-    expected = {"symmetries", "training", "replicas", "expansion", "collapse", "landscape", "pde", "cluster"}
-    assert expected <= {page.stem for page in PAGES}
-    assert expected - {"cluster"} <= {page.stem for page, _ in PYTHON}
+    code = {"symmetries", "training", "replicas", "expansion", "collapse", "landscape", "pde"}
+    assert code | {"cluster", "own_section"} <= {page.stem for page in PAGES} and code <= {page.stem for page, _ in PYTHON}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
@@ -33,7 +32,8 @@ def test_a_block_is_short_and_a_page_begins_with_its_task(page):
     assert lines[0].startswith("# ") and not lines[1] and lines[2] and lines[2][0] not in "`#|-"
     for code in [code for language in ("python", "bash", "slurm") for code in blocks(page, language)]:
         assert len(code.splitlines()) < 40 and max(map(len, code.splitlines())) <= 100
-    for link in re.findall(r"\]\(([^)#]+)", page.read_text()): assert (page.parent/link).is_file(), link
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for link in re.findall(r"\]\(([^)#]+)", prose): assert (page.parent/link).is_file(), link
 
 
 def shape(text: str) -> list[str]:
@@ -53,12 +53,13 @@ def test_a_block_runs_and_says_what_the_page_shows(page, code, tmp_path, monkeyp
     if shown: assert shape(capsys.readouterr().out) == shape(shown[0])
 
 
-def test_the_commands_of_the_cluster_page_run(tmp_path):
-    (commands,) = blocks(ROOT/"docs"/"howto"/"cluster.md", "bash")
+@pytest.mark.parametrize("page, section", [("cluster", "explorer"), ("own_section", "wells")])
+def test_the_commands_of_a_page_run(page, section, tmp_path):
+    (commands,) = blocks(ROOT/"docs"/"howto"/f"{page}.md", "bash")
     env = {k: v for k, v in os.environ.items() if k not in ALONE} | dict(PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}")
     done = subprocess.run(["bash", "-euc", commands], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path/"results"/"index.html").is_file() and (tmp_path/"results"/"explorer"/"metrics.json").is_file()
+    assert (tmp_path/"results"/"index.html").is_file() and (tmp_path/"results"/section/"metrics.json").is_file()
 
 
 def test_the_job_of_the_cluster_page_asks_for_what_there_is(tmp_path):
@@ -70,8 +71,9 @@ def test_the_job_of_the_cluster_page_asks_for_what_there_is(tmp_path):
     said = subprocess.run(["bash", "-euc", script], env=env, capture_output=True, text=True, check=True).stdout.split()
     assert said == ["8", "figures", "rd_metric", "--profile", "paper", "--device", "cuda", "--out", "/scratch/results"]
     text = (ROOT/"docs"/"howto"/"cluster.md").read_text()
-    offered = {name: CliRunner().invoke(cli.command, [name, "--help"]).output for name in ("figures", "data", "plan")}
-    for name, option in (("figures", "--jobs"), ("figures", "--reuse"), ("plan", "--check"), ("data", "--download")):
+    offered = {name: CliRunner().invoke(cli.command, [name, "--help"]).output for name in ("figures", "data", "plan", "units")}
+    for name, option in (("figures", "--jobs"), ("figures", "--reuse"), ("figures", "--minutes"), ("plan", "--check"),
+                         ("data", "--download"), ("units", "export"), ("units", "import")):
         assert option in text and option in offered[name]
     from symbreak_nb.sections import find_sections
     assert set(re.search(r"sections=\(([^)]*)\)", script)[1].split()) <= set(find_sections())

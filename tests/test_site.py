@@ -54,7 +54,9 @@ def site(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pages(site) -> dict[Path, Page]: return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+def pages(site) -> dict[Path, Page]:
+    "Every page; what the theme keeps beside its styles is a template."
+    return {path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.relative_to(site).parts}
 
 
 def test_every_notebook_module_howto_picture_and_claim_is_there(site, pages):
@@ -122,6 +124,7 @@ def browser():
 def opened(browser, site):
     "Opens pages; at the end, whatever was asked for lay on this disk and no script failed."
     context, asked, faults = browser.new_context(viewport=dict(width=1280, height=900)), [], []
+    context.set_default_timeout(120_000)
 
     def at(place: str, width: int = 1280):
         page = context.new_page()
@@ -130,7 +133,7 @@ def opened(browser, site):
         page.on("requestfailed", lambda request: faults.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.goto(f"{(site/place).as_uri()}")
+        page.goto(f"{site.as_uri()}/{place}")
         return page
 
     yield at
@@ -176,7 +179,7 @@ def test_claims_are_filtered_and_a_link_leads_to_one(opened):
 
 def test_the_search_finds_a_public_name(opened):
     page = opened("search.html?q=symmetry_report")
-    page.wait_for_selector("#search-results li a", timeout=60_000)
+    page.wait_for_selector("#search-results li a")
     assert "symmetr" in page.locator("#search-results").inner_text()
 
 

@@ -9,6 +9,7 @@ Everything is written below `build/site`, the site itself to `build/site/html`.
 import argparse
 import ast
 import csv
+import functools
 import html
 import importlib
 import json
@@ -129,19 +130,26 @@ def records() -> dict[str, tuple[Notebook, dict]]:
     return {name: (section, read_metrics(path) if path.is_file() else empty) for name, (section, path) in places.items()}
 
 
+@functools.cache
+def plainly(name: str) -> tuple[str, str]:
+    "The question of a section and its answer, in a plain sentence each."
+    with open(DOCS/"sections.csv", newline="") as file: rows = {row["section"]: row for row in csv.DictReader(file)}
+    return (rows[name]["question"], rows[name]["finding"]) if name in rows else ("", "")
+
+
 def paper_verdicts(record: dict) -> list[str]:
     listed = cells.papers_claims()
     return [row["verdict"] for row in record["claims"] if row["id"] in listed]
 
 
 def picture_card(section: Notebook, record: dict, picture: Path) -> list[str]:
-    "A picture with what its section found, its caption, and how the claims came out."
-    captions = {f["name"]: f["caption"] for f in record["figures"]}
+    "A picture with what its section found, the question and the answer in plain words, and how the claims came out."
+    captions, (question, answer) = {f["name"]: f["caption"] for f in record["figures"]}, plainly(section.name)
     caption = re.sub(r"\s*\(quick profile[^)]*\)", "", captions.get(picture.stem, ""))
     end = "; ".join(t for t in (f"section {section.name}", count(paper_verdicts(record))) if t)
     return [f"::::{{grid-item-card}} {section.title}", ":class-card: gallery-card", f":link: nbs/{section.path.stem}", ":link-type: doc",
             f":img-top: {picture.relative_to(ROOT).as_posix()}", f":img-alt: {caption or section.title}",
-            "", caption, "", ":::{card-footer}", end, ":::", "::::", ""]
+            "", f"*{question}* {answer}" if question else caption, "", ":::{card-footer}", end, ":::", "::::", ""]
 
 
 def gallery() -> str:
@@ -204,11 +212,11 @@ def claims_page() -> str:
     table = ['<table class="claims table"><thead><tr><th>claim</th><th>the paper says</th><th>measured</th><th>verdict</th><th>section</th>'
              "</tr></thead><tbody>", *map(claim_row, rows), "</tbody></table>"]
     counts = [(p, Counter(r["verdict"] for r in rows if r["paper"] == p and r["kind"] == "claim")) for p in _PAPER_TITLES]
-    summary = ["| paper | hold | fail | open |", "|---|---|---|---|",
+    summary = ["| paper | hold | fail | inconclusive |", "|---|---|---|---|",
                *(f"| {_PAPER_TITLES[p]} | {' | '.join(str(found[v]) for v in VERDICTS)} |" for p, found in counts)]
     words = '<label>Words<input name="words" type="search" size="18"></label>'
     form = f'<form class="claims-filter" hidden>{words}{choices}<output></output></form>'
-    return "\n".join([WIDE, "# The claims of the four papers", "", intro, *summary, "",
+    return "\n".join([WIDE, "# The claims of the four papers", "", *summary, "", ":::{dropdown} How to read the table", intro, ":::", "",
                       "```{raw} html", form, *table, '<script src="_static/claims.js" defer></script>', "```", ""])
 
 
@@ -222,9 +230,10 @@ def sections_page() -> str:
         paths = sorted(NBS.glob(f"{digit}*.ipynb"))
         link = {path: f"[{path.stem.split('_', 1)[1]}](nbs/{path.name})" for path in paths}
         if digit in "12345":
-            rows = [f"| {told(path)[0]} | {link[path]} | {count(decided.get(path, [])) or '–'} |" for path in paths]
-            rows = ["| what the section found | section | claims |", "|---|---|---|", *rows]
-        else: rows = ["| what it does | notebook |", "|---|---|", *(f"| {told(path)[1]} | {link[path]} |" for path in paths)]
+            asked = {path: "|".join(plainly(path.stem.split("_", 1)[1])) for path in paths}
+            rows = [f"| {link[path]} | {asked[path]} | {count(decided.get(path, [])) or '–'} |" for path in paths]
+            rows = ["| section | question | what came out | claims |", "|---|---|---|---|", *rows]
+        else: rows = ["| notebook | what it does |", "|---|---|", *(f"| {link[path]} | {told(path)[1]} |" for path in paths)]
         text += [f"## {name}", "", *rows, ""]
         trees.append(toctree([f"{p.stem.split('_', 1)[1].replace('_', ' ')} <nbs/{p.stem}>" for p in paths], name))
     return "\n".join([*text, *trees])
@@ -240,7 +249,7 @@ def heading(path: Path) -> tuple[str, str]:
 
 def howto_index() -> str:
     "The how-tos, in the order that the home page promises."
-    order = ["symmetries", "training", "replicas", "expansion", "collapse", "landscape", "pde", "cluster"]
+    order = ["symmetries", "training", "replicas", "expansion", "collapse", "landscape", "pde", "cluster", "own_section"]
     paths = sorted((DOCS/"howto").glob("*.md"), key=lambda p: (order.index(p.stem) if p.stem in order else len(order), p.stem))
     card = lambda title, said, name: [f":::{{grid-item-card}} {title}", f":link: {name}", ":link-type: doc", "", said, ":::", ""]
     cards = [line for path in paths for line in card(*heading(path), path.stem)]

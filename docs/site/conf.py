@@ -38,6 +38,7 @@ html_title = project
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = html_copy_source = False
+html_show_search_summary = False   # a page that is opened as a file may not fetch others
 html_context = dict(default_mode="light")
 html_sidebars = {"index": [], "gallery": [], "CLAIMS": [], "docs/performance": []}
 html_theme_options = dict(
