@@ -19,7 +19,7 @@ from test_browser import CHROMIUM, FLAGS, chromium  # noqa: F401 (a fixture)
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 SHOWN = ["index", "17_explorer"]
-PATIENCE = 120_000   # milliseconds, for a machine that does much else
+PATIENCE = 240_000   # milliseconds, for a machine that does much else
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="no system chromium on this machine"), pytest.mark.xdist_group("browser")]
 
 
@@ -158,7 +158,7 @@ def lab(chromium, address):  # noqa: F811
 
     def show(notebook: str):
         page.goto(f"{address}/lab/tree/nbs/{notebook}.ipynb?token=key&reset")
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.wait_for_selector(".jp-Notebook .jp-RenderedMarkdown h1")
         page.wait_for_selector(".jp-StatusBar-Widget :text-matches('[|] Idle')")
         return page.locator(".jp-Notebook")
 
