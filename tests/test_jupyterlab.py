@@ -19,7 +19,7 @@ from test_browser import CHROMIUM, FLAGS, chromium  # noqa: F401 (a fixture)
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 SHOWN = ["index", "17_explorer"]
-PATIENCE = 120_000   # milliseconds, for a machine that does much else
+PATIENCE = 240_000   # milliseconds, for a machine that does much else
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="no system chromium on this machine"), pytest.mark.xdist_group("browser")]
 
 
@@ -158,7 +158,7 @@ def lab(chromium, address):  # noqa: F811
 
     def show(notebook: str):
         page.goto(f"{address}/lab/tree/nbs/{notebook}.ipynb?token=key&reset")
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.wait_for_selector(".jp-Notebook .jp-RenderedMarkdown h1")
         page.wait_for_selector(".jp-StatusBar-Widget :text-matches('[|] Idle')")
         return page.locator(".jp-Notebook")
 
@@ -186,6 +186,15 @@ def run_all(page) -> None:
     page.wait_for_timeout(1000)
     page.wait_for_function("!document.querySelector('.jp-Notebook').innerText.includes('[*]')")
     page.wait_for_selector(".jp-StatusBar-Widget :text-matches('[|] Idle')")
+
+
+def bring(page, found) -> None:
+    "Scroll until something can be seen; JupyterLab hides cells that are far away."
+    for _ in range(200):
+        if found.count() and found.first.is_visible(): break
+        page.locator(".jp-WindowedPanel-outer").evaluate("panel => panel.scrollBy(0, 400)")
+        page.wait_for_timeout(100)
+    found.first.scroll_into_view_if_needed(timeout=10_000)
 
 
 def without_outputs(text: str) -> str:
@@ -243,8 +252,7 @@ def test_a_section_opens_with_its_question_and_picture_and_folds_what_prepares(l
     picture = section.locator(".jp-Cell").nth(1).locator("img").first
     page.wait_for_function("image => image.complete && image.naturalWidth > 100", arg=picture.element_handle())
     assert picture.bounding_box()["y"] < 900, "on the first screen"
-    section.get_by_text("output_activation").first.scroll_into_view_if_needed()
-    section.locator(".jp-Placeholder").first.wait_for()
+    bring(page, section.locator(".jp-Placeholder"))
     texts = section.locator(".jp-InputArea-editor:visible").all_inner_texts()
     assert texts and not [text for text in texts if re.search(r"^(import|from) ", text, re.MULTILINE)]
     capture(page, "section")
@@ -266,9 +274,7 @@ def test_a_run_is_saved_clean_and_the_report_finds_it(lab, checkout, monkeypatch
         done = CliRunner().invoke(command, ["report"], standalone_mode=False)
         assert done.exception is None and "zhang.explorer.control.best_apart" in (checkout/"results"/"index.html").read_text()
         (checkout/"results"/"index.html").unlink()
-    page.locator(".jp-Notebook").get_by_text("Pour water into a landscape").first.scroll_into_view_if_needed()
-    picture = page.locator(".symbreak-sliders canvas").first
-    picture.scroll_into_view_if_needed()
+    bring(page, page.locator(".symbreak-sliders canvas"))
     start = drawn(page)
     page.get_by_role("slider", name="water level").focus()
     page.keyboard.press("End")
