@@ -27,7 +27,7 @@ from .run import ParameterError, between
 from .trace import _floats
 
 # %% auto #0
-__all__ = ['CUT', 'CLEAR', 'MOST', 'Certificate', 'functional_dimension']
+__all__ = ['CUT', 'CLEAR', 'MOST', 'WINDOW', 'Certificate', 'functional_dimension']
 
 # %% ../nbs/08_certificate.ipynb #certslop01
 def _slope_rows(bench: Bench, state: dict, inputs: tuple, names: list, most: int) -> torch.Tensor:
@@ -294,9 +294,9 @@ def _orthonormal(vectors: torch.Tensor, tolerance: float = 1e-8) -> torch.Tensor
     return u[:, s > tolerance*s[0]]
 
 
-def _explained(spectrum: _Spectrum, families: list, state: dict) -> tuple:
+def _explained(spectrum: _Spectrum, families: list, state: dict, untouched: torch.Tensor) -> tuple:
     "In scaled coordinates a basis of what no output sees, of families or untouched; and how much else they move."
-    size, idle = len(spectrum.scale), torch.diag(spectrum.untouched.double())[:, spectrum.untouched]
+    size, idle = len(spectrum.scale), torch.diag(untouched.double())[:, untouched]
     within = 100*max(CUT, 100*spectrum.noise)
     found = [_generators(c, spectrum.names, state)*spectrum.scale[:, None] for c in families]
     all_of = torch.cat([torch.zeros(size, 0, dtype=torch.float64), *found], 1)
@@ -329,17 +329,18 @@ def _beyond(basis: torch.Tensor, known: torch.Tensor) -> int:
     return _orthonormal(torch.cat([known, _orthonormal(basis)], 1), 1e-6).shape[1] - known.shape[1]
 
 
-def _fewest(null: torch.Tensor, known: torch.Tensor, names: list, state: dict) -> tuple:
-    "A smallest set of tensors that holds an unexplained direction, large ones left out first; and its elements."
+def _fewest(null: torch.Tensor, known: torch.Tensor, names: list, state: dict, whole: bool = False) -> tuple:
+    "A smallest set of tensors that holds an unexplained direction, or the whole of them; and its elements."
     places = _places(names, state)
     def where(chosen):
         mask = torch.zeros(len(null), dtype=torch.bool)
         for n in chosen: mask[places[n]] = True
         return mask
-    more = lambda chosen: _inside(null, where(chosen)).shape[1] > _inside(known, where(chosen)).shape[1]
+    count = lambda chosen: _inside(null, where(chosen)).shape[1] - _inside(known, where(chosen)).shape[1]
+    least = count(names) if whole else 1
     kept = list(names)
     for n in sorted(names, key=lambda n: (state[n].ndim <= 1, -state[n].numel())):
-        if (rest := [x for x in kept if x != n]) and more(rest): kept = rest
+        if (rest := [x for x in kept if x != n]) and count(rest) >= least: kept = rest  # large ones go first
     return kept, where(kept)
 
 # %% ../nbs/08_certificate.ipynb #certfind02
@@ -444,15 +445,16 @@ def _field(bench: Bench, state: dict, names: list, terms: list, anywhere: bool =
     "Coefficients of moves that no output sees whatever the moved tensors, or all tensors, are; None: too many."
     wide = sum(t.width(state) for t in terms)
     if not 0 < wide <= 1600: return None
-    places, found, idle = _places(names, state), None, 0
+    places, found, idle, whole = _places(names, state), None, 0, torch.zeros(0, wide, dtype=torch.float64)
     while idle < 2 and (found is None or found.shape[1]):
         there = _randomised(bench, state) if anywhere else _varied(bench, state, names)
         rows = _unit_rows(bench, there, names)
         rows = torch.cat([t.pull(rows[:, places[t.name]], there) for t in terms], 1)
-        rows = rows if found is None else rows @ found
-        kept = _small(rows/_largest(rows) if found is None else rows)
-        idle = idle + 1 if found is not None and kept.shape[1] == found.shape[1] else 0
-        found = kept if found is None else found @ kept
+        if found is None: scale, found = rows.norm(dim=0).clamp(min=1e-3*float(rows.norm(dim=0).max())), torch.eye(wide)
+        rows = rows/scale
+        whole, kept = _triangular(torch.cat([whole, rows/_largest(rows)])), _small(rows @ found.double()/_largest(rows))
+        idle, found = idle + 1 if kept.shape[1] == found.shape[1] else 0, found.double() @ kept
+    if found.shape[1]: found = torch.linalg.svd(whole, full_matrices=True)[2][-found.shape[1]:].T/scale[:, None]
     if not found.shape[1]: return found
     v = _tangents(terms, found, state, names)  # what moves nothing is left out
     _, s, vh = torch.linalg.svd(v, full_matrices=False)
@@ -512,13 +514,18 @@ def _transport(bench: Bench, state: dict, names: list, terms: list, c: torch.Ten
 def _named(terms: list, c: torch.Tensor, state: dict) -> tuple:
     "The symmetry and the group of a field: by its dimension, and by the eigenvalues of a random member."
     several, n = len({t.name for t in terms}) > 1, c.shape[1]
-    x = c @ torch.randn(n, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    x = c @ torch.randn(n, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     parts = [(t, p) for t, p in zip(terms, x.split([t.width(state) for t in terms]), strict=True) if t.kind == "mix"]
-    if not parts: return "rescaling" if several else "scaling", "R+" + (f"^{n}" if n > 1 else "")
+    stretched = "rescaling" if several else "scaling", "R+" + (f"^{n}" if n > 1 else "")
+    if not parts: return stretched
     term, part = max(parts, key=lambda tp: float(tp[1].norm()))
     side = state[term.name].shape[term.by]
-    values = torch.linalg.eigvals(part.reshape(side, side))
+    one, two = part.T.reshape(2, side, side)
+    values = torch.linalg.eigvals(one)
     compact = float(values.real.abs().max()) < 1e-6*float(values.abs().max())
+    if float((one @ two - two @ one).norm()) < 1e-6*float(one.norm()*two.norm()) and n > 1:  # they commute
+        turns = float(values.imag.abs().max()) > 1e-6*float(values.abs().max())
+        return ("rotation", f"C*^{n//2}") if turns and n % 2 == 0 and not compact else stretched
     for m in range(1, side + 1):  # m equal blocks
         count, left = divmod(n, m)
         width = math.isqrt(2*count) + 1 if compact else math.isqrt(count)
@@ -529,27 +536,32 @@ def _named(terms: list, c: torch.Tensor, state: dict) -> tuple:
     return "linear map", f"{n}-dimensional"
 
 
-def _search(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor) -> tuple:
-    "Families for unexplained directions with the directions of each, and what stays unexplained."
-    families, left, covered = [], [], known
-    for _ in range(40):
-        if spectrum.null.shape[1] <= covered.shape[1]: break
-        kept, where = _fewest(spectrum.null, covered, spectrum.names, state)
-        hit = _family(bench, state, spectrum, covered, kept, where)
+def _search(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor) -> list[tuple]:
+    "Families for unexplained directions, with the directions of each."
+    families, covered = [], known
+    while spectrum.null.shape[1] > covered.shape[1] and len(families) < 40:
+        for whole in (False, True):
+            kept, where = _fewest(spectrum.null, covered, spectrum.names, state, whole)
+            if hit := _family(bench, state, spectrum, covered, kept, where): break
         new = hit[1] if hit else _inside(spectrum.null, where)
         if hit: families.append(hit)
-        else: left.append(_direction(spectrum, new, covered, state))
         if not _beyond(new, covered): break
         covered = _orthonormal(torch.cat([covered, _orthonormal(new)], 1), 1e-7)
-    return families, left
+    return families
 
 
-def _direction(spectrum: _Spectrum, new: torch.Tensor, known: torch.Tensor, state: dict) -> dict:
-    "How many directions, and the share of each tensor in their squared length."
-    rest = _orthonormal(new - known @ (known.T @ new))/spectrum.scale[:, None]
-    places, total = _places(spectrum.names, state), float(rest.square().sum())
-    share = {n: float(rest[at].square().sum())/total for n, at in places.items()}
-    return dict(dimension=_beyond(new, known), tensors={n: round(x, 3) for n, x in share.items() if x > 1e-3})
+def _left(spectrum: _Spectrum, known: torch.Tensor, state: dict) -> tuple:
+    "What stays unexplained: smallest sets of tensors, with the number of directions and the share of each tensor."
+    found, places = [], _places(spectrum.names, state)
+    while spectrum.null.shape[1] > known.shape[1] and len(found) < 20:
+        _, where = _fewest(spectrum.null, known, spectrum.names, state)
+        new = _inside(spectrum.null, where)
+        rest = _orthonormal(new - known @ (known.T @ new), 1e-6)/spectrum.scale[:, None]
+        share = {n: float(rest[at].square().sum()/rest.square().sum()) for n, at in places.items()}
+        if not (count := _beyond(new, known)): break
+        found.append(dict(dimension=count, tensors={n: round(x, 3) for n, x in share.items() if x > 1e-3}))
+        known = _orthonormal(torch.cat([known, new], 1), 1e-7)
+    return tuple(found)
 
 # %% ../nbs/08_certificate.ipynb #certcert01
 @dataclass(frozen=True)
@@ -606,7 +618,8 @@ class Certificate:
         rest = self.null_dimension - self.explained
         if rest < 0: return f"open: {self.explained} directions explained, but the rank leaves {self.null_dimension}"
         count = f"{self.explained} of {self.null_dimension} directions explained"
-        said = f"{rest} directions unexplained" if rest else "not certified" if self.missing else "complete"
+        full = "none missing in what was counted" if self.missing else "complete"
+        said = f"{rest} directions unexplained" if rest else full
         return f"{said} ({count}{'; ' + self.missing if self.missing else ''})"
 
     def __str__(self) -> str: return "\n".join([f"continuous symmetries: {self.verdict}", *_remarks(self)])
@@ -629,28 +642,114 @@ def _certified(bench: Bench, families: list, prove: Callable) -> tuple[Certifica
     "The certificate of proved families, and further families that `prove` has accepted."
     names = bench.desk.parameters
     total = sum(bench.states[0][n].numel() for n in names)
-    if total > MOST: return Certificate(total, None, missing=f"{total:,} parameters, more than {MOST:,}"), []
-    best, added, state = None, [], None
+    if total > MOST: return _sampled(bench, families), []
+    best, added, state, untouched = None, [], None, torch.ones(total, dtype=torch.bool)
     for k, (there, dense) in enumerate(_states(bench)):
         found = _spectrum(bench, there, names, dense, total//8)
         same = best is not None and found.clear and best.clear and found.null.shape[1] == best.null.shape[1]
         order = lambda s: (s.null.shape[1], not s.clear)
         if best is None or order(found) < order(best): best, state = found, there
-        known, limit = _explained(best, families, state)
-        if best.clear and (same or best.null.shape[1] == known.shape[1]): break
-        if total > 1200 and k: break
-    hits, left = _search(bench, state, best, known) if best.clear else ([], [])
-    for c, new in hits:
-        if prove(c):
-            added.append(c)
-            known = _orthonormal(torch.cat([known, _orthonormal(new)], 1), 1e-7)
-        else: left.append(_direction(best, new, known, state))
+        untouched = untouched & found.untouched
+        known, limit = _explained(best, families, state, untouched)
+        done = best.null.shape[1] == known.shape[1] and (k > 1 or not untouched.any())
+        if best.clear and (same or done) or total > 1200 and k: break
+    for c, new in _search(bench, state, best, known) if best.clear else ():
+        if not prove(c): continue
+        added.append(c)
+        known = _orthonormal(torch.cat([known, _orthonormal(new)], 1), 1e-7)
     here = _spectrum(bench, bench.states[0], names, guess=total//8).null.shape[1] if total <= 1200 else None
-    idle = int(best.untouched.sum())
+    idle = int(untouched.sum())
     missing = f"no output depends on {idle} of {total} parameters" if idle else ""
     counts = best.null.shape[1] - idle, known.shape[1] - idle, here if here is None else here - idle
-    return Certificate(total - idle, *counts, best.gap, best.clear, best.inputs, best.rows, tuple(left), limit,
-                       missing), added
+    return Certificate(total - idle, *counts, best.gap, best.clear, best.inputs, best.rows,
+                       _left(best, known, state) if best.clear else (), limit, missing), added
+
+# %% ../nbs/08_certificate.ipynb #certbigm01
+WINDOW = 4  # neighbouring tensors whose probes are counted together
+
+
+def _probes(names: list, state: dict) -> list[tuple]:
+    "Directions to probe: (kind, tensor, slopes of all tensors -> slope along it)."
+    found = []
+    for n in names:
+        t, third = state[n], len(state[n])//3 if state[n].ndim else 0
+        starts = (0, third, 2*third) if any(w in n for w in ("in_proj", "qkv", "c_attn")) else (0,)
+        if t.ndim == 0: found.append(("shift", n, lambda g, n=n: g[n]))
+        if t.ndim == 1:
+            found += [("shift", n, lambda g, n=n, i=i: g[n][i]) for i in starts]
+            found.append(("level", n, lambda g, n=n: g[n].sum()))
+            if (w := n.removesuffix("bias") + "weight") in state and w != n and state[w].ndim > 1:
+                found.append(("carry", n, lambda g, n=n, w=w: g[n] @ state[w][:, 0].reshape(len(g[n]), -1)[:, 0]))
+        for d in range(2 if t.ndim > 1 else 0):
+            for i in starts if d == 0 else (0,):
+                at = lambda x, d=d, i=i: x.select(d, min(i, x.shape[d] - 1))
+                found.append(("stretch", n, lambda g, n=n, at=at: (at(g[n])*at(state[n])).sum()))
+                if t.shape[d] < 2: continue
+                found.append(("mix", n, lambda g, n=n, at=at, d=d, i=i: (at(g[n])*state[n].select(d, i + 1)).sum()))
+        if t.ndim == 2: found.append(("level", n, lambda g, n=n: g[n][:, 0].sum()))
+    return found
+
+# %% ../nbs/08_certificate.ipynb #certbigm02
+def _probed(bench: Bench, state: dict, names: list, probes: list, rows: int) -> torch.Tensor:
+    "Slopes along all probes: (rows, probes)."
+    places, found, k = _places(names, state), [], 0
+    while len(found) < rows and k < 2*rows + 8:
+        try: some = _slope_rows(bench, state, _drawn(bench, 4*k), names, 1)
+        except Exception: some = ()  # the model does not run with these numbers
+        k += 1
+        for row in some:
+            slopes = {n: row[at].reshape(state[n].shape) for n, at in places.items()}
+            found.append(torch.stack([probe(slopes) for _, _, probe in probes]))
+    return torch.stack(found) if found else torch.zeros(0, len(probes), dtype=torch.float64)
+
+
+def _reduced(basis: torch.Tensor) -> torch.Tensor:
+    "The reduced echelon form of the rows: each direction with few entries."
+    basis, done = basis.clone(), 0
+    for j in range(basis.shape[1]):
+        if done == len(basis): break
+        i = done + int(basis[done:, j].abs().argmax())
+        if float(basis[i, j].abs()) < 1e-6: continue
+        basis[[done, i]] = basis[[i, done]]
+        basis[done] = basis[done]/basis[done, j]
+        others = torch.arange(len(basis)) != done
+        basis[others] -= basis[others, j:j + 1]*basis[done]
+        done += 1
+    return torch.where(basis.abs() < 1e-7, 0.0, basis)
+
+
+def _accounted(direction: torch.Tensor, probes: list, families: list) -> bool:
+    "Whether some family of the right kind moves all that a direction moves."
+    used = [probes[j][:2] for j in direction.nonzero()[:, 0].tolist()]
+    kinds, tensors = {k for k, _ in used}, {n for _, n in used}
+    right = lambda c: ("mix" not in kinds or "rotation" in c.symmetry) and c.symmetry not in ("permutation", "sign flip")
+    if not kinds & {"mix", "stretch"}: right = lambda c: c.symmetry == "translation"
+    return any(right(c) and tensors <= set(c.tensors) for c in families)
+
+# %% ../nbs/08_certificate.ipynb #certbigm03
+def _sampled(bench: Bench, families: list) -> Certificate:
+    "What a sample of directions in every tensor says."
+    names, state = bench.desk.parameters, bench.states[1]
+    probes, total = _probes(names, state), sum(state[n].numel() for n in names)
+    windows = [set(names[k:k + WINDOW]) for k in range(0, max(len(names) - WINDOW//2, 1), WINDOW//2)]
+    windows = [[j for j, (_, n, _) in enumerate(probes) if n in some] for some in windows]
+    rows = _probed(bench, state, names, probes, max(map(len, windows)) + 8)
+    scale, high, low = rows.norm(dim=0), 1.0, 0.0
+    scale = scale.clamp(min=1e-3*float(scale.max())) if len(rows) else scale
+    null, named = torch.zeros(0, len(probes), dtype=torch.float64), []
+    for some in windows if len(rows) else ():
+        _, s, vh = torch.linalg.svd(rows[:, some]/scale[some], full_matrices=True)
+        small = s <= CUT*s[0]
+        high, low = min([high, *(s[~small]/s[0]).tolist()]), max([low, *(s[small]/s[0]).tolist()])
+        new = torch.zeros(int(small.sum()), len(probes), dtype=torch.float64)
+        new[:, some] = _reduced(vh[len(s) - int(small.sum()):len(s)]/scale[some])
+        null, named = torch.cat([null, new]), named + [_accounted(v, probes, families) for v in new]
+    rank = lambda v: _orthonormal(v.T, 1e-6).shape[1] if len(v) else 0
+    said = f"a sample of {len(probes):,} directions in {len(names)} tensors of {total:,} parameters, up to {WINDOW} together"
+    if not len(rows): return Certificate(total, None, missing="the model gives no slopes")
+    count, known = rank(null), rank(null[torch.tensor(named, dtype=torch.bool)]) if any(named) else 0
+    clear = high >= CLEAR*max(low, 1e-15)
+    return Certificate(total, count, known, gap=(high, low), clear=clear, inputs=len(rows), rows=len(rows), missing=said)
 
 # %% ../nbs/08_certificate.ipynb #certuse001
 def functional_dimension(model: nn.Module, example_input: torch.Tensor, n_inputs: int | None = None) -> int:
