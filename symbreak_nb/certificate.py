@@ -722,8 +722,10 @@ def _accounted(direction: torch.Tensor, probes: list, families: list) -> bool:
     "Whether some family of the right kind moves all that a direction moves."
     used = [probes[j][:2] for j in direction.nonzero()[:, 0].tolist()]
     kinds, tensors = {k for k, _ in used}, {n for _, n in used}
-    right = lambda c: ("mix" not in kinds or "rotation" in c.symmetry) and c.symmetry not in ("permutation", "sign flip")
-    if not kinds & {"mix", "stretch"}: right = lambda c: c.symmetry == "translation"
+    linear = ("rotation", "double rotation", "linear map")
+    stretch = (*linear, "scaling", "rescaling") if "stretch" in kinds else ("translation",)
+    allowed = linear if "mix" in kinds else stretch
+    right = lambda c: c.symmetry in allowed
     return any(right(c) and tensors <= set(c.tensors) for c in families)
 
 # %% ../nbs/08_certificate.ipynb #certbigm03
@@ -745,11 +747,12 @@ def _sampled(bench: Bench, families: list) -> Certificate:
         new[:, some] = _reduced(vh[len(s) - int(small.sum()):len(s)]/scale[some])
         null, named = torch.cat([null, new]), named + [_accounted(v, probes, families) for v in new]
     rank = lambda v: _orthonormal(v.T, 1e-6).shape[1] if len(v) else 0
-    said = f"a sample of {len(probes):,} directions in {len(names)} tensors of {total:,} parameters, up to {WINDOW} together"
+    said = (f"a sample of {len(probes):,} directions in {len(names)} tensors of {total:,} parameters, {WINDOW} "
+            "neighbours at a time")
     if not len(rows): return Certificate(total, None, missing="the model gives no slopes")
     count, known = rank(null), rank(null[torch.tensor(named, dtype=torch.bool)]) if any(named) else 0
     clear = high >= CLEAR*max(low, 1e-15)
-    return Certificate(total, count, known, gap=(high, low), clear=clear, inputs=len(rows), rows=len(rows), missing=said)
+    return Certificate(total, count, known, None, (high, low), clear, len(rows), len(rows), missing=said)
 
 # %% ../nbs/08_certificate.ipynb #certuse001
 def functional_dimension(model: nn.Module, example_input: torch.Tensor, n_inputs: int | None = None) -> int:
