@@ -21,8 +21,8 @@ from .distances import _check_model, _short, degree_of_symmetry, delta
 from .groups import Candidate, candidates
 from .channels import Structure, _as_rows, _from_rows, gather
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, Proof, _change, _error, _in_own_storage, _desk, _point, _randn, _randomised, _noisy,
-    _slopes, _unproved, _width, borrowed, prepare, try_out,
+    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _noisy, _point,
+    _randn, _randomised, _slopes, _unproved, _width, borrowed, prepare, try_out,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .trace import Trace, _floats, _leaves, _line, _owners, trace
@@ -517,21 +517,22 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
                                   Certificate(total, None, missing=reason))
         walk = trace(model, *_floats(inputs))
         bench.desk.restore()
+        _film(bench, walk)
         suggested, notes, unexamined = _searched(bench, walk)
-        attempt = lambda c, notes=notes: (c, _tried(bench, walk, c, seed, eps, how, threshold, notes))
-        tried = [attempt(c) for c in suggested]
-        certificate, added = _certificate(bench, tried, attempt, total)
-    rows = [row for _, row in tried + added if row]
+        attempt = lambda c, notes=notes: _tried(bench, walk, c, seed, eps, how, threshold, notes)
+        rows = _judged(bench, suggested, attempt)
+        certificate, added = _certificate(bench, list(zip(suggested, rows, strict=True)), attempt, total)
+    rows = [row for row in rows + added if row]
     return SymmetryReport(name, _proved(rows, notes, eps), notes, threshold, unexamined, total, certificate)
 
 
 def _certificate(bench: Bench, tried: list, attempt: Callable, total: int) -> tuple:
     "The certificate, and families that it has found, each with its proved row."
     added, proved = [], lambda row: row is not None and row.error <= TOLERANCE and not row.control <= EVIDENCE
+    for p in bench.points: p.replay = None  # from here the model itself is asked
     def prove(c):
-        found = attempt(c, [])
-        if proved(found[1]): added.append(found)
-        return proved(found[1])
+        if proved(row := attempt(c, [])): added.append(row)
+        return proved(row)
     try: certificate, _ = _certified(bench, [c for c, row in tried if proved(row)], prove)
     except Exception as error:  # the model fails at other weights
         return Certificate(total, None, missing=_line(error)), []

@@ -51,15 +51,19 @@ CASES = {  # name -> (model, input, null dimension by hand)
 
 
 def independent(model, x):
-    "Parameters minus rank, at random weights, by other means."
+    "Parameters minus the largest rank at three random weights, by other means; at some weights neurons are asleep."
+    return min(independent_at(model, x, seed) for seed in range(3))
+
+
+def independent_at(model, x, seed):
     model = copy.deepcopy(model).double()
     x = tuple(t.double() for t in (x if isinstance(x, tuple) else (x,)))
-    rng = torch.Generator().manual_seed(2)
+    rng = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)
     weights = {n: 1.5*normal(*p.shape)/math.sqrt(max(p[0].numel(), 1)) for n, p in model.named_parameters()}
     run = lambda w, *x: torch.func.functional_call(model, w, x)
     rows = []
-    for _ in range(40):
+    for _ in range(30):
         slopes = torch.func.jacrev(run)(weights, *(normal(*t.shape) for t in x))
         rows.append(torch.cat([s.reshape(-1, weights[n].numel()) for n, s in slopes.items()], 1))
     rows = torch.cat(rows)
