@@ -336,7 +336,11 @@ def _fewest(null: torch.Tensor, known: torch.Tensor, names: list, state: dict, w
         mask = torch.zeros(len(null), dtype=torch.bool)
         for n in chosen: mask[places[n]] = True
         return mask
-    count = lambda chosen: _inside(null, where(chosen)).shape[1] - _inside(known, where(chosen)).shape[1]
+    grams = [{n: basis[at].T @ basis[at] for n, at in places.items()} for basis in (null, known)]
+    def held(gram, chosen):
+        out = [g for n, g in gram.items() if n not in chosen]
+        return int((torch.linalg.eigvalsh(sum(out)) < 1e-12).sum()) if out else len(next(iter(gram.values())))
+    count = lambda chosen: held(grams[0], chosen) - held(grams[1], chosen)
     least = count(names) if whole else 1
     kept = list(names)
     for n in sorted(names, key=lambda n: (state[n].ndim <= 1, -state[n].numel())):
@@ -444,7 +448,7 @@ def _straight(bench: Bench, state: dict, names: list, found: torch.Tensor | None
 def _field(bench: Bench, state: dict, names: list, terms: list, anywhere: bool = False) -> torch.Tensor | None:
     "Coefficients of moves that no output sees whatever the moved tensors, or all tensors, are; None: too many."
     wide = sum(t.width(state) for t in terms)
-    if not 0 < wide <= 1600: return None
+    if not 0 < wide <= 500: return None
     places, found, idle, whole = _places(names, state), None, 0, torch.zeros(0, wide, dtype=torch.float64)
     while idle < 2 and (found is None or found.shape[1]):
         there = _randomised(bench, state) if anywhere else _varied(bench, state, names)
@@ -473,7 +477,7 @@ def _family(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor,
     v = _straight(bench, state, kept, _orthonormal(_inside(spectrum.null, where)[where]/scale))
     if v.shape[1] and _beyond(lift(v), known): return _translation(bench, state, kept, v), lift(v)
     sides = sorted({n for name in kept for n in state[name].shape[:2] if n > 1}, reverse=True)
-    for side in (None, *sides, 0):
+    for side in (None, *sides, 0) if len(where) <= 1000 else ():
         terms = _terms(kept, state, side)
         c = _field(bench, state, kept, terms)
         if c is None or not c.shape[1]: continue
@@ -538,12 +542,12 @@ def _named(terms: list, c: torch.Tensor, state: dict) -> tuple:
 
 def _search(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor) -> list[tuple]:
     "Families for unexplained directions, with the directions of each."
-    families, covered = [], known
-    while spectrum.null.shape[1] > covered.shape[1] and len(families) < 40:
+    families, covered, null = [], known, spectrum.null
+    while null.shape[1] > covered.shape[1] and len(families) < (16 if len(null) <= 1000 else 4):
         for whole in (False, True):
-            kept, where = _fewest(spectrum.null, covered, spectrum.names, state, whole)
+            kept, where = _fewest(null, covered, spectrum.names, state, whole)
             if hit := _family(bench, state, spectrum, covered, kept, where): break
-        new = hit[1] if hit else _inside(spectrum.null, where)
+        new = hit[1] if hit else _inside(null, where)
         if hit: families.append(hit)
         if not _beyond(new, covered): break
         covered = _orthonormal(torch.cat([covered, _orthonormal(new)], 1), 1e-7)
@@ -553,7 +557,7 @@ def _search(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor)
 def _left(spectrum: _Spectrum, known: torch.Tensor, state: dict) -> tuple:
     "What stays unexplained: smallest sets of tensors, with the number of directions and the share of each tensor."
     found, places = [], _places(spectrum.names, state)
-    while spectrum.null.shape[1] > known.shape[1] and len(found) < 20:
+    while spectrum.null.shape[1] > known.shape[1] and len(found) < 8:
         _, where = _fewest(spectrum.null, known, spectrum.names, state)
         new = _inside(spectrum.null, where)
         rest = _orthonormal(new - known @ (known.T @ new), 1e-6)/spectrum.scale[:, None]
@@ -635,7 +639,7 @@ def _remarks(c: Certificate) -> list:
     return moves
 
 # %% ../nbs/08_certificate.ipynb #certcert03
-MOST = 3000  # parameters whose Jacobian is taken as a whole
+MOST = 2000  # parameters whose Jacobian is taken as a whole
 
 
 def _certified(bench: Bench, families: list, prove: Callable) -> tuple[Certificate, list]:
@@ -763,7 +767,7 @@ def functional_dimension(model: nn.Module, example_input: torch.Tensor, n_inputs
     Parameters
     ----------
     model : nn.Module
-        Any model of at most 3,000 parameters. It is not changed.
+        Any model of at most 2,000 parameters. It is not changed.
     example_input : tensor, (batch, ...)
         Other inputs are drawn like it, with noise of its own size.
     n_inputs : int, optional

@@ -185,7 +185,7 @@ def test_a_functional_dimension_grows_with_inputs_and_leaves_the_model_alone():
     few = [functional_dimension(net, x, n) for n in (1, 4, 16, 64)]
     assert few[0] == 2 and few == sorted(few) and few[-1] <= 22 and functional_dimension(net, x) <= 22
     assert all(torch.equal(t, before[k]) for k, t in net.state_dict().items()) and net[0].weight.dtype == torch.float32
-    with pytest.raises(ParameterError, match="at most 3000"): functional_dimension(L(100, 100), X(2, 100))
+    with pytest.raises(ParameterError, match="at most 2000"): functional_dimension(L(100, 100), X(2, 100))
 
 
 def test_weights_that_are_read_through_a_view_are_counted_too():
