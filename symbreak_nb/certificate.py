@@ -485,7 +485,7 @@ def _family(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor,
         if _beyond(lifted, known): return _transport(bench, state, kept, terms, c), lifted
     return None
 
-
+# %% ../nbs/08_certificate.ipynb #certfami02
 def _translation(bench: Bench, state: dict, names: list, v: torch.Tensor) -> Candidate:
     places = _places(names, state)
     fixed = float((_unit_rows(bench, _randomised(bench, state), names) @ v).abs().max()) < 1e-9
@@ -553,7 +553,7 @@ def _search(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor)
         covered = _orthonormal(torch.cat([covered, _orthonormal(new)], 1), 1e-7)
     return families
 
-
+# %% ../nbs/08_certificate.ipynb #certfami03
 def _left(spectrum: _Spectrum, known: torch.Tensor, state: dict) -> tuple:
     "What stays unexplained: smallest sets of tensors, with the number of directions and the share of each tensor."
     found, places = [], _places(spectrum.names, state)
