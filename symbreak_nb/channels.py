@@ -127,10 +127,12 @@ def _blocks_of_one_each(relations: list, color: np.ndarray) -> list[np.ndarray]:
     return found
 
 # %% ../nbs/08_channels.ipynb #ee69c87d
-def _colours(trace: Trace, root: np.ndarray, frozen: np.ndarray, relations: list) -> np.ndarray:
-    "Colours such that channels with the same surroundings share one."
+def _colours(trace: Trace, root: np.ndarray, frozen: np.ndarray, relations: list,
+             known: np.ndarray | None = None) -> np.ndarray:
+    "Colours such that channels with the same surroundings share one; `known` stands for what they meet on the way."
     color = _mix(frozen.astype(np.uint64), 1)
-    for var, parts in trace.facts.seen.items():
+    if known is not None: np.add.at(color, np.arange(color.size), _mix(known, 8))
+    for var, parts in trace.facts.seen.items() if known is None else ():
         for labels in parts: np.add.at(color, root[labels[labels >= 0]], _mix(np.uint64(var), 2))
     for axis in itertools.chain.from_iterable(value.axes for value in trace.tensors.values()):
         of = axis.of.numpy()

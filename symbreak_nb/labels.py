@@ -271,11 +271,19 @@ def _nest(facts: Facts, a: torch.Tensor, b: torch.Tensor, meet: bool = False) ->
     if not s & t: return
     if s == t: a, b = sorted((a, b), key=lambda x: -len(torch.unique(x)))
     elif t > s: a, b = b, a
-    elif not s > t:
-        _freeze(facts, a)
-        return _freeze(facts, b)
+    elif not s > t: return _cross(facts, a, b)
     if _determines(a, b): _member(facts, a, b)
     elif meet: _freeze(facts, b)
+
+# %% ../nbs/07_labels.ipynb #labelcross0
+def _cross(facts: Facts, a: torch.Tensor, b: torch.Tensor) -> None:
+    "Two sets of labels share some axes, such as heads, and each has others: the shared places are blocks of both."
+    shared = sorted(_support(a) & _support(b))
+    sizes = [a.shape[d] if d in shared else 1 for d in range(a.ndim)]
+    places = facts.new(math.prod(sizes)).reshape(sizes)
+    for of in (a, b):
+        if _determines(of, places): _member(facts, of, places)
+        else: _freeze(facts, of)
 
 # %% ../nbs/07_labels.ipynb #475ef097
 def _shape(values: list[Value]) -> tuple: return tuple(torch.broadcast_shapes(*(v.shape for v in values)))
@@ -311,6 +319,7 @@ def _add_zeros(facts: Facts, values: list[Value]) -> Value:
 # %% ../nbs/07_labels.ipynb #0f6dc98f
 def _mul(facts: Facts, values: list[Value], powers: tuple = (1, 1)) -> Value:
     "Product or quotient: exponents add."
+    if any(v.zero for v, k in zip(values, powers, strict=False) if k > 0): return Value(_shape(values), zero=True)
     entries, axes = _join(facts, values), []
     for e in entries:
         axis = facts.axis(e.of)
@@ -498,7 +507,7 @@ def _moved(facts: Facts, x: Value, results: list, how: Callable) -> list[Value]:
         for place, labels in zip(axes, how(_align(old.of, len(x.shape)).expand(x.shape)), strict=True):
             labels = _compress(labels.contiguous())
             if not (labels < 0).all(): place.append(_same_scale(facts, old, labels))
-    return [Value(tuple(r.shape), tuple(a), x.whole) for r, a in zip(results, axes, strict=True)]
+    return [Value(tuple(r.shape), tuple(a), x.whole, zero=x.zero) for r, a in zip(results, axes, strict=True)]
 
 
 def _same_scale(facts: Facts, old: Labels, labels: torch.Tensor) -> Labels:
@@ -522,7 +531,7 @@ def _join_parts(facts: Facts, values: list[Value], how: Callable) -> Value:
         new = facts.axis(_compress(how(full)))
         for a in parts.values(): _equate(facts, {new.var: 1, a.var: -1}, only=a.var)
         axes.append(new)
-    wholes = {v.whole for v in values}
+    wholes = {v.whole for v in values if not v.zero or all(v.zero for v in values)}
     for a, b in itertools.pairwise(wholes - {-1}): _equate(facts, {a: 1, b: -1})
     if -1 in wholes:
         for a in wholes - {-1}: _equate(facts, {a: 1})

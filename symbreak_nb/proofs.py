@@ -435,7 +435,7 @@ def _width(t: torch.Tensor) -> int: return max(math.prod(t.shape[1:]), 1)
 
 
 def _randn(bench: Bench, t: torch.Tensor) -> torch.Tensor:
-    return torch.randn(t.shape, dtype=torch.float64, generator=bench.generator)
+    return torch.randn(t.shape, generator=bench.generator, dtype=torch.float32).double()  # twice as fast as in float64
 
 
 def _randomised(bench: Bench, own: dict) -> dict:

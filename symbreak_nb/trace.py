@@ -145,7 +145,14 @@ def _flattened(program: Any) -> Any:
     "The same program with what `vmap` and `autocast` do to operations written out."
     steps = [n for n in program.graph.nodes if n.op in ("call_function", "get_attr")]
     inner = any(n.op == "get_attr" or "functorch" in (getattr(n.target, "__module__", "") or "") for n in steps)
-    return program.run_decompositions({}) if not _without_writes(program.graph) or inner else program
+    cells = torch._decomp.get_decompositions([n.target for n in steps if _is_cell(n.target)])
+    return program.run_decompositions(cells) if inner or cells or not _without_writes(program.graph) else program
+
+
+def _is_cell(target: Any) -> bool:
+    "Whether an operation is a whole recurrent network, which torch can write out step by step."
+    name = getattr(getattr(target, "_schema", None), "name", "")
+    return name in ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
 
 
 @contextlib.contextmanager
