@@ -52,13 +52,15 @@ class Structure:
     places: _Places
 
 # %% ../nbs/08_channels.ipynb #groupgathe0
-def gather(trace: Trace) -> Structure:
+def gather(trace: Trace, known: np.ndarray | None = None) -> Structure:
     """Gather the labels of a trace to channels.
 
     Parameters
     ----------
     trace : Trace
         Labels and facts of a model.
+    known : uint64 array, (labels,), optional
+        Colours to begin with, in place of those that follow from the unknown scales.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def gather(trace: Trace) -> Structure:
         relations = [r[:, r[0] != r[1]] for r in relations]
         frozen = _hit(root, facts.frozen)
         more = _shared_blocks(relations)
-        color = None if more else _colours(trace, root, frozen, relations)
+        color = None if more else _colours(trace, root, frozen, relations, known)
         if not more: more = _blocks_of_one_each(relations, color)
         if not more: break
         edges += more

@@ -73,6 +73,8 @@ class Facts:
         Labels given out.
     variables : int
         Unknown scales given out.
+    starts : list
+        The first label of each axis of a weight.
     ties : list
         Pairs of labels of one channel, (2, n) each.
     frozen : list
@@ -96,6 +98,7 @@ class Facts:
     """
     count: int = 0
     variables: int = 0
+    starts: list = field(default_factory=list)
     ties: list = field(default_factory=list)
     frozen: list = field(default_factory=list)
     members: list = field(default_factory=list)
@@ -292,6 +295,7 @@ def _shape(values: list[Value]) -> tuple: return tuple(torch.broadcast_shapes(*(
 def _add(facts: Facts, values: list[Value]) -> Value:
     "Sum: the operands scale alike; what is added without labels does not scale."
     if any(v.zero for v in values): return _add_zeros(facts, values)
+    values = _without_single(facts, values)
     entries = _join(facts, values)
     for a, b in itertools.pairwise(values):
         _equate(facts, _total((_vars(a.axes), 1), (_vars(b.axes), -1)))
@@ -302,6 +306,23 @@ def _add(facts: Facts, values: list[Value]) -> Value:
         if len({i for i, _ in e.parts}) == len(values): _equate(facts, {axis.var: 1, e.parts[0][1]: -1})
         else: _mark(facts, "diagonal", [axis])
     return Value(_shape(values), tuple(axes), values[0].whole if values[0].whole >= 0 else values[-1].whole)
+
+
+def _without_single(facts: Facts, values: list[Value]) -> list[Value]:
+    "A sum of channels of one axis belongs to none of them: they may not scale, and the sum has no such label."
+    single = [{int(np.searchsorted(facts.starts, int(a.of.max()), "right")): int(a.of.max()) for a in v.axes
+               if not _support(a.of)} for v in values]
+    if not any(single): return values
+    origins = set().union(*single)
+    kept = {o for o in origins if len({one.get(o) for one in single}) == 1} if len(origins) == 1 else (
+        origins if all(single) and not set.intersection(*map(set, single)) else set())
+    out = []
+    for v in values:
+        gone = [a for a in v.axes if not _support(a.of)
+                and int(np.searchsorted(facts.starts, int(a.of.max()), "right")) not in kept]
+        for a in gone: _equate(facts, {a.var: 1})
+        out.append(replace(v, axes=tuple(a for a in v.axes if a not in gone)))
+    return out
 
 
 def _whole_alike(a: int, b: int) -> dict:
@@ -357,6 +378,7 @@ def _labelled(facts: Facts, data: torch.Tensor, groups: Any = None) -> Value:
     axes = []
     for dims in groups or [(d,) for d in range(data.ndim)]:
         shape = [n if d in dims else 1 for d, n in enumerate(data.shape)]
+        facts.starts.append(facts.count)
         if math.prod(shape) > 1: axes.append(facts.axis(facts.new(math.prod(shape)).reshape(shape)))
     return Value(tuple(data.shape), tuple(axes), facts.variable(), data)
 

@@ -273,6 +273,7 @@ def _fresh(facts: Facts, data: torch.Tensor, groups: tuple | None) -> Value:
     "A weight with new labels; of a grouped convolution the inputs are labelled group by group."
     if not groups or groups[0] != "conv": return _labelled(facts, data, groups)
     first, second, tail = *data.shape[:2], (1,)*(data.ndim - 2)
+    facts.starts.append(facts.count)
     axes = [facts.axis(facts.new(first).reshape(first, 1, *tail))]
     if second > 1:
         labels = facts.new(groups[1]*second).reshape(groups[1], 1, second).expand(-1, first//groups[1], -1)
