@@ -4,10 +4,11 @@ import random
 import pytest
 import torch
 import torch.nn.functional as F
-from models import L, from_forward
 from symbreak_nb.proofs import EVIDENCE, TOLERANCE
 from symbreak_nb.survey import symmetry_report
 from torch import nn
+
+from models import L, from_forward
 
 
 def rows(net, *x):
