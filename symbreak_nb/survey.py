@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from .certificate import Certificate, _certified
 from .distances import _check_model, _short, degree_of_symmetry, delta
 from .groups import Candidate, candidates
 from .channels import Structure, _as_rows, _from_rows, gather
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, Proof, _change, _error, _film, _in_own_storage, _judged, _noisy, _point, _randn,
+    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _noisy, _point, _randn,
     _randomised, _slopes, _unproved, _width, borrowed, prepare, try_out,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
-from .trace import Trace, _floats, _leaves, _line, trace
+from .trace import Trace, _floats, _leaves, _line, _owners, trace
 from .twins import _gates, _with_gates, merge
 
 # %% auto #0
@@ -265,6 +266,8 @@ class Symmetry:
         Names of the tensors that are transformed, running statistics included.
     distances : array, (n,)
         All distances.
+    element : callable, optional
+        (state, generator) -> the tensors that a random element changes.
     """
     layer: str
     symmetry: str
@@ -278,6 +281,35 @@ class Symmetry:
     own_error: float
     parameters: tuple
     distances: np.ndarray
+    element: Callable | None = field(default=None, repr=False)
+
+    def apply(self, model: nn.Module, seed: int = 0) -> nn.Module:
+        """Write a random element of the group into a model, in place; its outputs stay.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The model of the report, or one like it.
+        seed : int
+            Of the element.
+
+        Returns
+        -------
+        nn.Module
+            The same model.
+
+        Raises
+        ------
+        ParameterError
+            For a model that lacks a tensor of the family.
+        """
+        owners = _owners(model)
+        if lost := [n for n in self.parameters if n not in owners]:
+            raise ParameterError("model", lost[0], f"a model with the tensors {', '.join(self.parameters)}")
+        new = _element(self.element, model, seed)
+        with torch.no_grad():
+            for n, x in new.items(): owners[n].copy_(x)
+        return model
 
     @property
     def columns(self) -> tuple:
@@ -286,6 +318,17 @@ class Symmetry:
 
 # %% ../nbs/08_survey.ipynb #surveycolu0
 COLUMNS = ("layer", "symmetry", "group", "dimension", "delta", "dos", "dosb", "error")
+
+
+def _element(element: Callable, model: nn.Module, seed: int) -> dict:
+    "The tensors that a random element changes; families that are solved for anew borrow the model."
+    rng, bench = torch.Generator().manual_seed(seed), getattr(element, "bench", None)
+    with torch.inference_mode(False), borrowed(model) as shared:
+        state = {n: t.detach().clone() for n, t in _owners(model).items()}
+        if bench is None: return element(state, rng)
+        before, bench.desk = bench.desk, _desk(model, shared)
+        try: return element(state, rng)
+        finally: bench.desk = before
 
 # %% ../nbs/08_survey.ipynb #ab4bdc42
 class SymmetryReport:
@@ -305,10 +348,14 @@ class SymmetryReport:
         Reason -> number of parameters that were not examined for it.
     total : int
         Number of all parameters.
+    certificate : Certificate, optional
+        Whether continuous symmetries are missing.
     """
 
     def __init__(self, model: str, rows: list[Symmetry], notes: list[str], threshold: float,
-                 unexamined: Mapping = types.MappingProxyType({}), total: int = 0):
+                 unexamined: Mapping = types.MappingProxyType({}), total: int = 0,
+                 certificate: Certificate | None = None):
+        self.certificate = certificate
         self.model, self.rows, self.notes, self.threshold = model, rows, notes, threshold
         self.unexamined, self.total = dict(unexamined), total
 
@@ -325,6 +372,15 @@ class SymmetryReport:
         import pandas as pd
         return pd.DataFrame([r.columns for r in self.rows], columns=list(COLUMNS))
 
+    def summary(self) -> str:
+        "Ten lines: the largest families, how broken each is, what was not examined, and whether anything is missing."
+        rows = sorted(self.rows, key=lambda r: -r.dimension)
+        shown = rows if len(rows) <= 6 else rows[:5]
+        lines = [f"{self.model}: {len(rows)} families of symmetries in {self.total:,} parameters"]
+        lines += [f"  {_short(r.layer)}: {r.symmetry} {r.group}{_brokenness(r)}" for r in shown]
+        if len(rows) > len(shown): lines.append(f"  and {len(rows) - len(shown)} smaller ones")
+        return "\n".join([*lines, *_missing(self), *str(self.certificate or "").splitlines()[:2]])
+
     def plot(self, ax: Any = None) -> Any:
         "Share of broken pairs by layer, one colour a symmetry; draws on the matplotlib axes `ax` and returns them."
         return plot_broken([(r.layer, r.symmetry, r.dos, r.dosb) for r in self.rows], ax)
@@ -338,7 +394,14 @@ def _text(report: SymmetryReport) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     head = f"{report.model}: {len(report.rows)} families of symmetries, threshold {report.threshold:g}"
-    return "\n".join([*_missing(report), head, *text, *(f"note: {note}" for note in report.notes)])
+    last = str(report.certificate).splitlines() if report.certificate else []
+    return "\n".join([*_missing(report), head, *text, *(f"note: {note}" for note in report.notes), *last])
+
+
+def _brokenness(row: Symmetry) -> str:
+    "What share of the distances is broken, if there are any."
+    count = row.dos + row.dosb
+    return f", {row.dosb} of {count} broken" if count else ""
 
 
 def _missing(report: SymmetryReport) -> list[str]:
@@ -452,13 +515,30 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
     with borrowed(model) as shared:
         bench = prepare(model, *inputs, shared)
         if reason := _unproved(bench, *elsewhere.pop()):
-            return SymmetryReport(name, [], [reason], threshold, {reason: total}, total)
+            return SymmetryReport(name, [], [reason], threshold, {reason: total}, total,
+                                  Certificate(total, None, missing=reason))
         walk = trace(model, *_floats(inputs))
         bench.desk.restore()
         _film(bench, walk)
         suggested, notes, unexamined = _searched(bench, walk)
-        rows = _judged(bench, suggested, lambda c: _tried(bench, walk, c, seed, eps, how, threshold, notes))
-    return SymmetryReport(name, _proved([r for r in rows if r], notes, eps), notes, threshold, unexamined, total)
+        attempt = lambda c, notes=notes: (c, _tried(bench, walk, c, seed, eps, how, threshold, notes))
+        tried = list(zip(suggested, _judged(bench, suggested, lambda c: attempt(c)[1]), strict=True))
+        certificate, added = _certificate(bench, tried, attempt, total)
+    rows = [row for _, row in tried + added if row]
+    return SymmetryReport(name, _proved(rows, notes, eps), notes, threshold, unexamined, total, certificate)
+
+
+def _certificate(bench: Bench, tried: list, attempt: Callable, total: int) -> tuple:
+    "The certificate, and families that it has found, each with its proved row."
+    added, proved = [], lambda row: row is not None and row.error <= TOLERANCE and not row.control <= EVIDENCE
+    def prove(c):
+        found = attempt(c, [])
+        if proved(found[1]): added.append(found)
+        return proved(found[1])
+    try: certificate, _ = _certified(bench, [c for c, row in tried if proved(row)], prove)
+    except Exception as error:  # the model fails at other weights
+        return Certificate(total, None, missing=_line(error)), []
+    return certificate, added
 
 
 def _running(model: nn.Module, args: tuple, kwargs: dict) -> tuple:
@@ -510,7 +590,7 @@ def _row(c: Candidate, proof: Proof, distances: np.ndarray, threshold: float) ->
     group, mean = c.group + " at eps = 0"*proof.limit, float(distances.mean()) if distances.size else math.nan
     return Symmetry(c.first.rpartition(".")[0] or c.first, c.symmetry, group, c.dimension, mean,
                     *degree_of_symmetry(distances, threshold), proof.error, proof.control, proof.own_error,
-                    tuple(c.tensors), distances)
+                    tuple(c.tensors), distances, c.apply)
 
 
 def _proved(found: list[Symmetry], notes: list, eps: str) -> list[Symmetry]:
