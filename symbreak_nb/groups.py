@@ -322,6 +322,9 @@ class Candidate:
         The first channel of its family.
     free : bool
         Whether it moves what no output depends on.
+    means : tuple
+        What an element can be built from on purpose: ("permutation", contexts), ("scales", scaling, exponents) or
+        ("turn", contexts, exponents).
     """
     symmetry: str
     group: str
@@ -332,6 +335,7 @@ class Candidate:
     first: str
     family: int = 0
     free: bool = False
+    means: tuple = ()
 
 # %% ../nbs/08_groups.ipynb #groupprodu0
 def _product_text(base: str, sizes: list) -> str:
@@ -386,7 +390,7 @@ def _permutation(s: Structure, contexts: list, names: list, first: str, family: 
         return {} if image is None else _permuted(s, state, image)
     sizes = [len(c) for c in contexts]
     return Candidate("permutation", _product_text("S_{n}", sizes), sum(sizes) - len(sizes), apply, names,
-                     functools.partial(_pair_distances, s, contexts), first, family)
+                     functools.partial(_pair_distances, s, contexts), first, family, means=("permutation", contexts))
 
 
 def _source(s: Structure, channels: Any) -> str:
@@ -473,7 +477,8 @@ def _scale(s: Structure, scaling: _Scaling) -> Candidate | None:
     group = ("Z2" if sign else "R+") + (f"^{n}" if n > 1 else "")
     distances = functools.partial(_balances, s, scaling, owned, kind) if kind != "scaling" else _no_distances
     names = _in_order(s, {k[0] for k in exponents})
-    return Candidate(kind, group, n, apply, names, distances, _producer(s, owned), scaling.family)
+    return Candidate(kind, group, n, apply, names, distances, _producer(s, owned), scaling.family,
+                     means=("scales", scaling, owned))
 
 
 def _kind(owned: dict, sign: bool) -> str:
@@ -593,7 +598,7 @@ def _turned(s: Structure, contexts: list, exponents: dict, kind: str, centred: b
     owned = {k: p for k, p in exponents.items() if k[0] in s.trace.parameters}
     return Candidate(kind, _product_text("GL({n})" if double else "O({n})", sizes), dimension, apply,
                      _in_order(s, {k[0] for k in exponents}), functools.partial(_singular, s, contexts, owned),
-                     _producer(s, owned), family)
+                     _producer(s, owned), family, means=() if centred else ("turn", contexts, exponents))
 
 # %% ../nbs/08_groups.ipynb #e1cb365d
 def _matrix_of(kind: str, n: int, rng: torch.Generator, centred: bool) -> torch.Tensor:
