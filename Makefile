@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PROFILE ?= quick
 WORKERS ?= 2
 
-.PHONY: figures test seeds variants lab refresh bench export clean help
+.PHONY: figures test seeds variants lab site refresh bench export clean help
 figures: $(READY)  ## run every section and write results/index.html
 	$(BIN)/symbreak figures --profile $(PROFILE) --out results
 
@@ -20,7 +20,10 @@ variants: $(READY) ## quick at seed 1 and with two threads: which verdicts turn;
 	$(BIN)/python tools/variants.py run $(SECTIONS)
 
 lab: $(READY)      ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=nbs $(if $(filter 0,$(shell id -u)),--allow-root)
+	$(BIN)/jupyter lab --config=tools/jupyter.py nbs/index.ipynb
+
+site: $(READY)     ## build the site without network: build/site/html/index.html
+	$(BIN)/python tools/website.py
 
 export: $(READY)   ## notebooks -> symbreak_nb/, and clean the notebooks
 	$(BIN)/nbdev_export
@@ -29,8 +32,8 @@ export: $(READY)   ## notebooks -> symbreak_nb/, and clean the notebooks
 refresh: $(READY)  ## run quick, store the outputs in nbs/ and the results in reference/
 	$(BIN)/python tools/refresh.py
 
-bench: $(READY)    ## the headline ratios, each with its baseline timed in the same run
-	for script in benchmarks/*.py; do echo "# $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(READY)    ## one table of ratios, each with its baseline timed in the same run; MORE="--json FILE --against FILE"
+	$(BIN)/python tools/bench.py $(MORE)
 
 $(READY): settings.ini setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "symbreak_nb needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'

@@ -36,7 +36,7 @@ PARAMETERS = Declaration(
                        "photographs", "photographs", "celeba"),
     size=Parameter("pixels along a side of an image", between(4, 256, int), 8, 16, 64),
     n_train=Parameter("training images", between(1, 200_000, int), 64, 1500, 162_770),
-    n_test=Parameter("test images of a network", between(1, 20_000, int), 4, 16, 1000),
+    n_test=Parameter("test images of a network", between(1, 20_000, int), 4, 10, 1000),
     n_seeds=Parameter("networks an arm; with photographs each leaves out another one", between(1, 100, int), 2, 7, 5),
     steps=Parameter("training steps", between(1, 10**7, int), 6, 100, 400_000),
     batch=Parameter("images a step; the paper does not say", between(1, 4096, int), 8, 16, 64),
@@ -45,8 +45,12 @@ PARAMETERS = Declaration(
                        fixed=True),
     prediction=Parameter("what the network predicts: epsilon (the noise, as in DDPM), sample or v_prediction",
                          one_of("epsilon", "sample", "v_prediction"), "v_prediction", "v_prediction", "epsilon"),
+    schedule=Parameter("noise of the steps: linear (DDPM's own) or squaredcos_cap_v2 (cosine)",
+                       one_of("linear", "squaredcos_cap_v2"), "squaredcos_cap_v2", "squaredcos_cap_v2", "linear"),
+    decay=Parameter("whether the learning rate falls to zero over the second half of the training", one_of(True, False),
+                    True, True, False),
     timesteps=Parameter("steps of the diffusion in training", between(2, 10_000, int), 20, 100, 1000),
-    inference=Parameter("steps of the diffusion when colouring", between(1, 10_000, int), 3, 20, 1000),
+    inference=Parameter("steps of the diffusion when colouring", between(1, 10_000, int), 3, 15, 1000),
     samples=Parameter("colourings of each test image", between(1, 100, int), 2, 2, 4),
     factor=Parameter("every side grows by this factor", between(2, 4, int), 2),
     fill=Parameter("constant of the added pixels, 1 is white", between(0, 1), 0.5),
@@ -57,18 +61,7 @@ PARAMETERS = Declaration(
 
 # %% ../nbs/14_coloring.ipynb #e882f4c0
 def check_parameters(p: Mapping) -> None:
-    """Refuse more steps of the diffusion in colouring than in training.
-
-    Parameters
-    ----------
-    p : mapping
-        Parameters of a run.
-
-    Raises
-    ------
-    ParameterError
-        In one line, before any work.
-    """
+    "Refuse more steps of the diffusion in colouring than in training: ParameterError, in one line."
     if p["inference"] > p["timesteps"]:
         raise ParameterError("inference", p["inference"], f"at most timesteps = {p['timesteps']}")
     if p["data_set"] == "photographs": between(4, 64, int)("size of a crop of the photographs", p["size"])
@@ -246,7 +239,7 @@ def _grey_of(x: torch.Tensor) -> torch.Tensor:
 
 def _scheduler(setting: Mapping) -> Any:
     made = need("diffusers", "tasks", "symbreak_nb.coloring").DDPMScheduler
-    return made(num_train_timesteps=setting["timesteps"], beta_schedule="squaredcos_cap_v2", clip_sample=True,
+    return made(num_train_timesteps=setting["timesteps"], beta_schedule=setting["schedule"], clip_sample=True,
                 prediction_type=setting["prediction"])
 
 
@@ -275,7 +268,7 @@ def _train_piece(arm: str, seed: int, setting: Mapping, state: Mapping, start: i
         noise, t = torch.randn_like(batch), torch.randint(setting["timesteps"], (len(batch),)).to(device)
         guess = net(scheduler.add_noise(batch, noise, t), _grey_of(batch), t, kept[t])
         loss = F.mse_loss(guess, _target(scheduler, batch, noise, t))
-        optimizer.param_groups[0]["lr"] = setting["lr"]*min(1, 2*(1 - step/setting["steps"]))
+        if setting["decay"]: optimizer.param_groups[0]["lr"] = setting["lr"]*min(1, 2*(1 - step/setting["steps"]))
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         losses[step - start] = loss.item()
     return training_state(net, optimizer) | dict(losses=losses)
@@ -365,26 +358,13 @@ CLAIMS = {c.id: c for c in (
 def _setting(p: Mapping, arm: str) -> dict[str, Any]:
     "What the networks of an arm share."
     names = ("data_set", "size", "n_train", "n_test", "steps", "batch", "lr", "channels", "timesteps", "inference",
-             "samples", "factor", "fill", "download", "prediction")
+             "samples", "factor", "fill", "download", "prediction", "schedule", "decay")
     made = {k: p[k] for k in names}
     return made | dict(steps=p["steps"]*p["factor"]**2) if arm == "longer" else made
 
 # %% ../nbs/14_coloring.ipynb #04457fb2
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
-    """The work of a run without doing it.
-
-    Parameters
-    ----------
-    params : mapping
-        A profile with the user's changes.
-    device : str, default "cpu"
-        cpu or cuda.
-
-    Returns
-    -------
-    list of WorkUnit
-        A row for the raw grid and one for the larger grid; a step is one training step of one network.
-    """
+    "The work of a run without doing it: training steps on the raw grid and on the larger one."
     rows, scale, seeds = [], params["factor"]**2, params["n_seeds"]
     for name, arm, steps, pixels in (("raw grid", "raw", (1 + scale)*params["steps"], params["size"]**2),
                                      ("larger grid", "expanded", 4*params["steps"], scale*params["size"]**2)):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import math
 import os
 import re
@@ -19,11 +20,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from subprocess import DEVNULL
 from typing import Any
 
 from .files import json_or_nothing
-from .report import _format_duration, read_metrics
+from .records import _format_duration, read_metrics
 from .run import VERDICTS, RunError, is_running, need, usable_cores
 from .sections import Notebook, _one_line, _chosen_profile
 
@@ -35,7 +37,8 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 _PATIENT = dict(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")  # the standard, GNU, LLVM and Intel
 
 
-def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "same") -> dict[str, str]:
+def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "same",
+                        until: float = math.inf) -> dict[str, str]:
     """Environment variables that a section's kernel gets beyond the present ones.
 
     Parameters
@@ -46,6 +49,8 @@ def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = 
         Chosen on the command line, where it wins over SYMBREAK_PROFILE.
     reuse : str, default "same"
         Stored units that may be reused, see `symbreak figures --reuse`
+    until : float, default infinity
+        Seconds since 1970 after which no further unit begins.
 
     Returns
     -------
@@ -58,6 +63,7 @@ def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = 
     if not os.environ.keys() & _PATIENT.keys(): found |= _PATIENT
     if jobs > 1: found["SYMBREAK_CORES"] = str(max(1, _cores()//jobs))
     if jobs > 1 and not os.environ.get("OMP_NUM_THREADS"): found |= dict.fromkeys(_THREADS, "1")
+    if math.isfinite(until): found["SYMBREAK_UNTIL"] = str(until)
     return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
 
 
@@ -134,7 +140,7 @@ class Job:
     folder : Path
         Where its results go.
     status : str, default "waiting"
-        Waiting, running, done, failed, interrupted.
+        Waiting, running, done, unfinished (time is up), failed, interrupted.
     seconds : float, default 0.0
         Wall time.
     message : str, default ""
@@ -147,6 +153,10 @@ class Job:
         That cell, whose outputs grow.
     stopped : bool, default False
         Whether the user asked for an end.
+    until : float, default infinity
+        Seconds since 1970 after which it does not begin.
+    started : float, default 0.0
+        When, on the clock of `time.perf_counter`.
     """
     section: Notebook
     folder: Path
@@ -157,6 +167,8 @@ class Job:
     cell: int = 0
     source: Mapping = field(default_factory=dict)
     stopped: bool = False
+    until: float = math.inf
+    started: float = 0.0
 
     def enter(self, cell: Mapping, cell_index: int) -> None:
         """Called by papermill before each cell.
@@ -177,7 +189,7 @@ class Job:
         -------
         bool
         """
-        return self.status in ("done", "failed", "interrupted")
+        return self.status in ("done", "unfinished", "failed", "interrupted")
 
     def doing(self) -> str:
         """The last line that the running cell shows, if it is short and counts something.
@@ -293,12 +305,13 @@ def run_job(job: Job, parameters: Mapping, manager: type) -> Job:
     -------
     Job
     """
+    if time.time() > job.until: job.status, job.message = "unfinished", "time was up before it began"; return job
     papermill = need("papermill", "notebooks", "figures")
     papermill.log.logger.setLevel("CRITICAL")
     clock, name, before = time.perf_counter(), job.folder.name, _opened(job.folder)
     own = f".{name}.{os.getpid()}.running"  # two commands may start in one folder before the first has locked it
     final, failed, partial = (job.folder/f"{n}.ipynb" for n in (name, f"{name}.failed", own))
-    job.status, status = "running", "failed"
+    job.started, job.status, status = clock, "running", "failed"
     try:
         failed.unlink(missing_ok=True)
         papermill.execute_notebook(
@@ -309,7 +322,9 @@ def run_job(job: Job, parameters: Mapping, manager: type) -> Job:
         status = "done"
     except Exception as error:
         if job.stopped or getattr(error, "ename", "") == "KeyboardInterrupt": status = "interrupted"
-        job.message = _why(job, error, failed) if status == "failed" else ""
+        elif getattr(error, "ename", "") == "OutOfTime": status, job.message = "unfinished", _one_line(error.evalue)
+        job.message = _why(job, error, failed) if status == "failed" else job.message
+    if status == "unfinished": partial.unlink(missing_ok=True)
     with suppress(OSError): _tidy(job.folder, status == "done", partial, failed)
     with suppress(OSError): job.note = "" if is_running(job.folder) else _moved_aside(job.folder, before)
     job.seconds = time.perf_counter() - clock
@@ -370,6 +385,13 @@ def _pause(futures: list[Future], show: Callable[[], None]) -> None:
     if any(f.done() for f in futures): time.sleep(0.1)
 
 # %% ../nbs/93_jobs.ipynb #2d1af8a3
+def _reference_seconds(job: Job, reference: Path | None, *profiles: str) -> float | None:
+    "How long a section took in the reference: at the first of the profiles that it has; None where it has none."
+    places = [reference/job.section.name/p/"metrics.json" for p in profiles] if reference else []
+    walls = [read_metrics(place).get("wall_s") for place in places]
+    return next((float(w) for w in walls if isinstance(w, (int, float)) and 0 <= w < 1e9), None)
+
+
 def _longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | None) -> list[Job]:
     """The order in which sections start when several run at once: unknown cost first, then by the reference's time.
 
@@ -388,18 +410,69 @@ def _longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | N
         The same jobs.
     """
     def cost(job: Job) -> float:
-        if reference is None: return math.inf
-        places = [reference/job.section.name/p for p in (_chosen_profile(job.section, profile), "quick")]
-        walls = [read_metrics(place/"metrics.json").get("wall_s") for place in places]
-        return next((float(w) for w in walls if isinstance(w, (int, float)) and 0 <= w < 1e9), math.inf)
+        found = _reference_seconds(job, reference, _chosen_profile(job.section, profile), "quick")
+        return math.inf if found is None else found
     return sorted(jobs, key=cost, reverse=True)
+
+# %% ../nbs/93_jobs.ipynb #a5c1d7e1
+_Times = list[tuple[float, float | None]]   # seconds here, and in the reference where it knows them
+
+
+def _slower(ended: _Times, running: _Times) -> float | None:
+    "How many times longer a section takes here than in the reference; None where nothing tells."
+    known = [(took, wall) for took, wall in ended if wall]
+    if not known: return None
+    here, there = sum(took for took, _ in known), sum(wall for _, wall in known)
+    for so_far, wall in sorted(((s, w) for s, w in running if w), key=lambda pair: -pair[0]/pair[1]):
+        if so_far/wall > here/there: here, there = here + so_far, there + wall
+    return here/there
+
+
+def _seconds_left(ended: _Times,                # sections of this run that were computed to their end
+                  running: _Times,              # with the seconds so far
+                  waiting: list[float | None],  # seconds in the reference, in the order in which they start
+                  width: int,                   # sections at once
+                  ) -> float | None:            # None where nothing has ended yet
+    "Time until the last section ends."
+    if not ended: return None
+    usual, factor = fmean(took for took, _ in ended), _slower(ended, running)
+    expected = lambda wall: usual if wall is None or factor is None else factor*wall
+    rest = lambda so_far, total: total - so_far if total > so_far else so_far/10   # of a section that is overdue
+    ends = sorted([*(rest(so_far, expected(wall)) for so_far, wall in running), *[0.0]*(width - len(running))])
+    for wall in waiting: heapq.heapreplace(ends, ends[0] + expected(wall))
+    return max(ends)
+
+# %% ../nbs/93_jobs.ipynb #a5c1d7e3
+class _TimeLeft:
+    "Says in words how long a run still takes; a section that was mostly read from stored units teaches nothing."
+
+    def __init__(self, jobs: list[Job], width: int, profile: str | None, reference: Path | None):
+        self.jobs, self.width, self.taught = jobs, width, {}
+        self.walls = {id(j): _reference_seconds(j, reference, _chosen_profile(j.section, profile)) for j in jobs}
+
+    def __call__(self) -> str:
+        of = lambda status: [job for job in self.jobs if job.status == status]
+        ended = [(job.seconds, self.walls[id(job)]) for job in of("done") if self._was_computed(job)]
+        running = [(time.perf_counter() - job.started, self.walls[id(job)]) for job in of("running")]
+        waiting = [self.walls[id(job)] for job in of("waiting")]
+        if not running and not waiting: return ""
+        found = _seconds_left(ended, running, waiting, self.width)
+        if found is None: return ""
+        return "less than a minute left" if found < 55 else f"about {_format_duration(max(found, 60))} left"
+
+    def _was_computed(self, job: Job) -> bool:
+        if id(job) not in self.taught:
+            units = read_metrics(job.folder/"metrics.json")["units"]
+            self.taught[id(job)] = units.get("reused", 0) <= units.get("computed", 0)
+        return self.taught[id(job)]
 
 # %% ../nbs/93_jobs.ipynb #0256c049
 class _Lines:
     "Progress where nobody watches: a line when a section starts and when it ends."
 
-    def __init__(self, jobs: list[Job], out: Any):
-        self.jobs, self.out, self.last = jobs, out, {}
+    def __init__(self, jobs: list[Job], out: Any, left: Callable[[], str] = str,
+                 page: Callable[[Job], str] = lambda job: ""):
+        self.jobs, self.out, self.left, self.page, self.last = jobs, out, left, page, {}
 
     def __call__(self) -> None:
         for job in self.jobs:
@@ -407,18 +480,20 @@ class _Lines:
 
     def _say(self, job: Job) -> None:
         self.last[job.folder] = job.status
-        ended = f"({sum(j.ended() for j in self.jobs)} of {len(self.jobs)} sections ended)"
+        ended = f"{sum(j.ended() for j in self.jobs)} of {len(self.jobs)} sections ended"
         after = f" after {_format_duration(job.seconds)}" if job.ended() else ""
-        print(f"{job.section.name}: {job.status}{after} {ended}", file=self.out, flush=True)
-        for text in filter(None, (job.message, job.note)):
+        said = ", ".join(filter(None, [ended, self.left() if after else ""]))
+        print(f"{job.section.name}: {job.status}{after} ({said})", file=self.out, flush=True)
+        for text in filter(None, (job.message, job.note, self.page(job) if after else "")):
             print(f"{job.section.name}: {text}", file=self.out, flush=True)
 
 # %% ../nbs/93_jobs.ipynb #c51e8baa
 class _Bars:
     "Progress for a terminal: one bar a section, in cells, and one for the whole."
 
-    def __init__(self, jobs: list[Job], progress: Any):
-        self.jobs, self.progress = jobs, progress
+    def __init__(self, jobs: list[Job], progress: Any, left: Callable[[], str] = str,
+                 page: Callable[[Job], str] = lambda job: ""):
+        self.jobs, self.progress, self.left, self.page = jobs, progress, left, page
         self.whole = progress.add_task("all sections", total=len(jobs), note="")
         add = lambda section: progress.add_task(section.name, total=section.cells, note="", start=False)
         self.tasks = [add(job.section) for job in jobs]
@@ -426,7 +501,7 @@ class _Bars:
 
     def __call__(self) -> None:
         for job, task in zip(self.jobs, self.tasks, strict=True): self._update(job, task)
-        self.progress.update(self.whole, completed=sum(job.ended() for job in self.jobs))
+        self.progress.update(self.whole, completed=sum(job.ended() for job in self.jobs), note=self.left())
 
     def _update(self, job: Job, task: int) -> None:
         if job.status == "waiting": return
@@ -437,19 +512,24 @@ class _Bars:
         done = job.section.cells if job.status == "done" else job.cell
         self.progress.update(task, completed=done, note=job.status)
         self.progress.stop_task(task)
-        for text in filter(None, (job.message, job.note)):
+        for text in filter(None, (job.message, job.note, self.page(job))):
             line = f"{job.section.name}: {text}"
             self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 # %% ../nbs/93_jobs.ipynb #fed56d91
 @contextmanager
-def _show_progress(jobs: list[Job]) -> Iterable[Callable[[], None]]:
+def _show_progress(jobs: list[Job], left: Callable[[], str] = str, page: Callable[[Job], str] = lambda job: "",
+                   ) -> Iterable[Callable[[], None]]:
     """Something to call while the jobs run: bars on a terminal, lines elsewhere.
 
     Parameters
     ----------
     jobs : list[Job]
         What will run.
+    left : Callable[[], str]
+        Says how long the run still takes, see `_TimeLeft`.
+    page : Callable[[Job], str]
+        Says where the page of a section that has ended is.
 
     Yields
     ------
@@ -458,10 +538,10 @@ def _show_progress(jobs: list[Job]) -> Iterable[Callable[[], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     console = Console(stderr=True, force_jupyter=False)
-    if not console.is_terminal: yield _Lines(jobs, sys.stderr); return
+    if not console.is_terminal: yield _Lines(jobs, sys.stderr, left, page); return
     columns = [TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("{task.fields[note]}", markup=False)]
-    with Progress(*columns, console=console) as bars: yield _Bars(jobs, bars)
+    with Progress(*columns, console=console) as bars: yield _Bars(jobs, bars, left, page)
 
 # %% ../nbs/93_jobs.ipynb #33832eeb
 def _summary_table(jobs: Iterable[Job]) -> Any:

@@ -396,14 +396,6 @@ def _chi2(state: EquationOfState, values: Mapping) -> np.ndarray:
     terms = [((np.asarray(fitted) - values[k])/values[f"{k}_error"])**2 for k, fitted in zip("pe", state, strict=True)]
     return (terms[0].mean(1) + terms[1].mean(1))/2
 
-# %% ../nbs/20_qcd.ipynb #power_fn
-def _seeds_for(factor: float, spread: float, chance: float = 0.8, level: float = 0.05) -> int:
-    "Seeds at which a paired t test finds a factor between two errors with this chance; spread of the log ratios."
-    from scipy import stats
-    effect, n = abs(math.log(factor))/spread, 2
-    while stats.nct.sf(stats.t.ppf(1 - level/2, n - 1), n - 1, effect*math.sqrt(n)) < chance: n += 1
-    return n
-
 # %% ../nbs/20_qcd.ipynb #bfc9cc29
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     """The work of a run without doing it.

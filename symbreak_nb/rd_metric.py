@@ -493,20 +493,7 @@ def _plot_function(distance: np.ndarray, disagreement: np.ndarray, ax):
 
 # %% ../nbs/13_rd_metric.ipynb #c3d1fa83
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
-    """The work of a run without doing it.
-
-    Parameters
-    ----------
-    params : mapping
-        A profile with the user's changes.
-    device : str
-        cpu or cuda.
-
-    Returns
-    -------
-    list of WorkUnit
-        One a kind of work; `step` takes one real step of training at the run's shapes.
-    """
+    "The work of a run without doing it."
     p, row = dict(params), data.DATA_SETS[params["dataset"]]
     shape = (row.shape[2], *row.shape[:2])
     classes = row.classes if isinstance(row.classes, int) else len(row.classes)

@@ -159,10 +159,17 @@ def _refuse_unknown(declared: Declaration) -> None:
     if unknown: raise RunError(f"unknown parameter {', '.join(unknown)}: declared are {', '.join(known)}")
 
 
+def _results_root() -> Path:
+    "Where relative folders of results begin: the working directory, or the checkout if that is its notebooks' folder."
+    here = Path.cwd()
+    return here.parent if here.name == "nbs" and (here.parent/"settings.ini").is_file() else Path()
+
+
 def _folder(out_dir: Any, section: str) -> Path:
     "The folder of a run, made and tried."
     if not isinstance(out_dir, (str, Path, type(None))): raise ParameterError("out_dir", out_dir, "a folder name")
-    path = Path(os.environ.get("SYMBREAK_OUT", ""), out_dir or f"results/{section}").expanduser()
+    named = Path(out_dir or f"results/{section}").expanduser()
+    path = Path(os.environ.get("SYMBREAK_OUT") or _results_root()).expanduser()/named
     if path.exists() and not path.is_dir(): raise ParameterError("out_dir", str(out_dir), "a folder, not a file")
     write_atomic(path/".writable", "")
     (path/".writable").unlink()

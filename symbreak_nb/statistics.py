@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .checks import ParameterError
+from .checks import ParameterError, between
 
 # %% auto #0
 __all__ = ['PERCENTILE_COVERAGE', 'Estimate', 'exact', 'paired', 'over_seeds', 'bootstrap', 'percentile', 'jackknife',
-           'permutation', 'rank_correlation', 'holm', 'benjamini_hochberg']
+           'permutation', 'rank_correlation', 'mcnemar', 'seeds_needed', 'holm', 'benjamini_hochberg']
 
 # %% ../nbs/04_statistics.ipynb #3a3f25c5
 @dataclass(frozen=True)
@@ -403,6 +403,62 @@ def fieller(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) ->
     if lead <= 0: return ratio(-math.inf, math.inf)
     half = math.sqrt(max(0.0, middle**2 - lead*last))
     return ratio((middle - half)/lead, (middle + half)/lead)
+
+# %% ../nbs/04_statistics.ipynb #mcnemar
+def mcnemar(a: Any, b: Any) -> Estimate:
+    """Difference of two accuracies on the same texts, with the exact test of McNemar.
+
+    Parameters
+    ----------
+    a, b : array of bool, (n,)
+        Whether each of two networks is right.
+
+    Returns
+    -------
+    Estimate
+        a minus b with its 95 % interval (normal), n, and the exact p value of no difference.
+
+    Raises
+    ------
+    ParameterError
+        If the two have not the same texts.
+    """
+    from scipy import stats
+    a, b = np.asarray(a, bool), np.asarray(b, bool)
+    if a.shape != b.shape or a.ndim != 1 or not len(a): raise ParameterError("b", b.shape, f"the shape of a, {a.shape}")
+    only_a, only_b, n = int((a & ~b).sum()), int((b & ~a).sum()), len(a)
+    difference = (only_a - only_b)/n
+    error = math.sqrt(max(only_a + only_b - n*difference**2, 0))/n
+    p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    half = 1.959963984540054*error
+    return Estimate(difference, (difference - half, difference + half), n, float(p), "McNemar, exact", error=error)
+
+# %% ../nbs/04_statistics.ipynb #seeds_needed
+def seeds_needed(difference: float, spread: float, power: float = 0.8) -> int:
+    """Pairs of seeds after which a paired t test finds a difference.
+
+    Parameters
+    ----------
+    difference : float
+        True difference, in the unit of `spread`; not zero.
+    spread : float
+        Standard deviation of the paired differences, at least 0.
+    power : float, default 0.8
+        Chance of finding it at the 5 % level.
+
+    Returns
+    -------
+    int
+        At least 2.
+    """
+    from scipy import stats
+    if not difference: raise ParameterError("difference", difference, "a number other than 0")
+    between(0, None)("spread", spread); between(0, 1, open=True)("power", power)
+    def found(n: int) -> float:
+        shift = abs(difference)/spread*math.sqrt(n) if spread else math.inf
+        return float(stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, shift)) if math.isfinite(shift) else 1.0
+    guess = max(2, math.floor((1.96 + stats.norm.ppf(power))**2*(spread/difference)**2))
+    return next(n for n in range(guess, guess + 10_000) if found(n) >= power)
 
 # %% ../nbs/04_statistics.ipynb #2f43471f
 def holm(p: Sequence[float]) -> np.ndarray:

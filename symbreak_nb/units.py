@@ -8,11 +8,15 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import copy
+import copyreg
 import functools
 import hashlib
 import json
 import os
+import pickle
+import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
@@ -23,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from . import fingerprint
-from .checks import RunError, one_of
+from .checks import ParameterError, RunError, one_of
 from symbreak_nb.environment import (
     _COMPUTING, _compared, environment, import_torchvision, one_thread, usable_cores,
 )
@@ -31,7 +35,7 @@ from .files import _as_array, _digest, pack, unpack, write_atomic
 from .fingerprint import Unhashable
 
 # %% auto #0
-__all__ = ['Handle', 'executor', 'WorkUnit', 'count_flops']
+__all__ = ['Handle', 'executor', 'OutOfTime', 'WorkUnit', 'count_flops']
 
 # %% ../nbs/00_units.ipynb #f8f6025d
 def code_fingerprint(function: Callable) -> str:
@@ -117,9 +121,10 @@ def _plain(value: Any) -> Any:
 
 
 def _is_large(value: Any) -> bool:
-    "An array, or a dict of arrays and numbers of NumPy: what the key of a unit names by its digest."
-    if not isinstance(value, Mapping) or not value: return isinstance(value, np.ndarray)
-    return all(isinstance(v, (np.ndarray, np.generic)) for v in value.values())
+    "An array, or a dict of arrays and numbers: what the key of a unit names by its digest."
+    if not isinstance(value, Mapping): return isinstance(value, np.ndarray)
+    array, values = (np.ndarray, np.generic), list(value.values())
+    return any(isinstance(v, array) for v in values) and all(isinstance(v, (*array, int, float)) for v in values)
 
 
 def unit_key(function: Callable, arguments: Mapping, code: str | None = None) -> str:
@@ -176,6 +181,39 @@ def _compute(function: Callable, arguments: Mapping) -> tuple[Mapping, dict[str,
     finally: inputs = _inputs.get(); _inputs.reset(token)
     return result, inputs, time.perf_counter() - clock
 
+# %% ../nbs/00_units.ipynb #reducers
+_CACHED = type(functools.lru_cache(str))
+
+
+_caches: dict[str, Callable] = {}
+
+
+def _cached(function: Callable, parameters: Mapping) -> Callable:
+    "A function with a cache; the one of before, with what it remembers, if its code is the same."
+    made = functools.lru_cache(**parameters)(function)
+    try: return _caches.setdefault(f"{function.__qualname__} {code_fingerprint(function)}", made)
+    except RunError: return made
+
+
+def _reduced_cache(cached: Any) -> str | tuple:
+    "A function with a cache goes to a process by its name, or with its code where it stands in a notebook."
+    module, name = (getattr(cached, k, "") for k in ("__module__", "__qualname__"))
+    if module not in ("", "__main__") and "<" not in name: return name
+    return _cached, (cached.__wrapped__, cached.cache_parameters())
+
+
+copyreg.pickle(_CACHED, _reduced_cache)
+
+
+def _module_named(name: str) -> Any:
+    import torch
+    return getattr(torch, name.rpartition(".")[2])
+
+
+def _reduced_module(module: Any) -> tuple:
+    "Modules of torch that are no plain ones; a function that says `x.classes` or `x.ops` seems to use them."
+    return _module_named, (module.__name__,)
+
 # %% ../nbs/00_units.ipynb #e9f1b749
 class _Here(Executor):
     "Calls at once, in this thread."
@@ -188,15 +226,24 @@ class _Here(Executor):
         return future
 
 
+def _end_with(parent: int) -> None:
+    "Wait until the process that started this one is gone, and go."
+    while os.getppid() == parent: time.sleep(1)
+    os._exit(1)
+
+
 def _start_worker() -> None:
     import torch
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with contextlib.suppress(ImportError): import_torchvision()
 
 
 @contextlib.contextmanager
 def _processes(workers: int) -> Iterator[Executor]:
+    import torch
     from joblib.externals.loky import get_reusable_executor
+    for module in (torch.classes, torch.ops): copyreg.pickle(type(module), _reduced_module)
     ours = {k: v for k, v in os.environ.items() if k.startswith("SYMBREAK_")}  # another data folder, other processes
     yield get_reusable_executor(max_workers=workers, initializer=_start_worker, timeout=30,
                                 env=ours | dict(SYMBREAK_CORES="1"))
@@ -240,6 +287,17 @@ def executor(kind: str, workers: int = 1) -> contextlib.AbstractContextManager[E
     if kind == "serial" or workers == 1: return contextlib.nullcontext(_Here())
     return (_threads if kind == "threads" else _processes)(workers)
 
+# %% ../nbs/00_units.ipynb #late
+class OutOfTime(RunError):
+    "Time is up: what is finished is stored, and the same run goes on from there."
+
+
+def _late() -> bool:
+    "Whether the run's time is up, in seconds since 1970."
+    until = os.environ.get("SYMBREAK_UNTIL", "")
+    try: return bool(until) and time.time() > float(until)
+    except ValueError: raise ParameterError("SYMBREAK_UNTIL", until, "seconds since 1970") from None
+
 # %% ../nbs/00_units.ipynb #08c163d6
 _START = 6.0  # seconds of work that pay for the start of processes, which import torch
 
@@ -262,19 +320,22 @@ def _compute_if(code: str, function: Callable, arguments: Mapping) -> tuple | No
 def _result(future: Future, function: Callable, arguments: Mapping) -> tuple:
     "What a unit gave; computed here if its process was killed or had other code."
     try: found = future.result()
-    except BrokenExecutor: found = None
+    except (BrokenExecutor, pickle.PicklingError) as error:
+        found = None
+        if "serialize" in str(error) or isinstance(error, pickle.PicklingError):
+            warnings.warn(f"processes cannot read {function.__name__}: its units are computed one by one", stacklevel=2)
     if found: return found
     with one_thread(): return _compute(function, arguments)
 
 
 def _computed(function: Callable, code: str, missing: Mapping[int, Mapping], kind: str, workers: int,
               ) -> Iterator[tuple[int, tuple]]:
-    "Results of units as they end, with their places; after a failure no further unit begins."
+    "Results of units as they end, with their places; after a failure, or late, no further unit begins."
     compute = functools.partial(_compute_if, code) if kind == "processes" else _compute
     pending, todo, failure = {}, iter(missing.items()), None
     with executor(kind, workers) as pool:
         while True:
-            while not failure and len(pending) < workers and (item := next(todo, None)):
+            while not failure and len(pending) < workers and not _late() and (item := next(todo, None)):
                 pending[_submitted(pool, compute, function, item[1])] = item
             if not pending: break
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -428,6 +489,8 @@ def compute_units(store: UnitStore, function: Callable[..., Mapping], grid: Iter
     for k, made in _made(store.device, function, code, {k: a for k, a in enumerate(grid) if k not in results}):
         results[k] = _kept(store, keys[k], function, code, grid[k], made)
         tell(len(results), store.counts["reused"] - before)
+    if left := len(grid) - len(results):
+        raise OutOfTime(f"time is up: {left} of {len(grid)} units of {function.__name__} are left in this step")
     return [results[k] for k in range(len(grid))]
 
 

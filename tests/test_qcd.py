@@ -156,18 +156,6 @@ def test_chi2_of_a_state_is_the_loss_of_a_fit_with_these_errors():
     assert np.allclose(qcd._chi2(state, points), found["loss"], rtol=1e-9)
 
 
-@pytest.mark.parametrize("factor, spread", [(1.5, .5), (2., 1.), (.5, .6)])
-def test_the_planned_seeds_find_the_factor_as_often_as_asked(factor, spread):
-    n, rng = qcd._seeds_for(factor, spread), np.random.default_rng(0)
-    shares = []
-    for seeds in (n, max(2, n//2)):
-        draws = rng.normal(abs(math.log(factor)), spread, (4000, seeds))
-        t = draws.mean(1)/(draws.std(1, ddof=1)/math.sqrt(seeds))
-        from scipy import stats
-        shares.append(np.mean(t > stats.t.ppf(.975, seeds - 1)))
-    assert .77 < shares[0] < .9 and shares[1] < .75
-
-
 @pytest.mark.parametrize("name", ["expanded_better", "mostly_low_t"])
 def test_the_claims_need_lattice_points_and_fits(name):
     claim, lower = qcd.CLAIMS[f"zhang.qcd.{name}"], Estimate(-1., (-1.5, -.5), 18, error=.2)

@@ -1,5 +1,6 @@
 "The contract of a run under faults: kills, damaged units, a full disk, bad parameters, missing numbers."
 import contextlib
+import copy
 import errno
 import json
 import os
@@ -242,6 +243,25 @@ def test_profile_from_the_environment_wins(tmp_path, monkeypatch):
 def test_relative_folders_follow_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SYMBREAK_OUT", str(tmp_path/"elsewhere"))
     assert start("results/demo").out_dir == tmp_path/"elsewhere"/"results"/"demo"
+
+
+def test_a_run_in_the_folder_of_notebooks_writes_where_the_report_looks(tmp_path, monkeypatch):
+    "JupyterLab works in nbs/; the command line, in nbs/ or in the checkout, finds what was run there."
+    from click.testing import CliRunner
+    from symbreak_nb.cli import command
+    checkout = tmp_path/"checkout"
+    (checkout/"nbs").mkdir(parents=True)
+    monkeypatch.chdir(checkout/"nbs")
+    assert start("results/demo").out_dir == checkout/"nbs"/"results"/"demo", "no checkout: an ordinary folder"
+    (checkout/"settings.ini").write_text("[DEFAULT]\nnbs_path = nbs\n")
+    run = start("results/demo")
+    run.finish()
+    assert run.out_dir == checkout/"results"/"demo" and start(str(tmp_path/"own")).out_dir == tmp_path/"own"
+    for folder in (checkout, checkout/"nbs"):
+        monkeypatch.chdir(folder)
+        done = CliRunner().invoke(command, ["report"], standalone_mode=False)
+        assert done.exception is None and "demo" in (checkout/"results"/"index.html").read_text()
+        (checkout/"results"/"index.html").unlink()
 
 
 def test_not_a_number_is_null_and_inconclusive(tmp_path):
@@ -578,7 +598,8 @@ def test_a_record_leads_no_results_out_of_the_folder(tmp_path, word):
 
 
 ELSEWHERE = """
-import os, sys
+import functools, os, sys
+import torch
 from dataclasses import dataclass, field
 from symbreak_nb.run import Declaration, Parameter, Run
 
@@ -591,7 +612,12 @@ class Arm:
 
 ARMS = dict(raw=Arm(), expanded=Arm(2.0, ("a",)))
 
-def unit(arm, seed): return dict(pid=os.getpid(), y=ARMS[arm].rate*seed)
+@functools.lru_cache(4)
+def rate_of(arm): return ARMS[arm].rate
+
+class Task: classes, ops = 2, 3
+
+def unit(arm, seed): return dict(pid=os.getpid(), y=rate_of(arm)*seed + float(torch.zeros(Task.classes).sum())*Task.ops)
 
 run = Run(Declaration("demo"), dict(profile="smoke", device="cpu", out_dir=sys.argv[1]))
 found = run.units(unit, [dict(arm=a, seed=s) for a in ARMS for s in range(3)])
@@ -603,3 +629,61 @@ def test_units_of_a_notebook_are_computed_in_other_processes(tmp_path):
     done = subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], capture_output=True, text=True,
                           env=os.environ | dict(SYMBREAK_EXECUTOR="processes", SYMBREAK_CORES="2"))
     assert done.stdout.split()[-2:] == ["True", "True"], done.stderr[-2000:]
+
+
+ALONE = """
+import os, sys, time
+from symbreak_nb.units import executor
+from pathlib import Path
+
+def sleeps(seconds): Path(sys.argv[1]).joinpath(str(os.getpid())).touch(); time.sleep(seconds)
+
+with executor("processes", 2) as pool:
+    for future in [pool.submit(sleeps, 100) for _ in range(2)]: future.result()
+"""
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path):
+    import psutil
+
+    def until(condition):
+        for _ in range(600):
+            if condition(): return
+            time.sleep(0.1)
+        raise AssertionError("it took more than a minute")
+
+    def gone(pid):
+        try: return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess: return True
+
+    driver = subprocess.Popen([sys.executable, "-c", ALONE, tmp_path])
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
+    driver.kill()
+    driver.wait()
+    until(lambda: all(gone(int(path.name)) for path in tmp_path.iterdir()))
+
+
+def counted(state): return dict(total=state["weights"].sum() + state["step"], step=np.array(3.0))
+
+
+def test_the_state_of_a_unit_is_held_and_its_text_does_not_stand_in_the_next_one(tmp_path):
+    "A state of a training has arrays of one number, and these come back from the store as numbers."
+    run = Run(Declaration("demo"), dict(profile="smoke", out_dir=tmp_path))
+    (first,) = run.units(counted, [dict(state=dict(weights=np.arange(5.0), step=np.array(1.0)))])
+    assert isinstance(first["step"], float)
+    run.units(counted, [dict(state=dict(weights=np.arange(4.0), step=first["step"]))])
+    given = [unpack(path)[1]["arguments"]["state"] for path in (tmp_path/"units").iterdir()]
+    assert len(given) == 2 and all(set(one) == {"held"} for one in given)
+
+
+def test_a_function_with_a_cache_goes_to_another_process_by_name_or_with_its_code():
+    import functools
+
+    import cloudpickle
+    from symbreak_nb import coloring
+    assert cloudpickle.loads(cloudpickle.dumps(coloring._photographs)) is coloring._photographs
+    inner = functools.lru_cache(2)(lambda v: v + 1)
+    other, again = (cloudpickle.loads(cloudpickle.dumps(inner)) for _ in range(2))
+    assert other(2) == 3 and other.cache_parameters() == inner.cache_parameters() and copy.deepcopy(inner) is inner
+    assert again is other and again.cache_info().currsize == 1   # the next unit finds what the last one remembered
+    assert cloudpickle.loads(cloudpickle.dumps(functools.lru_cache(2)(lambda v: v + 2))) is not other

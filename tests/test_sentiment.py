@@ -1,5 +1,4 @@
 "Sentiment: zeros add no function, the import guard, the statistics, a resumed run, and bad input in one line."
-import math
 import subprocess
 import sys
 
@@ -105,30 +104,6 @@ def test_padding_and_cutting_change_no_answer():
     ids = torch.randint(5, 50, (3, 5))
     padded = torch.cat([ids, torch.zeros(3, 9, dtype=ids.dtype)], 1)
     with torch.no_grad(): assert torch.allclose(se._logits(net, padded), se._logits(net, ids), atol=1e-6)
-
-
-def test_mcnemar_against_a_table_and_its_symmetry():
-    a = np.r_[np.ones(20, bool), np.zeros(5, bool), np.ones(50, bool), np.zeros(25, bool)]
-    b = np.r_[np.zeros(20, bool), np.ones(5, bool), np.ones(50, bool), np.zeros(25, bool)]
-    found, back = se.mcnemar(a, b), se.mcnemar(b, a)
-    exact = 2*sum(math.comb(25, k) for k in range(6))/2**25
-    assert found.value == pytest.approx(0.15) == -back.value and found.p == pytest.approx(exact, rel=1e-9) == back.p
-    assert found.interval[0] > 0 and found.n == 100
-    with pytest.raises(ParameterError): se.mcnemar(a, b[:3])
-
-
-def test_mcnemar_is_calibrated():
-    "2,000 pairs without a difference: at the 5 % level the exact test rejects at most 5 % (bound: 5 standard deviations)."
-    rng = np.random.default_rng(0)
-    wrong = np.mean([se.mcnemar(*(rng.random((2, 200)) < 0.8)).p < 0.05 for _ in range(2000)])
-    assert wrong < 0.05 + 5*math.sqrt(0.05*0.95/2000)
-
-
-def test_seeds_needed_against_known_values():
-    assert se.seeds_needed(1, 1) == 10 and se.seeds_needed(0.5, 1) == 34   # paired t test, power 0.8, two-sided 5 %
-    assert se.seeds_needed(1, 0) == 2 and se.seeds_needed(-1, 1) == 10
-    with pytest.raises(ParameterError): se.seeds_needed(0, 1)
-    with pytest.raises(ParameterError): se.seeds_needed(1, -1)
 
 
 def test_a_network_in_two_pieces_is_one_network():

@@ -1,29 +1,43 @@
 """Write what follows from elsewhere: of each section's notebook the parameters and the first screen, and the list of all notebooks.
+It also folds, in every notebook, the code that a reader can do without.
 
     python tools/cells.py [SECTION ...]    # default: every section
     python tools/cells.py --check          # exit status 1, and the names, if a cell would change
 
 The parameters cell comes from the declaration `PARAMETERS` of the section's module. The first screen, a cell with the id `opening`
 after the title, comes from `reference/SECTION/quick`: the picture that the declaration names, and the claims with their verdicts. The
-list of all notebooks, with the sentence under each title, stands at the end of CONTRIBUTING.md, and a table of the sections in README.md.
+list of all notebooks, with the sentence under each title, stands at the end of CONTRIBUTING.md. README.md has a table of the sections, with
+the question and the finding from docs/sections.csv, and the papers of CITATION.cff. docs/findings.md has the first screens on one page.
+JupyterLab shows a cell folded if its metadata have `jupyter.source_hidden`; `folds` says which cells are.
 """
+import ast
 import csv
 import importlib
 import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from configparser import ConfigParser
 from pathlib import Path
 
-from symbreak_nb.claims import VERDICTS, Claim, row_kind, verdict_text
+import yaml
+from symbreak_nb.claims import PAPERS, VERDICTS, Claim, row_kind, verdict_text
+from symbreak_nb.comparison import _narrow_claims, _read_variants
 from symbreak_nb.parameters import Declaration, cell_source
-from symbreak_nb.report import _PAPER_TITLES, _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.records import _format_interval, _format_number, read_metrics
 from symbreak_nb.run import write_atomic
 from symbreak_nb.sections import Notebook, find_sections
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, REFERENCE, LISTED = ROOT/"nbs", ROOT/"reference", ROOT/"docs"/"claims.csv"
-GUIDE, README = ROOT/"CONTRIBUTING.md", ROOT/"README.md"
+GUIDE, README, FINDINGS, SENTENCES = ROOT/"CONTRIBUTING.md", ROOT/"README.md", ROOT/"docs"/"findings.md", ROOT/"docs"/"sections.csv"
+OWN = "Sections of other papers"
+FINDINGS_HEAD = """# What came out
+
+Written by `tools/cells.py` from the first screens of the notebooks and from `reference/`: profile `quick`, seed 0. The counts are exact.
+The trainings are of reduced scale, with networks and data of our own. A verdict speaks of them, and not of the papers' own networks, which
+need a GPU and have not been run. A claim whose premise the small scale does not reach stays open. [`CLAIMS.md`](../CLAIMS.md) has every
+claim with its rule, its interval, and the reason where nothing could be decided. Minutes are wall time on two shared cores."""
 
 
 def papers_claims() -> set[str]:
@@ -74,6 +88,28 @@ def opening(declared: Declaration, known: Mapping[str, Claim] | None, place: Pat
     return "\n".join(lines)
 
 
+def folds(source: str) -> bool:
+    "Whether a cell only prepares: the module's name, imports, the declaration of the parameters or of claims."
+    body = ast.parse(re.sub(r"^\s*[%!].*$", "pass", source, flags=re.MULTILINE)).body
+    imports = sum(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
+    targets = [t for node in body for t in getattr(node, "targets", [getattr(node, "target", None)])]
+    declares = any(getattr(target, "id", "") in ("PARAMETERS", "CLAIMS") for target in targets)
+    return source.startswith("#| default_exp") and not body or declares or 0 < 2*len(body) <= 3*imports
+
+
+def in_folds(cell: dict) -> dict:
+    "A cell with its code folded, or not, as JupyterLab keeps it."
+    if cell["cell_type"] != "code": return cell
+    kept = {k: v for k, v in cell["metadata"].items() if k != "jupyter"}
+    if folds("".join(cell["source"])): kept["jupyter"] = dict(source_hidden=True)
+    return cell | dict(metadata=dict(sorted(kept.items())))
+
+
+def written(notebook: dict) -> str:
+    "The text of a notebook's file."
+    return json.dumps(notebook | dict(cells=[in_folds(cell) for cell in notebook["cells"]]), indent=1, ensure_ascii=False) + "\n"
+
+
 def split(text: str) -> list[str]: return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
@@ -91,13 +127,13 @@ def page(path: Path, module: object) -> str:
     declared = module.PARAMETERS
     screen = opening(declared, getattr(module, "CLAIMS", None), REFERENCE/declared.section/"quick")
     found = rewritten(json.loads(path.read_text()), cell_source(declared), screen)
-    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    return written(found)
 
 
-def filled(path: Path, what: str, rows: list[str]) -> str:
+def filled(page: str, what: str, rows: list[str]) -> str:
     "A page with the rows between its two marks."
     marks = rf"(<!-- {what}: [^\n]* -->\n).*(<!-- end of the {what} -->)"
-    return re.sub(marks, lambda m: m[1] + "\n".join(rows) + "\n" + m[2], path.read_text(), flags=re.DOTALL)
+    return re.sub(marks, lambda m: m[1] + "".join(f"{row}\n" for row in rows) + m[2], page, flags=re.DOTALL)
 
 
 def guide() -> str:
@@ -107,31 +143,111 @@ def guide() -> str:
         title = "".join(json.loads(path.read_text())["cells"][0]["source"])
         sentence = next((line[1:].strip() for line in title.splitlines() if line.startswith(">")), "")
         rows.append(f"| [`{path.stem}`](nbs/{path.name}) | {sentence} |")
-    return filled(GUIDE, "rooms", rows)
+    return filled(GUIDE.read_text(), "rooms", rows)
 
 
-def figures(section: Notebook) -> str:
-    "Numbers of the papers' figures that a section draws."
-    named = [re.match(r"([a-z]+)_fig0*(\d+)", name) for name in section.figures]
-    found = sorted({(m[1], int(m[2])) for m in named if m})
-    return "; ".join(f"{word} {', '.join(str(n) for w, n in found if w == word)}" for word in dict.fromkeys(w for w, _ in found))
+def sentences() -> dict[str, dict]:
+    "Question and finding of each section, a plain sentence each."
+    with open(SENTENCES, newline="") as file: found = {row["section"]: row for row in csv.DictReader(file)}
+    missing = ", ".join(sorted(set(find_sections(NBS)) - set(found)))
+    if missing: sys.exit(f"cells: {SENTENCES.name} has no question and finding of {missing}")
+    return found
 
 
-def verdicts(section: Notebook) -> str:
+def verdicts(record: Mapping) -> str:
     "How many claims of the papers hold, fail and are open in the reference of a section."
-    rows, papers = read_metrics(REFERENCE/section.name/"quick"/"metrics.json")["claims"], papers_claims()
-    found = [row["verdict"] for row in rows if row["id"] in papers]
-    return " / ".join(str(found.count(verdict)) for verdict in VERDICTS) if found else ""
+    papers = papers_claims()
+    found = [row["verdict"] for row in record["claims"] if row["id"] in papers]
+    return "/".join(str(found.count(verdict)) for verdict in VERDICTS) if found else "–"
 
 
-def overview() -> str:
-    "README.md with its table of sections as they are."
-    rows = ["| what the section found | notebook | paper | figures | hold / fail / open |", "|---|---|---|---|---|"]
+def minutes(record: Mapping) -> int: return max(1, round(record["wall_s"]/60))
+
+
+def shown(section: Notebook, record: Mapping) -> Path:
+    "The section's main picture."
+    named = importlib.import_module(f"symbreak_nb.{section.name}").PARAMETERS.picture
+    return REFERENCE/section.name/record["profile"]/f"{named}.png"
+
+
+def overview() -> list[str]:
+    "README's table of sections."
+    rows, said = ["|section|question|finding|holds/fails/open|picture|command|min|", "|---|---|---|---|---|---|--:|"], sentences()
     for section in find_sections(NBS).values():
-        papers = "; ".join(_PAPER_TITLES[paper].rsplit(", ", 1)[0] for paper in section.papers)
-        place = f"[`{section.path.stem}`](nbs/{section.path.name})"
-        rows.append(f"| {section.title} | {place} | {papers} | {figures(section)} | {verdicts(section)} |")
-    return filled(README, "sections", rows)
+        record, one = read_metrics(REFERENCE/section.name/"quick"/"metrics.json"), said[section.name]
+        picture = shown(section, record).relative_to(REFERENCE.parent).as_posix()
+        cells = [f"[{section.name}](nbs/{section.path.name})", one["question"], one["finding"], verdicts(record), f"[see]({picture})",
+                 f"`symbreak figures {section.name}`", str(minutes(record))]
+        rows.append(f"|{'|'.join(cells)}|")
+    return rows
+
+
+def citation() -> dict: return yaml.safe_load((ROOT/"CITATION.cff").read_text(encoding="utf-8"))
+
+
+def paper_line(paper: Mapping) -> str:
+    "Authors, title and address of a paper."
+    names = [f"{a['given-names']} {a['family-names']}" for a in paper["authors"]]
+    known = paper["identifiers"][0]["value"].replace(":", " ").replace("arXiv ", "arXiv:")
+    return f"- {', '.join(names)}: *{paper['title']}*, {paper['year']}, [{known}]({paper['url']})"
+
+
+def badges() -> list[str]:
+    "Binder and Colab, where settings.ini names the public address of the repository on GitHub; else nothing."
+    settings = ConfigParser(delimiters=["="])
+    settings.read(ROOT/"settings.ini", encoding="utf-8")
+    address, branch = settings["DEFAULT"].get("public_address", "").strip("/"), settings["DEFAULT"]["branch"]
+    if not address: return []
+    place = "/".join(address.split("/")[-2:])   # owner/name
+    binder = f"https://mybinder.org/v2/gh/{place}/{branch}?urlpath=lab/tree/nbs/index.ipynb"
+    colab = f"https://colab.research.google.com/github/{place}/blob/{branch}/nbs/index.ipynb"
+    return [f"[![Binder](https://mybinder.org/badge_logo.svg)]({binder})",
+            f"[![Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"]
+
+
+def front() -> str:
+    "README.md with its badges, its papers and its table of sections as they are."
+    text = filled(README.read_text(), "badges", badges())
+    text = filled(text, "papers", list(map(paper_line, citation()["references"])))
+    return filled(text, "sections", overview())
+
+
+def said_there(section: Notebook) -> list[str]:
+    "The paragraphs of question and finding on a section's first screen, with links that work in docs/."
+    text = "".join(json.loads(section.path.read_text())["cells"][0]["source"])
+    parts = [" ".join(part.split()) for part in text.split("\n\n") if "**Question" in part or "**Finding" in part]
+    return ["\n\n".join(re.sub(r"\]\((?!https?:|#|\.\./)", "](../nbs/", part) for part in parts)]
+
+
+def findings() -> str:
+    "docs/findings.md: what every section asked and found, by paper, with its picture, verdicts, command and minutes."
+    papers = dict(zip(PAPERS.values(), citation()["references"], strict=True))
+    blocks, groups = [FINDINGS_HEAD], {}
+    for section in find_sections(NBS).values():
+        groups.setdefault(section_paper(section), []).append(section)
+    for key, sections in groups.items():
+        blocks += [f"## {papers[key]['title']}", paper_line(papers[key]).removeprefix("- ")] if key in papers else [f"## {key}"]
+        for section in sections: blocks += block(section)
+    return "\n\n".join(blocks) + "\n"
+
+
+def section_paper(section: Notebook) -> str:
+    "The paper of a section's floor, by the first digit of its notebook; of another digit, the first paper that it names."
+    floors = {"1": "zhang2024", "2": "zhang2024", "3": "iqbal2025", "4": "ziyin2025", "5": "fok2017"}
+    return floors.get(section.path.stem[0]) or next(iter(section.papers), OWN)
+
+
+def block(section: Notebook) -> list[str]:
+    "A section on the page of findings."
+    record = read_metrics(REFERENCE/section.name/"quick"/"metrics.json")
+    picture = shown(section, record)
+    captions = {figure["name"]: figure["caption"] for figure in record["figures"]}
+    caption = " ".join(captions.get(picture.stem, picture.stem).replace("[", "(").replace("]", ")").split())
+    image = [f"![{caption}](../{picture.relative_to(REFERENCE.parent).as_posix()})", f"*{caption}*"] if picture.is_file() else []
+    counts = [f"{n} {word}" for n, word in zip(verdicts(record).split("/"), ("hold", "fail", "open"), strict=False)]
+    claims = "no claim of the paper is decided here" if verdicts(record) == "–" else f"claims of the paper: {', '.join(counts)}"
+    return [f"### [{section.title}](../nbs/{section.path.name})", *said_there(section), *image,
+            f"`symbreak figures {section.name}`, {minutes(record)} min; {claims}."]
 
 
 def main(arguments: list[str]) -> int:
@@ -139,8 +255,11 @@ def main(arguments: list[str]) -> int:
     sections = find_sections(NBS)
     if unknown := names - set(sections): sys.exit(f"cells: there is no section {', '.join(sorted(unknown))}")
     chosen = [section for name, section in sections.items() if not names or name in names]
-    found = {s.path: page(s.path, importlib.import_module(f"symbreak_nb.{s.name}")) for s in chosen} | {GUIDE: guide(), README: overview()}
-    changed = {path: text for path, text in found.items() if text != path.read_text()}
+    found = {s.path: page(s.path, importlib.import_module(f"symbreak_nb.{s.name}")) for s in chosen}
+    others = set() if names else set(NBS.glob("*.ipynb")) - {section.path for section in sections.values()}
+    found |= {path: written(json.loads(path.read_text())) for path in sorted(others)}
+    found |= {GUIDE: guide(), README: front(), FINDINGS: findings()}
+    changed = {path: text for path, text in found.items() if not path.is_file() or text != path.read_text()}
     for path, text in changed.items() if not check else (): write_atomic(path, text)
     if changed: print(f"{'not as their sources say' if check else 'written'}: {', '.join(p.name for p in changed)}")
     return int(check and bool(changed))

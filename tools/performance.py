@@ -1,0 +1,99 @@
+"""Write docs/performance.md: where the seconds of a run go, section by section, and the ratios of the benchmarks.
+
+    python tools/performance.py RESULTS_DIR [--bench FILE]     # FILE: kept by `python tools/bench.py --json FILE`
+"""
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from symbreak_nb.files import unpack
+from symbreak_nb.records import _format_duration, read_metrics
+from symbreak_nb.run import RunError, write_atomic
+
+import bench
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT/"docs"/"performance.md"
+HEAD = """# Where the time goes
+
+A run is made of units of work: a training, a chain, an enumeration. Each one computes with one thread, and units stand side by side on
+the cores. The first table says how long the units of each section took, and which function took most. What is left of a section's
+time is its start, its figures and its checks. Times are of one machine that other programs used, too; their shares say more than their
+sums. `python tools/performance.py RESULTS_DIR` writes this page from a folder of results.
+"""
+
+
+class Share(NamedTuple):
+    "What a section took."
+    section: str
+    profile: str
+    wall: float
+    units: int
+    seconds: Counter   # by function
+
+    @property
+    def total(self) -> float: return sum(self.seconds.values())
+
+
+def shares(folder: Path) -> list[Share]:
+    "Sections of a results folder, the longest first."
+    found = []
+    for path in sorted(folder.glob("*/metrics.json")):
+        record, seconds, count = read_metrics(path), Counter(), 0
+        for unit in path.parent.glob("units/*.npz"):
+            notes = unpack(unit)[1]
+            seconds[notes["function"]] += notes["seconds"]
+            count += 1
+        wall = record.get("wall_s")
+        found.append(Share(path.parent.name, str(record.get("profile")), float(wall or 0), count, seconds))
+    if not found: raise RunError(f"no results in {folder}")
+    return sorted(found, key=lambda s: -s.total)
+
+
+def rows(found: Iterable[Share]) -> Iterable[str]:
+    "Lines of the table."
+    found = list(found)
+    whole = sum(s.total for s in found)
+    yield "| section | units | their time | of all | most of it in | whole section |"
+    yield "|---|---:|---:|---:|---|---:|"
+    for s in found:
+        most = ", ".join(f"`{name}` {seconds/s.total:.0%}" for name, seconds in s.seconds.most_common(2)) if s.total else "–"
+        share = f"{s.total/whole:.0%}" if whole else "–"
+        yield f"| `{s.section}` | {s.units} | {_format_duration(s.total)} | {share} | {most} | {_format_duration(s.wall)} |"
+    yield f"| all | {sum(s.units for s in found)} | {_format_duration(whole)} | 100% | | {_format_duration(sum(s.wall for s in found))} |"
+
+
+def bench_rows(file: Path) -> Iterable[str]:
+    "Lines of the table of ratios."
+    found, aims = bench.read_earlier(file), bench.goals(ROOT/"benchmarks"/"goals.csv")
+    yield "| ratio | measured | goal | baseline |"
+    yield "|---|---:|---:|---|"
+    for name in [n for n in aims if n in found] + [n for n in found if n not in aims]:
+        aim = aims.get(name)
+        yield f"| `{name}` | {found[name]:.3g} | {aim or ''} | {aim.baseline if aim else ''} |"
+
+
+def page(folder: Path, file: Path | None) -> str:
+    "The whole page."
+    found = shares(folder)
+    profiles = ", ".join(sorted({s.profile for s in found}))
+    text = [HEAD, f"## Sections at `{profiles}`\n", *rows(found)]
+    if file:
+        device = json.loads(file.read_text()).get("device", "")
+        text += ["\n## Ratios to a named baseline\n", f"`make bench` measures both in the same run. Here: {device}.\n", *bench_rows(file)]
+    return "\n".join(text) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--bench", type=Path)
+    given = parser.parse_args(arguments)
+    print(write_atomic(PAGE, page(given.folder, given.bench)))
+
+
+if __name__ == "__main__": main(sys.argv[1:])
