@@ -302,6 +302,11 @@ def _on_batch_norm(facts, call):
     return _affine(facts, x, a.get("weight"), a.get("bias"), 1)
 
 
+def _on_legit_norm(facts, call):
+    "The spelling of batch normalisation that also returns statistics."
+    return [_on_batch_norm(facts, call), *(Value(tuple(r.shape)) for r in call.result[1:])]
+
+
 def _normed(facts: Facts, call: _Call, y: Value, axis: int) -> Value:
     facts.eps.append(call)
     return _affine(facts, y, call.args.get("weight"), call.args.get("bias"), axis)
@@ -436,7 +441,9 @@ OPERATIONS = {
     _on_linear: "linear", _on_matmul: "matmul mm bmm mv dot", _on_addmm: "addmm baddbmm", _on_einsum: "einsum",
     _on_conv: "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d",
     _on_layer_norm: "layer_norm rms_norm native_layer_norm _fused_rms_norm",
-    _on_batch_norm: "batch_norm", _on_group_norm: "group_norm native_group_norm", _on_instance_norm: "instance_norm",
+    _on_batch_norm: "batch_norm",
+    _on_legit_norm: "native_batch_norm _native_batch_norm_legit_functional _native_batch_norm_legit_no_training",
+    _on_group_norm: "group_norm native_group_norm", _on_instance_norm: "instance_norm",
     _on_softmax: "softmax log_softmax _softmax _log_softmax _safe_softmax",
     _on_attention: "scaled_dot_product_attention",
     _on_embedding: "embedding",

@@ -188,7 +188,7 @@ def _without_writes(graph: Any) -> bool:
         t = written.meta.get("val") if isinstance(written, torch.fx.Node) else None
         if twin is None or not isinstance(t, torch.Tensor): return False
         before = [n for n in places[t.untyped_storage()._cdata] if order[n] < order[node]]
-        if any(n.op == "placeholder" or last(n) > order[node] for n in before): return False
+        if any(last(n) > order[node] for n in before): return False
         node.target = twin
     return True
 
