@@ -236,7 +236,8 @@ def _nearest(s: Structure, a: dict, b: dict, found: list[Candidate], loose: bool
 def align(model_a: nn.Module, model_b: nn.Module, example_input: Any) -> Alignment:
     """Move a copy of the second model as close to the first as its symmetries allow.
 
-    Permutations, sign flips, rescalings and rotations are used, of blocks and residual streams too; translations are not.
+    Permutations, sign flips, rescalings and rotations are used, of blocks and residual streams too. Translations
+    are not.
 
     Parameters
     ----------

@@ -27,6 +27,7 @@ from symbreak_nb.proofs import (
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .trace import Trace, _floats, _leaves, _line, _owners, trace
 from .twins import _gates, _with_gates, merge
+from .views import as_json
 
 # %% auto #0
 __all__ = ['SymmetryReport', 'symmetry_report']
@@ -380,6 +381,10 @@ class SymmetryReport:
         lines += [f"  {_short(r.layer)}: {r.symmetry} {r.group}{_brokenness(r)}" for r in shown]
         if len(rows) > len(shown): lines.append(f"  and {len(rows) - len(shown)} smaller ones")
         return "\n".join([*lines, *_missing(self), *str(self.certificate or "").splitlines()[:2]])
+
+    def to_json(self) -> str:
+        "The report as JSON, see `views.as_json`."
+        return as_json(self)
 
     def plot(self, ax: Any = None) -> Any:
         "Share of broken pairs by layer, one colour a symmetry; draws on the matplotlib axes `ax` and returns them."
