@@ -438,7 +438,7 @@ OPERATIONS = {
     _on_add: "add sub rsub add_ sub_ subtract",
     _on_mul: "mul mul_ multiply",
     _on_div: "div div_ true_divide divide",
-    _on_linear: "linear", _on_matmul: "matmul mm bmm mv dot", _on_addmm: "addmm baddbmm", _on_einsum: "einsum",
+    _on_linear: "linear", _on_matmul: "matmul mm bmm mv dot vdot", _on_addmm: "addmm baddbmm", _on_einsum: "einsum",
     _on_conv: "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d",
     _on_layer_norm: "layer_norm rms_norm native_layer_norm _fused_rms_norm",
     _on_batch_norm: "batch_norm",
