@@ -52,13 +52,15 @@ class Structure:
     places: _Places
 
 # %% ../nbs/08_channels.ipynb #groupgathe0
-def gather(trace: Trace) -> Structure:
+def gather(trace: Trace, known: np.ndarray | None = None) -> Structure:
     """Gather the labels of a trace to channels.
 
     Parameters
     ----------
     trace : Trace
         Labels and facts of a model.
+    known : uint64 array, (labels,), optional
+        Colours to begin with, in place of those that follow from the unknown scales.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def gather(trace: Trace) -> Structure:
         relations = [r[:, r[0] != r[1]] for r in relations]
         frozen = _hit(root, facts.frozen)
         more = _shared_blocks(relations)
-        color = None if more else _colours(trace, root, frozen, relations)
+        color = None if more else _colours(trace, root, frozen, relations, known)
         if not more: more = _blocks_of_one_each(relations, color)
         if not more: break
         edges += more
@@ -127,10 +129,12 @@ def _blocks_of_one_each(relations: list, color: np.ndarray) -> list[np.ndarray]:
     return found
 
 # %% ../nbs/08_channels.ipynb #ee69c87d
-def _colours(trace: Trace, root: np.ndarray, frozen: np.ndarray, relations: list) -> np.ndarray:
-    "Colours such that channels with the same surroundings share one."
+def _colours(trace: Trace, root: np.ndarray, frozen: np.ndarray, relations: list,
+             known: np.ndarray | None = None) -> np.ndarray:
+    "Colours such that channels with the same surroundings share one; `known` stands for what they meet on the way."
     color = _mix(frozen.astype(np.uint64), 1)
-    for var, parts in trace.facts.seen.items():
+    if known is not None: np.add.at(color, np.arange(color.size), _mix(known, 8))
+    for var, parts in trace.facts.seen.items() if known is None else ():
         for labels in parts: np.add.at(color, root[labels[labels >= 0]], _mix(np.uint64(var), 2))
     for axis in itertools.chain.from_iterable(value.axes for value in trace.tensors.values()):
         of = axis.of.numpy()

@@ -231,6 +231,22 @@ def _device(name: str | None) -> str:
     if name == "cuda" and not present: raise click.UsageError("--device cuda: torch sees no CUDA device here")
     return name if name in ("cpu", "cuda") else "cuda" if present else "cpu"
 
+# %% ../nbs/91_cli.ipynb #clisymmet0
+@command.command("symmetries")
+@click.argument("name", metavar="MODULE:FACTORY")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+@click.option("--seed", default=0, show_default=True, type=int, help="Seed of the random group elements.")
+def _symmetries(name: str, as_json: bool, seed: int) -> None:
+    """Find and prove the parameter symmetries of a model of your own.
+
+    FACTORY is a function of MODULE without arguments. It returns the model and an example input. MODULE may lie in
+    the current folder.
+    """
+    views = importlib.import_module("symbreak_nb.views")
+    model, example = views.named_model(name)
+    report = importlib.import_module("symbreak_nb.survey").symmetry_report(model, example, seed=seed)
+    click.echo(report.to_json() if as_json else report)
+
 # %% ../nbs/91_cli.ipynb #7d8cf813
 @command.command("data")
 @click.argument("names", metavar="[NAME]...", nargs=-1)

@@ -237,15 +237,24 @@ def _permute_index(labels: np.ndarray, image: dict) -> np.ndarray | None:
     return index
 
 # %% ../nbs/08_groups.ipynb #1fd59922
-def _scaled(s: Structure, state: dict, channels: list, factors: list, exponents: dict) -> dict:
-    "Multiply the parts of each channel (a set of labels) by factor**exponent."
-    new, located = {}, [_parts(s, c) for c in channels]
+def _spread(s: Structure, channels: list, keys: Any) -> dict:
+    "(tensor, number of labels, place there) -> the positions of all channels, and whose each is."
+    located, found = [_parts(s, c) for c in channels], {}
+    for name, k, j in keys:
+        places = [parts[name, k][j] for parts in located]
+        found[name, k, j] = tuple(map(torch.from_numpy, (
+            np.concatenate(places), np.repeat(np.arange(len(channels)), [len(p) for p in places]))))
+    return found
+
+
+def _scaled(s: Structure, state: dict, spread: dict, factors: list, exponents: dict) -> dict:
+    "Multiply the parts of each channel by factor**exponent; `spread` says where the channels are."
+    new, factors = {}, torch.tensor(factors, dtype=torch.float64)
     for (name, k, j), power in exponents.items():
-        dims = s.places.dims[name, k]
+        dims, (where, which) = s.places.dims[name, k], spread[name, k, j]
         rows, shape = _as_rows(new.get(name, state[name]), dims)
-        rows = rows.clone()
-        for parts, factor in zip(located, factors, strict=True):
-            rows[parts[name, k][j]] *= math.copysign(abs(factor)**power, factor if power % 2 else 1)
+        rows, by = rows.clone(), factors.abs()**power*(factors.sign() if power % 2 else 1)
+        rows[where] *= by[which, None]
         new[name] = _from_rows(rows, dims, shape)
     return new
 
@@ -313,6 +322,9 @@ class Candidate:
         The first channel of its family.
     free : bool
         Whether it moves what no output depends on.
+    means : tuple
+        What an element can be built from on purpose: ("permutation", contexts), ("scales", scaling, exponents) or
+        ("turn", contexts, exponents).
     """
     symmetry: str
     group: str
@@ -323,6 +335,7 @@ class Candidate:
     first: str
     family: int = 0
     free: bool = False
+    means: tuple = ()
 
 # %% ../nbs/08_groups.ipynb #groupprodu0
 def _product_text(base: str, sizes: list) -> str:
@@ -377,7 +390,7 @@ def _permutation(s: Structure, contexts: list, names: list, first: str, family: 
         return {} if image is None else _permuted(s, state, image)
     sizes = [len(c) for c in contexts]
     return Candidate("permutation", _product_text("S_{n}", sizes), sum(sizes) - len(sizes), apply, names,
-                     functools.partial(_pair_distances, s, contexts), first, family)
+                     functools.partial(_pair_distances, s, contexts), first, family, means=("permutation", contexts))
 
 
 def _source(s: Structure, channels: Any) -> str:
@@ -413,6 +426,7 @@ class _Scaling:
     "One way to scale the channels of a family."
     exponents: dict   # (tensor, number of labels, place there) -> exponent
     channels: list    # sets of labels
+    spread: dict      # (tensor, number of labels, place there) -> positions of all channels, and whose they are
     sign: bool
     family: int
 
@@ -437,8 +451,8 @@ def scales(s: Structure) -> list[Candidate]:
 
 def _scalings(s: Structure, e: _Equations, family: list) -> list[_Scaling]:
     channels = [_descendants(s, c) for context in family for c in context]
-    return [_Scaling(exponents, channels, sign, family[0][0]) for sign in (False, True)
-            for exponents in _own_exponents(s, e, family[0][0], sign)]
+    return [_Scaling(x, channels, _spread(s, channels, x), sign, family[0][0]) for sign in (False, True)
+            for x in _own_exponents(s, e, family[0][0], sign)]
 
 
 def _own_exponents(s: Structure, e: _Equations, c: int, sign: bool) -> list[dict]:
@@ -451,19 +465,20 @@ def _own_exponents(s: Structure, e: _Equations, c: int, sign: bool) -> list[dict
 # %% ../nbs/08_groups.ipynb #groupscale1
 def _scale(s: Structure, scaling: _Scaling) -> Candidate | None:
     "The candidate of a scaling, if it scales a parameter."
-    exponents, channels, sign = scaling.exponents, scaling.channels, scaling.sign
+    exponents, channels, sign, spread = scaling.exponents, scaling.channels, scaling.sign, scaling.spread
     owned = {k: p for k, p in exponents.items() if k[0] in s.trace.parameters}
     if not owned: return None
     def apply(state, rng):
         if sign: factors = [(-1.0)**int(torch.randint(2, (), generator=rng)) for _ in channels]
         else: factors = torch.exp(1.4*torch.rand(len(channels), generator=rng) - 0.7).tolist()
         factors[0] = -1.0 if sign else 1.5
-        return _scaled(s, state, channels, factors, exponents)
+        return _scaled(s, state, spread, factors, exponents)
     kind, n = _kind(owned, sign), len(channels)
     group = ("Z2" if sign else "R+") + (f"^{n}" if n > 1 else "")
-    distances = functools.partial(_balances, s, channels, owned, kind) if kind != "scaling" else _no_distances
+    distances = functools.partial(_balances, s, scaling, owned, kind) if kind != "scaling" else _no_distances
     names = _in_order(s, {k[0] for k in exponents})
-    return Candidate(kind, group, n, apply, names, distances, _producer(s, owned), scaling.family)
+    return Candidate(kind, group, n, apply, names, distances, _producer(s, owned), scaling.family,
+                     means=("scales", scaling, owned))
 
 
 def _kind(owned: dict, sign: bool) -> str:
@@ -477,19 +492,14 @@ def _producer(s: Structure, exponents: dict) -> str:
     return _in_order(s, names)[0]
 
 
-def _balances(s: Structure, channels: list, owned: dict, kind: str, state: dict, how: dict) -> np.ndarray:
+def _balances(s: Structure, scaling: _Scaling, owned: dict, kind: str, state: dict, how: dict) -> np.ndarray:
     "Distance of each channel from balance (rescaling) or from zero (sign flip)."
-    norms, laid = {}, _laid(s, state)
-    for sign in (1, -1):
-        keys = [k for k, p in owned.items() if p*sign > 0]
-        norms[sign] = np.array([_norm(laid, _parts(s, c), keys) for c in channels])
-    return norms[1] if kind == "sign flip" else np.abs(norms[1] - norms[-1])/2**0.5
-
-
-def _norm(laid: Callable, parts: dict, keys: list) -> float:
-    total = 0.0
-    for name, k, j in keys: total += float((laid(name, k)[parts[name, k][j]]**2).sum())
-    return math.sqrt(total)
+    squares, laid = {sign: torch.zeros(len(scaling.channels), dtype=torch.float64) for sign in (1, -1)}, _laid(s, state)
+    for (name, k, j), power in owned.items():
+        where, which = scaling.spread[name, k, j]
+        squares[1 if power > 0 else -1].index_add_(0, which, laid(name, k)[where].double().square().sum(1))
+    up, down = (squares[sign].sqrt().numpy() for sign in (1, -1))
+    return up if kind == "sign flip" else np.abs(up - down)/2**0.5
 
 # %% ../nbs/08_groups.ipynb #712ea3a4
 def _whole_scales(s: Structure, e: _Equations, scalings: list[_Scaling]) -> list[Candidate]:
@@ -517,11 +527,10 @@ def _sampled(s: Structure, scaling: _Scaling) -> np.ndarray:
     "Exponents of sampled elements of all tensors."
     points = {name: _points(s, name) for name in s.trace.tensors}
     logs = {name: torch.zeros(len(p), dtype=torch.float64) for name, p in points.items()}
-    located = [_parts(s, c) for c in scaling.channels]
     for (name, k, j), power in scaling.exponents.items():
         of = s.trace.tensors[name].axes[k].of
         hit = torch.zeros(of.numel(), dtype=torch.float64)
-        for parts in located: hit[parts[name, k][j]] = power
+        hit[scaling.spread[name, k, j][0]] = power
         index = tuple(points[name][:, d].clamp(max=n - 1) for d, n in enumerate(of.shape))
         logs[name] = logs[name] + hit.reshape(of.shape)[index]
     return torch.cat(list(logs.values())).numpy()
@@ -589,7 +598,7 @@ def _turned(s: Structure, contexts: list, exponents: dict, kind: str, centred: b
     owned = {k: p for k, p in exponents.items() if k[0] in s.trace.parameters}
     return Candidate(kind, _product_text("GL({n})" if double else "O({n})", sizes), dimension, apply,
                      _in_order(s, {k[0] for k in exponents}), functools.partial(_singular, s, contexts, owned),
-                     _producer(s, owned), family)
+                     _producer(s, owned), family, means=() if centred else ("turn", contexts, exponents))
 
 # %% ../nbs/08_groups.ipynb #e1cb365d
 def _matrix_of(kind: str, n: int, rng: torch.Generator, centred: bool) -> torch.Tensor:

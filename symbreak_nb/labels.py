@@ -73,6 +73,8 @@ class Facts:
         Labels given out.
     variables : int
         Unknown scales given out.
+    starts : list
+        The first label of each axis of a weight.
     ties : list
         Pairs of labels of one channel, (2, n) each.
     frozen : list
@@ -96,6 +98,7 @@ class Facts:
     """
     count: int = 0
     variables: int = 0
+    starts: list = field(default_factory=list)
     ties: list = field(default_factory=list)
     frozen: list = field(default_factory=list)
     members: list = field(default_factory=list)
@@ -271,11 +274,19 @@ def _nest(facts: Facts, a: torch.Tensor, b: torch.Tensor, meet: bool = False) ->
     if not s & t: return
     if s == t: a, b = sorted((a, b), key=lambda x: -len(torch.unique(x)))
     elif t > s: a, b = b, a
-    elif not s > t:
-        _freeze(facts, a)
-        return _freeze(facts, b)
+    elif not s > t: return _cross(facts, a, b)
     if _determines(a, b): _member(facts, a, b)
     elif meet: _freeze(facts, b)
+
+# %% ../nbs/07_labels.ipynb #labelcross0
+def _cross(facts: Facts, a: torch.Tensor, b: torch.Tensor) -> None:
+    "Two sets of labels share some axes, such as heads, and each has others: the shared places are blocks of both."
+    shared = sorted(_support(a) & _support(b))
+    sizes = [a.shape[d] if d in shared else 1 for d in range(a.ndim)]
+    places = facts.new(math.prod(sizes)).reshape(sizes)
+    for of in (a, b):
+        if _determines(of, places): _member(facts, of, places)
+        else: _freeze(facts, of)
 
 # %% ../nbs/07_labels.ipynb #475ef097
 def _shape(values: list[Value]) -> tuple: return tuple(torch.broadcast_shapes(*(v.shape for v in values)))
@@ -284,6 +295,7 @@ def _shape(values: list[Value]) -> tuple: return tuple(torch.broadcast_shapes(*(
 def _add(facts: Facts, values: list[Value]) -> Value:
     "Sum: the operands scale alike; what is added without labels does not scale."
     if any(v.zero for v in values): return _add_zeros(facts, values)
+    values = _without_single(facts, values)
     entries = _join(facts, values)
     for a, b in itertools.pairwise(values):
         _equate(facts, _total((_vars(a.axes), 1), (_vars(b.axes), -1)))
@@ -294,6 +306,23 @@ def _add(facts: Facts, values: list[Value]) -> Value:
         if len({i for i, _ in e.parts}) == len(values): _equate(facts, {axis.var: 1, e.parts[0][1]: -1})
         else: _mark(facts, "diagonal", [axis])
     return Value(_shape(values), tuple(axes), values[0].whole if values[0].whole >= 0 else values[-1].whole)
+
+
+def _without_single(facts: Facts, values: list[Value]) -> list[Value]:
+    "A sum of channels of one axis belongs to none of them: they may not scale, and the sum has no such label."
+    single = [{int(np.searchsorted(facts.starts, int(a.of.max()), "right")): int(a.of.max()) for a in v.axes
+               if not _support(a.of)} for v in values]
+    if not any(single): return values
+    origins = set().union(*single)
+    kept = {o for o in origins if len({one.get(o) for one in single}) == 1} if len(origins) == 1 else (
+        origins if all(single) and not set.intersection(*map(set, single)) else set())
+    out = []
+    for v in values:
+        gone = [a for a in v.axes if not _support(a.of)
+                and int(np.searchsorted(facts.starts, int(a.of.max()), "right")) not in kept]
+        for a in gone: _equate(facts, {a.var: 1})
+        out.append(replace(v, axes=tuple(a for a in v.axes if a not in gone)))
+    return out
 
 
 def _whole_alike(a: int, b: int) -> dict:
@@ -311,6 +340,7 @@ def _add_zeros(facts: Facts, values: list[Value]) -> Value:
 # %% ../nbs/07_labels.ipynb #0f6dc98f
 def _mul(facts: Facts, values: list[Value], powers: tuple = (1, 1)) -> Value:
     "Product or quotient: exponents add."
+    if any(v.zero for v, k in zip(values, powers, strict=False) if k > 0): return Value(_shape(values), zero=True)
     entries, axes = _join(facts, values), []
     for e in entries:
         axis = facts.axis(e.of)
@@ -348,6 +378,7 @@ def _labelled(facts: Facts, data: torch.Tensor, groups: Any = None) -> Value:
     axes = []
     for dims in groups or [(d,) for d in range(data.ndim)]:
         shape = [n if d in dims else 1 for d, n in enumerate(data.shape)]
+        facts.starts.append(facts.count)
         if math.prod(shape) > 1: axes.append(facts.axis(facts.new(math.prod(shape)).reshape(shape)))
     return Value(tuple(data.shape), tuple(axes), facts.variable(), data)
 
@@ -498,7 +529,7 @@ def _moved(facts: Facts, x: Value, results: list, how: Callable) -> list[Value]:
         for place, labels in zip(axes, how(_align(old.of, len(x.shape)).expand(x.shape)), strict=True):
             labels = _compress(labels.contiguous())
             if not (labels < 0).all(): place.append(_same_scale(facts, old, labels))
-    return [Value(tuple(r.shape), tuple(a), x.whole) for r, a in zip(results, axes, strict=True)]
+    return [Value(tuple(r.shape), tuple(a), x.whole, zero=x.zero) for r, a in zip(results, axes, strict=True)]
 
 
 def _same_scale(facts: Facts, old: Labels, labels: torch.Tensor) -> Labels:
@@ -522,7 +553,7 @@ def _join_parts(facts: Facts, values: list[Value], how: Callable) -> Value:
         new = facts.axis(_compress(how(full)))
         for a in parts.values(): _equate(facts, {new.var: 1, a.var: -1}, only=a.var)
         axes.append(new)
-    wholes = {v.whole for v in values}
+    wholes = {v.whole for v in values if not v.zero or all(v.zero for v in values)}
     for a, b in itertools.pairwise(wholes - {-1}): _equate(facts, {a: 1, b: -1})
     if -1 in wholes:
         for a in wholes - {-1}: _equate(facts, {a: 1})

@@ -81,6 +81,35 @@ def _on_move(facts, call): return _move(facts, call.args[_first(call)], _again(c
 def _on_join(facts, call): return _join_parts(facts, call.args["tensors"], _again(call, "tensors"))
 
 
+def _on_copy(facts, call): return _move(facts, call.args["src"], lambda t: t.expand(call.shape))
+
+
+def _on_write(facts, call):
+    "A value of which a part is written over: the labels of both, side by side."
+    part = next(n for n in ("src", "source", "values") if n in call.args)
+    if call.args.get("accumulate") or not isinstance(call.args[part], Value): raise _Unfollowed(call.name)
+    whole = call.args["self"] if "self" in call.args else call.args["input"]
+    schema = call.target._schema.arguments
+    def how(parts):
+        given = call.data | {schema[0].name: parts[0], part: parts[1]}
+        if parts[0].is_meta: return parts[0]
+        return call.target(*[given[a.name] for a in schema if not a.kwarg_only])
+    return _join_parts(facts, [whole, call.args[part]], how)
+
+
+def _on_where(facts, call):
+    "x where a condition holds, else y: a product with the condition, and a sum."
+    if call.name == "masked_fill":
+        kept, other, condition = call.args["self"], call.args["value"], call.args["mask"]
+    else: condition, kept, other = call.args["condition"], call.args.get("self"), call.args.get("other")
+    nothing = lambda v: v.zero or v.data is not None and not v.axes and not v.data.any() if isinstance(
+        v, Value) else v == 0
+    parts = [v for v in (kept, other) if v is not None and not nothing(v)]
+    if len(parts) != 1 or not isinstance(parts[0], Value): return _on_pointwise(facts, call)
+    switch = _power(facts, condition, None, None)
+    return replace(_mul(facts, [switch, parts[0]]), shape=call.shape)
+
+
 def _on_add(facts, call): return _add(facts, _inputs(call)) if _of_tensors(call) else _on_pointwise(facts, call)
 
 
@@ -169,8 +198,49 @@ def _on_einsum(facts, call):
     if not arrow:
         out = "".join(sorted(c for c in set(left) - set(",.") if left.count(c) == 1))
         out = ("..." if "..." in left else "") + out
-    if len(values) > 2 or any(len(set(s)) < len(s) for s in subs): raise _Unfollowed(text)
-    return _contract(facts, values, subs, out.replace("...", dots[:most]), call.shape)
+    if any(len(set(s)) < len(s) for s in subs): raise _Unfollowed(text)
+    return _in_pairs(facts, values, subs, out.replace("...", dots[:most]), call.shape)
+
+
+def _in_pairs(facts: Facts, values: list, subs: list, out: str, shape: tuple) -> Value:
+    "A product of several values summed over letters: two at a time, those first whose product has the fewest letters."
+    while len(values) > 2:
+        pairs = list(itertools.combinations(range(len(values)), 2))
+        lefts = [_letters_left(subs, pair, out) for pair in pairs]
+        new, (i, j) = min(zip(lefts, pairs, strict=True), key=lambda x: len(x[0]))
+        both, order = [values[i], values[j]], [subs[i], subs[j]]
+        data = torch.einsum(f"{order[0]},{order[1]}->{new}", *(v.data for v in both))
+        made = replace(_contract(facts, both, order, new, tuple(data.shape)), data=data)
+        values = [v for k, v in enumerate(values) if k not in (i, j)] + [made]
+        subs = [s for k, s in enumerate(subs) if k not in (i, j)] + [new]
+    return _contract(facts, values, subs, out, shape)
+
+
+def _letters_left(subs: list, pair: tuple, out: str) -> str:
+    "The letters of two factors that the result or another factor still needs."
+    needed = set(out).union(*(s for k, s in enumerate(subs) if k not in pair))
+    return "".join(c for c in dict.fromkeys(subs[pair[0]] + subs[pair[1]]) if c in needed)
+
+
+def _on_tensordot(facts, call):
+    x, y = call.args["self"], call.args["other"]
+    n, m = len(x.shape), len(y.shape)
+    if call.name == "inner": over = [n - 1], [m - 1]
+    else: over = [[d % k for d in call.args[name]] for k, name in ((n, "dims_self"), (m, "dims_other"))]
+    sx = list(_LETTERS[:n])
+    sy = list(_LETTERS[n:n + m])
+    for a, b in zip(*over, strict=True): sy[b] = sx[a]
+    out = [c for d, c in enumerate(sx) if d not in over[0]] + [c for d, c in enumerate(sy) if d not in over[1]]
+    return _contract(facts, [x, y], ["".join(sx), "".join(sy)], "".join(out), call.shape)
+
+
+def _on_multi_dot(facts, call):
+    values = call.args["tensors"]
+    out = values[0]
+    for v in values[1:]:
+        data = out.data @ v.data
+        out = replace(_matmul(facts, out, v, tuple(data.shape)), data=data)
+    return out
 
 
 def _on_bilinear(facts, call):
@@ -230,6 +300,11 @@ def _on_batch_norm(facts, call):
     x = _affine(facts, x, None, a["running_mean"], 1)  # with stored statistics it is an affine map of each channel
     x = _affine(facts, x, _power(facts, a["running_var"], None, None), None, 1)
     return _affine(facts, x, a.get("weight"), a.get("bias"), 1)
+
+
+def _on_legit_norm(facts, call):
+    "The spelling of batch normalisation that also returns statistics."
+    return [_on_batch_norm(facts, call), *(Value(tuple(r.shape)) for r in call.result[1:])]
 
 
 def _normed(facts: Facts, call: _Call, y: Value, axis: int) -> Value:
@@ -335,7 +410,8 @@ def _on_prelu(facts, call):
 
 # %% ../nbs/07_operations.ipynb #operunkno00
 def _on_constant(facts, call):
-    zero = call.name in ("zeros", "zeros_like", "new_zeros") and not call.result.any()
+    filled = call.args.get("fill_value") == 0 and "full" in call.name
+    zero = (filled or call.name in ("zeros", "zeros_like", "new_zeros")) and not call.result.any()
     return Value(tuple(getattr(call.result, "shape", ())), zero=zero)
 
 
@@ -362,10 +438,12 @@ OPERATIONS = {
     _on_add: "add sub rsub add_ sub_ subtract",
     _on_mul: "mul mul_ multiply",
     _on_div: "div div_ true_divide divide",
-    _on_linear: "linear", _on_matmul: "matmul mm bmm mv dot", _on_addmm: "addmm baddbmm", _on_einsum: "einsum",
+    _on_linear: "linear", _on_matmul: "matmul mm bmm mv dot vdot", _on_addmm: "addmm baddbmm", _on_einsum: "einsum",
     _on_conv: "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d",
     _on_layer_norm: "layer_norm rms_norm native_layer_norm _fused_rms_norm",
-    _on_batch_norm: "batch_norm", _on_group_norm: "group_norm native_group_norm", _on_instance_norm: "instance_norm",
+    _on_batch_norm: "batch_norm",
+    _on_legit_norm: "native_batch_norm _native_batch_norm_legit_functional _native_batch_norm_legit_no_training",
+    _on_group_norm: "group_norm native_group_norm", _on_instance_norm: "instance_norm",
     _on_softmax: "softmax log_softmax _softmax _log_softmax _safe_softmax",
     _on_attention: "scaled_dot_product_attention",
     _on_embedding: "embedding",
@@ -376,7 +454,11 @@ OPERATIONS = {
               "upsample_bilinear2d upsample_nearest1d upsample_linear1d upsample_bicubic2d _adaptive_avg_pool2d "
               "max_pool2d_with_indices _upsample_nearest_exact2d",
     _on_pad: "pad constant_pad_nd",
-    _on_pointwise: "hardswish hardswish_ log_sigmoid where",
+    _on_pointwise: "hardswish hardswish_ log_sigmoid",
+    _on_where: "where masked_fill masked_fill_",
+    _on_copy: "copy",
+    _on_write: "slice_scatter select_scatter index_put index_copy scatter diagonal_scatter",
+    _on_tensordot: "tensordot inner", _on_multi_dot: "linalg_multi_dot",
     _on_glu: "glu", _on_bilinear: "bilinear", _on_prelu: "prelu _prelu_kernel",
     _on_weight_norm: "_weight_norm _weight_norm_interface",
     _on_constant: "sym_size arange zeros ones full zeros_like ones_like full_like empty empty_like new_zeros new_ones "

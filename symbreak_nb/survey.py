@@ -26,6 +26,8 @@ from symbreak_nb.proofs import (
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .trace import Trace, _floats, _leaves, _line, _owners, trace
+from .twins import _gates, _with_gates, merge
+from .views import as_json
 
 # %% auto #0
 __all__ = ['SymmetryReport', 'symmetry_report']
@@ -53,20 +55,21 @@ def _exchanges(bench: Bench) -> list[Candidate]:
         if any(n not in bench.states[0] for names in members for n in names): continue
         alike = lambda m, first=members[0]: _change(point, _exchanged(bench.states[1], [first, m], [1, 0])) <= TOLERANCE
         group = members[:1] + [m for m in members[1:] if alike(m)]
-        if len(group) > 1: found.append(_exchange(path, group))
+        gates = _gates(bench, members) if len(group) == 1 else []
+        if len(group) > 1 or gates: found.append(_exchange(path, members if gates else group, gates))
     return found
 
 
-def _exchange(path: str, group: list) -> Candidate:
+def _exchange(path: str, group: list, gates: list = ()) -> Candidate:
     def apply(state, rng):
         order = torch.randperm(len(group), generator=rng).tolist()
-        return _exchanged(state, group, order if order != sorted(order) else order[::-1])
+        return _with_gates(state, group, gates, order if order != sorted(order) else order[::-1])
     def distances(state, how):
         rows = [torch.cat([state[n].reshape(-1) for n in names]).numpy() for names in group]
         return delta(np.stack(rows), **how).reshape(-1)
     layer = (path + "." if path else "") + "/".join(g[0][len(path) + bool(path):].split(".")[0] for g in group)
-    return Candidate("permutation", f"S_{len(group)}", len(group) - 1, apply, [n for g in group for n in g], distances,
-                     layer + ".*")
+    names = [n for g in group for n in g] + [name for name, _ in gates]
+    return Candidate("permutation", f"S_{len(group)}", len(group) - 1, apply, names, distances, layer + ".*")
 
 
 def _exchanged(state: dict, group: list, order: list) -> dict:
@@ -379,6 +382,10 @@ class SymmetryReport:
         if len(rows) > len(shown): lines.append(f"  and {len(rows) - len(shown)} smaller ones")
         return "\n".join([*lines, *_missing(self), *str(self.certificate or "").splitlines()[:2]])
 
+    def to_json(self) -> str:
+        "The report as JSON, see `views.as_json`."
+        return as_json(self)
+
     def plot(self, ax: Any = None) -> Any:
         "Share of broken pairs by layer, one colour a symmetry; draws on the matplotlib axes `ax` and returns them."
         return plot_broken([(r.layer, r.symmetry, r.dos, r.dosb) for r in self.rows], ax)
@@ -551,7 +558,7 @@ def _searched(bench: Bench, walk: Trace) -> tuple[list[Candidate], list[str], di
     "All candidates, what the trace could not follow, and which parameters were not examined, with the reason."
     unknown = sorted(set(walk.facts.unknown))
     notes, lost = [f"not handled, so what enters is left alone: {', '.join(unknown)}"] if unknown else [], {}
-    structure = _attempt(notes, lost, "everything", lambda: gather(walk), bench.desk.parameters)
+    structure = _attempt(notes, lost, "everything", lambda: merge(bench, gather(walk)), bench.desk.parameters)
     if not structure: return [], notes, _counted(bench, lost)
     found = _attempt(notes, lost, "channels", lambda: candidates(structure), bench.desk.parameters) or []
     exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench)) or []

@@ -145,7 +145,14 @@ def _flattened(program: Any) -> Any:
     "The same program with what `vmap` and `autocast` do to operations written out."
     steps = [n for n in program.graph.nodes if n.op in ("call_function", "get_attr")]
     inner = any(n.op == "get_attr" or "functorch" in (getattr(n.target, "__module__", "") or "") for n in steps)
-    return program.run_decompositions({}) if not _without_writes(program.graph) or inner else program
+    cells = torch._decomp.get_decompositions([n.target for n in steps if _is_cell(n.target)])
+    return program.run_decompositions(cells) if inner or cells or not _without_writes(program.graph) else program
+
+
+def _is_cell(target: Any) -> bool:
+    "Whether an operation is a whole recurrent network, which torch can write out step by step."
+    name = getattr(getattr(target, "_schema", None), "name", "")
+    return name in ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
 
 
 @contextlib.contextmanager
@@ -181,7 +188,7 @@ def _without_writes(graph: Any) -> bool:
         t = written.meta.get("val") if isinstance(written, torch.fx.Node) else None
         if twin is None or not isinstance(t, torch.Tensor): return False
         before = [n for n in places[t.untyped_storage()._cdata] if order[n] < order[node]]
-        if any(n.op == "placeholder" or last(n) > order[node] for n in before): return False
+        if any(last(n) > order[node] for n in before): return False
         node.target = twin
     return True
 
@@ -266,6 +273,7 @@ def _fresh(facts: Facts, data: torch.Tensor, groups: tuple | None) -> Value:
     "A weight with new labels; of a grouped convolution the inputs are labelled group by group."
     if not groups or groups[0] != "conv": return _labelled(facts, data, groups)
     first, second, tail = *data.shape[:2], (1,)*(data.ndim - 2)
+    facts.starts.append(facts.count)
     axes = [facts.axis(facts.new(first).reshape(first, 1, *tail))]
     if second > 1:
         labels = facts.new(groups[1]*second).reshape(groups[1], 1, second).expand(-1, first//groups[1], -1)
