@@ -27,7 +27,8 @@ def faults(home: Path, *sources: str) -> list[str]:
     call = [CHECKER, "-p", home, "--pythonpath", sys.executable, "--outputjson"]
     found = json.loads(subprocess.run(list(map(str, call)), capture_output=True, text=True).stdout)
     assert found["summary"]["filesAnalyzed"] == len(sources)
-    return [f"{Path(f['file']).name}:{f['range']['start']['line'] + 1}: {f['message']}" for f in found["generalDiagnostics"] if f["severity"] == "error"]
+    wrong = [f for f in found["generalDiagnostics"] if f["severity"] == "error"]
+    return [f"{Path(f['file']).name}:{f['range']['start']['line'] + 1}: {f['message']}" for f in wrong]
 
 
 WRONG = """from symbreak_nb.pixels import ExpandPixels
