@@ -541,7 +541,7 @@ def _solve_poisson_many_area_2d(level): return elements.areas(area_coefficients,
 
 def _solve_heat_complex_2d(level):
     return elements.robin_heat(_SIEVE, (0.1, *[5.]*11, *[1.]*6),
-                               *((0.3, 0.07), (0.24, 0.05))[level])
+                               *((0.3, 0.05), (0.25, 0.036))[level])
 
 
 def _solve_ns_lid_2d(level):
