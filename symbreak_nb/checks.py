@@ -41,7 +41,7 @@ class ParameterError(RunError, ValueError):
     def __init__(self, name: str, value: Any, allowed: str):
         super().__init__(f"{name} = {_shown(value)}: allowed is {allowed}")
 
-    def __reduce__(self): return RunError, (str(self),)
+    def __reduce__(self) -> tuple: return RunError, (str(self),)
 
 
 def _shown(value: Any) -> str:

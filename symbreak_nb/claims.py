@@ -104,7 +104,7 @@ class Premise:
     rule: str
     measure: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _parsed(self.rule)
         if not self.name.isidentifier(): raise ParameterError("name of a premise", self.name, "an identifier of Python")
 
@@ -147,7 +147,7 @@ class Claim:
     premises: tuple[Premise, ...] = ()
     otherwise: str = ""
 
-    def __post_init__(self): _parsed(self.rule)
+    def __post_init__(self) -> None: _parsed(self.rule)
 
     @property
     def kind(self) -> str:

@@ -170,7 +170,7 @@ def _figures(names: tuple, profile: str | None, seed: int | None, device: str | 
     return int(any(job.status not in ("done", "unfinished") for job in work)) or 3*bool(later)
 
 # %% ../nbs/91_cli.ipynb #c8ba9f63
-@command.command("report")
+@command.command("report", short_help="Write DIR/index.html: figures, claims, and how they compare with the reference.")
 @click.argument("folder", metavar="[DIR]", default=lambda: _results_root()/"results", type=_FOLDER)
 @_REFERENCE
 def _report(folder: Path, reference: Path | None) -> None:

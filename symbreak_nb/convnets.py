@@ -126,7 +126,7 @@ class ConvNet:
     rate: float = 0.3
     share_masks: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, check in _CONV_CHECKS.items(): check(name, getattr(self, name))
 
     def bits(self, side: int = 2) -> tuple[int, int, int]:
@@ -237,7 +237,7 @@ def _fresh_losses(net: ConvNet, units: np.ndarray, x: np.ndarray, sign: np.ndarr
 
 # %% ../nbs/16_convnets.ipynb #929ff6db
 def convnet_losses(net: str | ConvNet = "baseline", images: np.ndarray | None = None, labels: np.ndarray | None = None,
-                   seed: int = 0, mask: np.ndarray | None = None, **options) -> np.ndarray:
+                   seed: int = 0, mask: np.ndarray | None = None, **options: object) -> np.ndarray:
     """The loss of every weight combination (zhang2024, Sec. 6.5); `convnet_weights` reads its number.
 
     Parameters

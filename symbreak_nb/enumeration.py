@@ -105,7 +105,7 @@ class DiscreteNetwork:
     activation: str | Callable = "tanh"
     output_activation: str | Callable = "linear"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in _checked(self).items(): object.__setattr__(self, name, value)
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import keyword
 import os
 import re
@@ -94,13 +95,31 @@ def _places(name: str, folder: Path) -> tuple[Path, Path]:
     return notebooks/(f"{name}.ipynb" if number is None else f"{number}_{name}.ipynb"), test
 
 # %% ../nbs/98_first_steps.ipynb #e71dcee0
+def _aligned(source: str) -> str:
+    "A parameters cell whose columns stand below each other, as `cell_source` writes it."
+    rows = [re.fullmatch(r"(\w+) += (.*?) +# (.*)", line).groups() for line in source.splitlines()]
+    names, values = (max(len(row[k]) for row in rows) for k in (0, 1))
+    return "\n".join(f"{name:{names}} = {value:{values}}  # {note}" for name, value, note in rows)
+
+
+def _notebook(name: str) -> str:
+    "The notebook of a new section, as it is stored."
+    found = json.loads(_renamed(name, "section.ipynb"))
+    for cell in found["cells"]:
+        if "tags" in cell["metadata"]: cell["source"] = _aligned("".join(cell["source"])).splitlines(True)
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def _renamed(name: str, file: str) -> str:
+    return re.sub(rf"\b{_WORD}(?=\b|_)", name, (_HOME/"templates"/file).read_text(encoding="utf-8"))
+
+
 def _write_section(name: str, folder: Path) -> tuple[Path, Path]:
     "Write the notebook of a new section and its test; where they are."
     _check_name(name)
     notebook, test = _places(name, Path(folder))
-    renamed = lambda file: re.sub(rf"\b{_WORD}(?=\b|_)", name, (_HOME/"templates"/file).read_text(encoding="utf-8"))
     between = os.path.relpath(notebook.parent, test.parent).replace(os.sep, "/")
-    texts = {notebook: renamed("section.ipynb"), test: renamed("section_check.txt").replace("NOTEBOOK_FOLDER", between)}
+    texts = {notebook: _notebook(name), test: _renamed(name, "section_check.txt").replace("NOTEBOOK_FOLDER", between)}
     written: list[Path] = []
     try:
         for path, text in texts.items(): written.append(write_atomic(path, text))

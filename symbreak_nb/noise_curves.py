@@ -92,7 +92,7 @@ def _noisy_outputs(net: KuramotoNet, inputs: torch.Tensor, targets: torch.Tensor
 # %% ../nbs/09_noise_curves.ipynb #fdccce4f
 def noise_scan(weights: Mapping[str, np.ndarray], arm: str, size: int, etas: Sequence[float], images: int, seed: int,
                cell: int = 0, cells: int = 1, noise_convention: str = "inside", scale: int | None = None,
-               apart: bool = False, device: str = "cpu", **architecture) -> dict:
+               apart: bool = False, device: str = "cpu", **architecture: object) -> dict:
     """All noises and images of one network and one size.
 
     Parameters
@@ -128,7 +128,7 @@ def noise_scan(weights: Mapping[str, np.ndarray], arm: str, size: int, etas: Seq
 
 # %% ../nbs/09_noise_curves.ipynb #5b69bce5
 def background_scan(weights: Mapping[str, np.ndarray], size: int, etas: Sequence[float], samples: int, steps_run: int,
-                    seed: int, device: str = "cpu", **architecture) -> dict:
+                    seed: int, device: str = "cpu", **architecture: object) -> dict:
     """A uniform image under noise.
 
     Parameters

@@ -289,7 +289,7 @@ class Term:
     at: tuple | None = None
     broadcast: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in _KINDS: raise ParameterError("kind", self.kind, f"one of {', '.join(_KINDS)}")
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ import_torchvision("symbreak_nb.pixels")
 import PIL.Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+
+_Pixels = TypeVar("_Pixels", torch.Tensor, np.ndarray)   # what comes in goes out
 
 # %% auto #0
 __all__ = ['ExpandPixels', 'expand_features']
@@ -209,11 +212,11 @@ class ExpandPixels(v2.Transform):
         _check_expansion(factor, fill)
         self.factor, self.fill, self.seed, self._generators = factor, fill, seed, {}
 
-    def transform(self, inpt, params: dict):
+    def transform(self, inpt: object, params: dict) -> object:
         "Expand one image or batch (..., C, H, W); an image of PIL keeps its mode, an array of numpy is (H, W[, C])."
         return _expand(inpt, self)
 
-    def inverse(self, x: torch.Tensor | np.ndarray) -> torch.Tensor | np.ndarray:
+    def inverse(self, x: _Pixels) -> _Pixels:
         "The original pixels of an expanded tensor (..., K H, K W) or array (K H, K W[, C]), exactly."
         _check_expanded(x, self.factor)
         step = slice(None, None, self.factor)
@@ -223,8 +226,7 @@ class ExpandPixels(v2.Transform):
 PATTERNS = ("xc", "xcxcx")
 
 # %% ../nbs/09_pixels.ipynb #41dc896d
-def expand_features(x: torch.Tensor | np.ndarray, constants: float | Sequence[float],
-                    pattern: str = "xcxcx") -> torch.Tensor | np.ndarray:
+def expand_features(x: _Pixels, constants: float | Sequence[float], pattern: str = "xcxcx") -> _Pixels:
     """Repeat features among copies of constants: [x, t] becomes [x, c, x, c, x, t, c', t, c', t] (zhang2024, Sec. 2.2).
 
     Parameters

@@ -66,7 +66,7 @@ class Training:
     momentum: float = 0.0
     loss: str | Callable = "cross_entropy"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         between(1, None, int)("epochs", self.epochs)
         between(1, None, int)("batch_size", self.batch_size)
         between(0, None, open=True)("lr", self.lr)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .oscillators import KuramotoNet, step_flops
-from .run import ParameterError, WorkUnit, between, one_of
+from .run import ParameterError, Run, WorkUnit, between, one_of
 
 # %% auto #0
 __all__ = ['shapes', 'train_arms']
@@ -198,7 +198,7 @@ ARMS = dict(z2=dict(), broken_matched=dict(broken=True), broken_large=dict(broke
             lift_bias=dict(lift_bias=True))
 
 
-def trained_network(weights: Mapping[str, np.ndarray], arm: str = "z2", device: str = "cpu", **architecture,
+def trained_network(weights: Mapping[str, np.ndarray], arm: str = "z2", device: str = "cpu", **architecture: object,
                     ) -> KuramotoNet:
     """A trained network from its stored weights, which stay fixed.
 
@@ -261,7 +261,7 @@ def _update(net: nn.Module, optimizer: torch.optim.Adam, images: torch.Tensor, w
 def train_network(seed: int, arm: str = "z2", size: int = 32, updates: int = 150, start: int = 0,
                   state: Mapping[str, np.ndarray] | None = None, batch: int = 16, lr: float = 3e-3, clip: float = 1.0,
                   images: int = 2400, scale: int | None = None, apart: bool = False, length: int = 0,
-                  device: str = "cpu", **architecture) -> dict:
+                  device: str = "cpu", **architecture: object) -> dict:
     """Train one network on the task, or go on with it.
 
     Parameters
@@ -310,7 +310,8 @@ def _train_piece(seed: int, arm: str, start: int, stop: int, state: Mapping[str,
     return train_network(seed, arm, updates=stop, start=start, state=state, **setting)
 
 
-def train_arms(run, seeds: Sequence[int], arms: Sequence[str], updates: int, chunk: int, **setting) -> dict:
+def train_arms(run: Run, seeds: Sequence[int], arms: Sequence[str], updates: int, chunk: int,
+               **setting: object) -> dict:
     """Train all arms of all seeds in pieces that a killed run need not repeat.
 
     Parameters

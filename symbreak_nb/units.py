@@ -72,7 +72,7 @@ class Handle:
     path: Path = field(compare=False)
     value: Any = field(default=None, compare=False, repr=False)
 
-    def __reduce__(self): return Handle, (self.digest, self.path)
+    def __reduce__(self) -> tuple: return Handle, (self.digest, self.path)
 
     def load(self) -> Any:
         """A copy of the array, or of the dict of arrays, that is held.

@@ -108,7 +108,7 @@ def wall_structure(net: KuramotoNet, size: int, steps: int, near: int = 6) -> di
                 difference=((density[size//2, size//2] - density[0, 0])/excess.max()).item())
 
 # %% ../nbs/09_walls.ipynb #9c9cae86
-def initial_walls(seed: int, size: int, steps: int, near: int, **architecture) -> dict:
+def initial_walls(seed: int, size: int, steps: int, near: int, **architecture: object) -> dict:
     """`wall_structure` of an untrained network without c.
 
     Parameters

@@ -69,7 +69,7 @@ def test_a_new_section_has_claims_a_unit_and_a_figure_and_becomes_a_module(hills
     shutil.copy(hills/"60_hills.ipynb", project/"nbs")
     for command in ("nbdev_export", "nbdev_clean"): subprocess.run([BIN/command], cwd=project, check=True, capture_output=True)
     assert (project/"nbs"/"60_hills.ipynb").read_bytes() == (hills/"60_hills.ipynb").read_bytes(), "it is clean as it is written"
-    found: dict = {}
+    found: dict = dict(__name__="symbreak_nb.hills", __package__="symbreak_nb")
     exec(compile((project/"symbreak_nb"/"hills.py").read_text(), "hills.py", "exec"), found)
     assert set(found["CLAIMS"]) == {"hills.ends", "hills.side"} and found["PARAMETERS"].section == "hills"
     assert cell_source(found["PARAMETERS"]) in cells, "the parameters cell is that of the declaration"
