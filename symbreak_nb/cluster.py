@@ -5,6 +5,7 @@
 # %% ../nbs/00_cluster.ipynb #clu_imports
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
@@ -23,7 +24,7 @@ from .environment import _COMPUTING, _compared, environment, import_torchvision,
 from .files import json_or_nothing, unpack, write_atomic
 from .fingerprint import Memo
 from symbreak_nb.units import (
-    Handle, UnitStore, _compute, _given, _late, _packed, _same, _unchanged, _until, code_fingerprint,
+    Handle, UnitStore, _compute, _file_of, _given, _late, _packed, _same, _unchanged, _until, code_fingerprint,
 )
 
 # %% auto #0
@@ -46,11 +47,13 @@ def _orders(store: UnitStore, function: Callable, code: str) -> dict:
     return found | (dict(folder=store.folder, token=_folder_token(store.folder)) if _shares() else {})
 
 
-def _parcel(orders: Mapping, key: str, arguments: Mapping) -> bytes:
+def _parcel(key: str, arguments: Mapping) -> bytes:
     "One unit as bytes; without a shared folder its held inputs travel along."
-    held = {} if orders["folder"] else {k: v.load() for k, v in arguments.items() if isinstance(v, Handle)}
-    cloudpickle = need("cloudpickle", "cluster", "--engine dask")
-    return cloudpickle.dumps(dict(orders) | dict(key=key, arguments=dict(arguments), held=held))
+    held = {} if _shares() else {k: v.load() for k, v in arguments.items() if isinstance(v, Handle)}
+    return pickle.dumps(dict(key=key, arguments=dict(arguments), held=held))
+
+
+def _as_bytes(orders: Mapping) -> bytes: return need("cloudpickle", "cluster", "--engine dask").dumps(orders)
 
 # %% ../nbs/00_cluster.ipynb #clu_work
 _PATIENCE = 20.0   # seconds in which a file written elsewhere has to appear on a network's file system
@@ -86,31 +89,53 @@ def _ready() -> None:
     with suppress(ImportError): import_torchvision()
 
 
-def _work(parcel: bytes) -> dict:
+_accepted: dict[bytes, dict] = Memo()   # orders that this process may follow, by their digest
+
+
+def _follow(orders: bytes) -> dict:
+    "Read and check the orders of a driver, once; ValueError says why this process must not follow them."
+    if (name := hashlib.sha256(orders).digest()) not in _accepted:
+        try: task = pickle.loads(orders)
+        except Exception as error: raise ValueError(f"it cannot read the unit ({_one_line(error)})") from None
+        _ready()
+        if problem := _misfit(task): raise ValueError(problem)
+        _accepted[name] = task
+    return _accepted[name]
+
+
+def _one_line(error: Exception) -> str: return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+
+
+def _work(orders: bytes, parcel: bytes) -> dict:
     "Compute one unit: `stored` names its file in the shared folder, `content` is the file, `problem` says why not."
-    try: task = pickle.loads(parcel)
-    except Exception as error: return dict(problem=f"it cannot read the unit ({type(error).__name__}: {error})")
-    _ready()
-    if problem := _misfit(task): return dict(problem=problem)
-    given, folder, function = task["arguments"], task["folder"], task["function"]
-    name = lambda inputs: _packed(task["device"], task["key"], function, task["code"], given, ({}, inputs, 0.0))[0]
-    if folder and (path := folder/"units"/name({})).exists() and _problem(path, task["key"], given) == "":
+    try: task = _follow(orders)
+    except ValueError as error: return dict(problem=str(error))
+    unit, device, folder, function = pickle.loads(parcel), task["device"], task["folder"], task["function"]
+    key, given = unit["key"], unit["arguments"]
+    if folder and _is_there(path := folder/"units"/_file_of(device, key, {}), key, given):
         return dict(stored=path.name)   # a worker was killed after it had written
-    held = {k: Handle(given[k].digest, given[k].path, v) for k, v in task["held"].items()}
+    held = {k: Handle(given[k].digest, given[k].path, v) for k, v in unit["held"].items()}
     made = _compute(function, given | held)
-    name, content = _packed(task["device"], task["key"], function, task["code"], given, made)
+    name, content = _packed(device, key, function, task["code"], given, made)
     if folder is None: return dict(name=name, content=content)
     if not folder.is_dir(): return dict(problem=f"{folder} was deleted during the run: run again")
     write_atomic(folder/"units"/name, content)
     return dict(stored=name)
 
 # %% ../nbs/00_cluster.ipynb #clu_problem
-def _problem(file: Any, key: str, arguments: Mapping) -> str:
-    "Why a finished unit, a path or a stream, is not the one that was asked for."
-    try: notes = unpack(file)[1]
-    except (OSError, ValueError) as error: return f"it is damaged ({error})"
-    if not _same(notes.get("key"), key, notes.get("arguments"), _given(arguments)): return "it is another unit"
-    return "" if _unchanged(notes["inputs"]) else f"its data are not those here: {', '.join(notes['inputs'])}"
+def _checked(file: Any, key: str, arguments: Mapping) -> tuple[dict, dict]:
+    "Result and notes of a finished unit, a path or a stream; ValueError if it is not the one that was asked for."
+    values, notes = unpack(file)
+    if not _same(notes.get("key"), key, notes.get("arguments"), _given(arguments)):
+        raise ValueError("it is another unit")
+    if _unchanged(notes["inputs"]): return values, notes
+    raise ValueError(f"its data are not those here: {', '.join(notes['inputs'])}")
+
+
+def _is_there(path: Path, key: str, arguments: Mapping) -> bool:
+    "Whether a unit is stored, whole."
+    try: return path.exists() and bool(_checked(path, key, arguments))
+    except (OSError, ValueError): return False
 
 # %% ../nbs/00_cluster.ipynb #clu_start
 _QUIET = {"distributed.scheduler.worker-ttl": None, "distributed.worker.profile.enabled": False,
@@ -272,17 +297,17 @@ def _received(store: UnitStore, key: str, arguments: Mapping, said: Mapping) -> 
     path = store.folder/"units"/said.get("stored", said.get("name"))
     if "stored" in said and not _appears(path.exists):
         raise RunError(f"worker {said['worker']} wrote {path}, which is not here: use --no-shared-folder")
-    if problem := _problem(io.BytesIO(said["content"]) if "content" in said else path, key, arguments):
-        raise RunError(f"worker {said['worker']} sent {path.name}, but {problem}")
+    try: values, notes = _checked(io.BytesIO(said["content"]) if "content" in said else path, key, arguments)
+    except (OSError, ValueError) as error:
+        raise RunError(f"worker {said['worker']} made {path.name}, but {error}") from None
     if "content" in said: store.write(path, said["content"])
-    values, notes = unpack(path)
     store.count("computed", notes)
     return values
 
 # %% ../nbs/00_cluster.ipynb #clu_loop
-def _sent(parcel: bytes) -> dict:
-    "As `_work`, on a worker of Dask, who gives his address."
-    return _work(parcel) | dict(worker=need("distributed", "cluster").get_worker().address)
+def _sent(orders: bytes, parcel: bytes) -> dict:
+    "As `_work`, on a worker of Dask, which gives its address."
+    return _work(orders, parcel) | dict(worker=need("distributed", "cluster").get_worker().address)
 
 
 def _next_ended(ended: queue.SimpleQueue, until: float) -> list:
@@ -297,14 +322,14 @@ def _next_ended(ended: queue.SimpleQueue, until: float) -> list:
 def _on_workers(store: UnitStore, function: Callable, code: str, missing: Mapping[int, tuple[str, Mapping]],
                 ) -> Iterator[tuple[int, dict]]:
     "Results of units, by place, each stored before it is given; a place has a key and arguments."
-    client, driver, orders = _client(), uuid.uuid4().hex[:8], _orders(store, function, code)
+    client, driver, orders = _client(), uuid.uuid4().hex[:8], _as_bytes(_orders(store, function, code))
     address, room, until = client.scheduler.address, _room(client), _until()
     ended, pending, todo, failure, called = queue.SimpleQueue(), {}, iter(missing.items()), None, False
     try:
         while True:
             while not failure and len(pending) < room() and not _late() and (item := next(todo, None)):
                 place, (key, arguments) = item
-                future = client.submit(_sent, _parcel(orders, key, arguments), key=f"{key}-{driver}-{place}")
+                future = client.submit(_sent, orders, _parcel(key, arguments), key=f"{key}-{driver}-{place}")
                 pending[future.key] = place, future
                 future.add_done_callback(ended.put)
             if (failure or _late()) and not called: called = True; _call_off(client, pending)

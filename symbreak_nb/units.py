@@ -441,13 +441,18 @@ def _reused(store: UnitStore, paths: Iterable[Path], key: str, arguments: Mappin
     return None
 
 
+def _file_of(device: str, key: str, inputs: Mapping) -> str:
+    "Name of the file of a unit that is computed in this process."
+    words = json.dumps([_compared(environment(device)), inputs], sort_keys=True)
+    return f"{key}.{hashlib.sha256(words.encode()).hexdigest()[:8]}.npz"
+
+
 def _packed(device: str, key: str, function: Callable, code: str, arguments: Mapping, made: tuple) -> tuple[str, bytes]:
     "Name and content of the file of a unit that was computed in this process."
     result, inputs, seconds = made
     notes = dict(key=key, function=function.__qualname__, arguments=_given(arguments), code=code, inputs=inputs,
                  seconds=seconds, **environment(device))
-    kind = hashlib.sha256(json.dumps([_compared(notes), inputs], sort_keys=True).encode()).hexdigest()[:8]
-    return f"{key}.{kind}.npz", pack(result, notes)
+    return _file_of(device, key, inputs), pack(result, notes)
 
 
 def _kept(store: UnitStore, key: str, *unit: Any) -> dict:
