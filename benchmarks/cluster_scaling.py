@@ -20,7 +20,7 @@ import psutil
 from symbreak_nb import cluster
 from symbreak_nb.units import UnitStore, compute_units
 
-WORKERS, TINY, SLEEPING, SECONDS = (1, 2, 4), 60, 24, 0.2   # workers, units without and with a duration, that duration
+WORKERS, TINY, SLEEPING, SECONDS = (1, 2, 4), 40, 16, 0.2   # workers, units without and with a duration, that duration
 SCALE = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)        # simulated workers
 LENGTHS = (1, 10, 100)                                       # simulated seconds of a unit
 PATIENCE = 300
@@ -81,7 +81,7 @@ def simulated(workers: int, seconds: float, driver: float, scheduler: float, wor
     Each unit goes from the driver by the scheduler to a worker, and back. The driver and the scheduler serve one unit
     at a time. Two units a worker are on their way. Where one comes back the driver stores it and sends the next.
     """
-    count, free = 6*workers + 200, [0.0, 0.0]        # when the driver and the scheduler are free
+    count, free = 4*workers + 200, [0.0, 0.0]        # when the driver and the scheduler are free
     ready = [0.0]*workers                            # when each worker is free, a heap
     events = [(0.0, k, 0) for k in range(2*workers)]
     route, ends, number = ((0, driver/2), (1, scheduler/2), None, (1, scheduler/2), (0, driver)), [], len(events)
@@ -99,9 +99,11 @@ def simulated(workers: int, seconds: float, driver: float, scheduler: float, wor
 
 
 def saturation(seconds: float, **costs: float) -> int:
-    "Most workers that are busy for nine tenths of the time."
-    low, high = 1, 20_000
-    if simulated(high, seconds, **costs) >= .9: return high
+    "Most workers, up to the largest of the scale, that are busy for nine tenths of the time."
+    bound = (seconds + costs["worker"])/max(costs["driver"], costs["scheduler"])   # where the queue never ends
+    low, high = bound/2, 1.5*bound
+    if low > SCALE[-1] or (high > SCALE[-1] and simulated(SCALE[-1], seconds, **costs) >= .9): return SCALE[-1]
+    low, high = round(low), round(min(high, SCALE[-1]))
     while high > 1.05*low + 1:
         middle = round((low*high)**.5)
         low, high = (middle, high) if simulated(middle, seconds, **costs) >= .9 else (low, middle)

@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import queue
+import socket
 import sys
 import time
 import uuid
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .checks import ParameterError, RunError, need, one_of
 from .environment import _COMPUTING, _compared, environment, import_torchvision, usable_cores, versions
@@ -138,7 +140,8 @@ def _is_there(path: Path, key: str, arguments: Mapping) -> bool:
     except (OSError, ValueError): return False
 
 # %% ../nbs/00_cluster.ipynb #clu_start
-_QUIET = {"distributed.scheduler.worker-ttl": None, "distributed.worker.profile.enabled": False,
+_QUIET = {"distributed.comm.timeouts.connect": "120s", "distributed.comm.timeouts.tcp": "120s",
+          "distributed.scheduler.worker-ttl": None, "distributed.worker.profile.enabled": False,
           "distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": 1}
 _ONE = dict(SYMBREAK_CORES="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
             NUMBA_NUM_THREADS="1")
@@ -183,11 +186,14 @@ def _closed(thing: Any) -> None:
 _clients: dict[tuple, Any] = Memo()
 
 
-def _connected(address: str, patience: float = 20.0) -> Any:
-    "A client of a scheduler; RunError if none answers."
+def _connected(address: str, patience: float = 120.0) -> Any:
+    "A client of a scheduler; RunError if none answers. A closed port says so at once, a busy scheduler has time."
     distributed = need("distributed", "cluster", "--engine dask")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    try: return distributed.Client(address, timeout=patience, set_as_default=False)
+    try:
+        place = urlsplit(address)
+        socket.create_connection((place.hostname, place.port), timeout=patience).close()
+        return distributed.Client(address, timeout=patience, set_as_default=False)
     except Exception as error:
         raise RunError(f"no scheduler answers at {address} ({type(error).__name__}): is it running there?") from None
 

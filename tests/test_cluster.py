@@ -19,7 +19,7 @@ from symbreak_nb.run import Declaration, Run, RunError
 from symbreak_nb.units import OutOfTime
 
 BIN = Path(sys.executable).parent
-LONG = 300   # seconds in which anything happens, even on a slow machine
+LONG = 600   # seconds in which anything happens, even on a slow machine
 WORK = '''
 import os, time
 from pathlib import Path
@@ -211,10 +211,11 @@ def test_a_killed_driver_leaves_no_process_and_loses_nothing(patience):
     call = [str(BIN/"symbreak"), "figures", "patience", "--engine", "dask", "--device", "cpu", "--notebooks", str(patience/"nbs"),
             "--out", str(out)]
     more = os.environ | dict(LOG=str(log), GO=str(go), SYMBREAK_CORES="2")
-    first = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=more, start_new_session=True)
+    said = (patience/"said").open("w+")
+    first = subprocess.Popen(call, stdout=said, stderr=said, env=more, start_new_session=True)
     units = out/"patience"/"units"
     until(lambda: first.poll() is not None or (units.exists() and len(names(units.parent)) >= 2 and len(begun(log)) >= 4))
-    assert first.poll() is None
+    assert first.poll() is None, (patience/"said").read_text()
     second = subprocess.run(call, capture_output=True, text=True, env=more)
     assert second.returncode == 2 and second.stderr.count("\n") == 1 and "another run works in" in second.stderr
     family = psutil.Process(first.pid).children(recursive=True)
