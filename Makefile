@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PROFILE ?= quick
 WORKERS ?= 2
 
-.PHONY: figures test seeds variants lab refresh bench export clean help
+.PHONY: figures test seeds variants lab site refresh bench export clean help
 figures: $(READY)  ## run every section and write results/index.html
 	$(BIN)/symbreak figures --profile $(PROFILE) --out results
 
@@ -21,6 +21,9 @@ variants: $(READY) ## quick at seed 1 and with two threads: which verdicts turn;
 
 lab: $(READY)      ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --config=tools/jupyter.py nbs/index.ipynb
+
+site: $(READY)     ## build the site without network: build/site/html/index.html
+	$(BIN)/python tools/website.py
 
 export: $(READY)   ## notebooks -> symbreak_nb/, and clean the notebooks
 	$(BIN)/nbdev_export

@@ -1,4 +1,4 @@
-"Packaging, read from settings.ini; the notebooks and the reference results travel inside the wheel."
+"Packaging, read from settings.ini; notebooks, reference results and the list of claims travel inside the wheel."
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -19,14 +19,15 @@ def tree(folder: str, package: str, endings: tuple) -> tuple[dict, dict]:
 
 
 def extras() -> dict[str, list[str]]:
-    "Requirements of each extra: `all` is what the sections can use, `dev` adds the tools that check them."
+    "Requirements of each extra: `all` is what the sections can use, `dev` adds the site and the tools that check them."
     found = {k.removesuffix("_requirements"): v.split() for k, v in cfg.items() if k.endswith("_requirements")}
-    found["all"] = sorted({need for name in found if name not in ("dev", "pretrained") for need in found[name]})
-    return found | dict(dev=found["dev"] + found["all"])
+    found["all"] = sorted({need for name in found if name not in ("dev", "site", "pretrained") for need in found[name]})
+    return found | dict(dev=found["dev"] + found["site"] + found["all"])
 
 
 notebooks, notebook_files = tree("nbs", "symbreak_nb.notebooks", (".ipynb",))
 reference, reference_files = tree("reference", "symbreak_nb.reference", (".json", ".sha256"))
+listed, listed_files = tree("docs", "symbreak_nb.docs", (".csv",))   # what the papers claim, for the report
 setup(
     name=cfg["lib_name"], version=cfg["version"], description=cfg["description"], license="Apache-2.0",
     author=cfg["author"], keywords=cfg["keywords"].split(),
@@ -34,8 +35,8 @@ setup(
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require=extras(),
-    packages=["symbreak_nb", *notebooks, *reference], package_dir={**notebooks, **reference},
-    package_data={"symbreak_nb": ["templates/*", "py.typed"], **notebook_files, **reference_files},
+    packages=["symbreak_nb", *notebooks, *reference, *listed], package_dir={**notebooks, **reference, **listed},
+    package_data={"symbreak_nb": ["templates/*", "py.typed"], **notebook_files, **reference_files, **listed_files},
     entry_points={"console_scripts": cfg["console_scripts"].split()}, zip_safe=False,
     classifiers=[*(f"Programming Language :: Python :: {v}" for v in ("3", "3.11", "3.12", "3.13")),
                  "Topic :: Scientific/Engineering :: Artificial Intelligence",

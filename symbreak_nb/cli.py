@@ -115,7 +115,7 @@ def _page_writer(out: Path, reference: Path | None, share: float = 0.05) -> Call
         clock, place = time.perf_counter(), out.expanduser().resolve()/"index.html"
         if spent <= share*(clock - began):
             try: place = write_report(out, reference)
-            except (RunError, OSError): return ""   # which the end of the run will say
+            except Exception: return ""   # no page is worth a run; its end will say what is wrong
             spent += time.perf_counter() - clock
         return f"{place}#section-{job.section.name}"
     return page

@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -39,18 +40,23 @@ def _null_space(rows: list[dict], n: int, p: int) -> list[dict]:
 def _eliminate(rows: list[dict], p: int) -> dict:
     "Reduced echelon form of sparse rows modulo a prime: pivot -> row."
     pivots = {}
-    for raw in rows:
-        row = {j: x for j, c in raw.items() if (x := _residue(c, p))}
-        while row and (j := min(row)) in pivots: row = _subtract(row, pivots[j], row[j], p)
-        if row:
-            inverse = pow(row[j], -1, p)
-            pivots[j] = {k: c*inverse % p for k, c in row.items()}
+    for row in rows: _insert(pivots, row, p)
     for j in sorted(pivots, reverse=True):
         others = [k for k in pivots[j] if k != j and k in pivots]
         for k in others: pivots[j] = _subtract(pivots[j], pivots[k], pivots[j][k], p)
     return pivots
 
 # %% ../nbs/08_groups.ipynb #groupsubtr0
+def _insert(pivots: dict, raw: dict, p: int) -> bool:
+    "Add a row to an echelon form, in place; whether it was independent of those that are there."
+    row = {j: x for j, c in raw.items() if (x := _residue(c, p))}
+    while row and (j := min(row)) in pivots: row = _subtract(row, pivots[j], row[j], p)
+    if not row: return False
+    inverse = pow(row[j], -1, p)
+    pivots[j] = {k: c*inverse % p for k, c in row.items()}
+    return True
+
+
 def _subtract(row: dict, other: dict, c: int, p: int) -> dict:
     new = dict(row)
     for k, x in other.items():
@@ -60,11 +66,12 @@ def _subtract(row: dict, other: dict, c: int, p: int) -> dict:
     return new
 
 
+@functools.lru_cache(4096)
 def _residue(c: float, p: int) -> int:
     "A number with a small denominator, modulo p."
     if p == 2: return round(c) % 2
-    top = round(24*c)
-    return top*pow(24, -1, p) % p
+    part = Fraction(c).limit_denominator(48)
+    return part.numerator*pow(part.denominator, -1, p) % p
 
 
 def _number(x: int, p: int) -> float:
@@ -436,15 +443,10 @@ def _scalings(s: Structure, e: _Equations, family: list) -> list[_Scaling]:
 
 def _own_exponents(s: Structure, e: _Equations, c: int, sign: bool) -> list[dict]:
     "Ways to scale a channel that are not ways to scale its members."
-    channels, p = _descendants(s, c), 2 if sign else _PRIME
-    own, span = [], []
-    for m in {int(s.color[m]): m for m in channels - {c}}.values(): span += _exponents(e, _descendants(s, m), sign)
-    rank = len(_eliminate(span, p))
-    for row in _exponents(e, channels, sign):
-        span.append(row)
-        if (more := len(_eliminate(span, p))) > rank: own.append(_in_tensors(e, channels, row))
-        rank = more
-    return own
+    channels, p, span = _descendants(s, c), 2 if sign else _PRIME, {}
+    for m in {int(s.color[m]): m for m in channels - {c}}.values():
+        for row in _exponents(e, _descendants(s, m), sign): _insert(span, row, p)
+    return [_in_tensors(e, channels, row) for row in _exponents(e, channels, sign) if _insert(span, row, p)]
 
 # %% ../nbs/08_groups.ipynb #groupscale1
 def _scale(s: Structure, scaling: _Scaling) -> Candidate | None:
@@ -491,14 +493,12 @@ def _norm(laid: Callable, parts: dict, keys: list) -> float:
 
 # %% ../nbs/08_groups.ipynb #712ea3a4
 def _whole_scales(s: Structure, e: _Equations, scalings: list[_Scaling]) -> list[Candidate]:
-    found = []
+    found, of = [], lambda row: {k: p for k, p in row.items() if k[0] in s.trace.parameters}
     for sign in (False, True):
-        vectors = [_sampled(s, scaling) for scaling in scalings if scaling.sign == sign]
-        for row in _whole_exponents(e, sign):
-            owned, mine = {k: p for k, p in row.items() if k[0] in s.trace.parameters}, _sampled_whole(s, row)
-            if not owned or _in_span(vectors, mine, sign): continue
-            vectors.append(mine)
-            found.append(_whole(s, row, owned, sign))
+        wholes = [row for row in _whole_exponents(e, sign) if of(row)]
+        vectors = [_sampled(s, scaling) for scaling in scalings if scaling.sign == sign] if wholes else []
+        new = _independent(vectors, [_sampled_whole(s, row) for row in wholes], 2 if sign else _PRIME)
+        found += [_whole(s, row, of(row), sign) for row, more in zip(wholes, new, strict=True) if more]
     return found
 
 
@@ -539,14 +539,12 @@ def _points(s: Structure, name: str) -> torch.Tensor:
     return torch.stack([torch.randint(n, (40,), generator=rng) for n in shape], 1)
 
 
-def _in_span(vectors: list, v: np.ndarray, sign: bool) -> bool:
-    if not vectors: return False
-    if sign:
-        rows = [dict(enumerate(x.tolist())) for x in vectors]
-        return len(_eliminate(rows, 2)) == len(_eliminate([*rows, dict(enumerate(v.tolist()))], 2))
-    A = np.stack(vectors, 1)
-    x, *_ = np.linalg.lstsq(A, v, rcond=None)
-    return bool(np.abs(A @ x - v).max() < 1e-8)
+def _independent(known: list, new: list, p: int) -> list[bool]:
+    "Of each new row, whether it is independent of the known ones and of the new ones before it, modulo p."
+    if not new: return []
+    rows, span = np.unique(np.stack(known + new), axis=1), {}  # columns that are equal say the same
+    more = [_insert(span, {j: float(row[j]) for j in np.flatnonzero(row).tolist()}, p) for row in rows]
+    return more[len(known):]
 
 # %% ../nbs/08_groups.ipynb #64fa8903
 def rotations(s: Structure) -> list[Candidate]:

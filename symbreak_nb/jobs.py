@@ -25,7 +25,7 @@ from subprocess import DEVNULL
 from typing import Any
 
 from .files import json_or_nothing
-from .report import _format_duration, read_metrics
+from .records import _format_duration, read_metrics
 from .run import VERDICTS, RunError, is_running, need, usable_cores
 from .sections import Notebook, _one_line, _chosen_profile
 
@@ -439,8 +439,8 @@ def _seconds_left(ended: _Times,                # sections of this run that were
     if not ended: return None
     usual, factor = fmean(took for took, _ in ended), _slower(ended, running)
     expected = lambda wall: usual if wall is None or factor is None else factor*wall
-    ends = [max(expected(wall) - so_far, so_far/10) for so_far, wall in running]
-    ends = sorted([*ends, *[0.0]*(width - len(ends))])
+    rest = lambda so_far, total: total - so_far if total > so_far else so_far/10   # of a section that is overdue
+    ends = sorted([*(rest(so_far, expected(wall)) for so_far, wall in running), *[0.0]*(width - len(running))])
     for wall in waiting: heapq.heapreplace(ends, ends[0] + expected(wall))
     return max(ends)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .checks import MissingPackage, RunError
-from .report import _format_duration, _format_number
+from .records import _format_duration, _format_number
 from .sections import Notebook, _declared, _module, _one_line, _section_parameters
 from .units import WorkUnit
 

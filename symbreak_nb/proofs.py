@@ -9,9 +9,10 @@ import contextlib
 import functools
 import gc
 import math
+import operator
 import random
 import types
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from torch import nn
 from .distances import _span
 from .fingerprint import Memo
 from .groups import Candidate
-from .operations import _bind
+from .replays import _record, _replay, _value
 from .run import RunError
 from .trace import Trace, _exactly, _leaves, _line, _meet_in_storage, _nodes, _owners, _sources
 
@@ -67,8 +68,8 @@ def _put_back(x: Any) -> tuple:
 # %% ../nbs/08_proofs.ipynb #proofback01
 def _refill(x: Any, old: Any) -> None:
     "Give a container its elements again, unless it has them."
-    if len(x) == len(old) and all(a is b for a, b in zip(x, old, strict=True)):
-        if not isinstance(old, dict) or all(x[k] is v for k, v in old.items()): return
+    if len(x) == len(old) and all(map(operator.is_, x, old)):
+        if not isinstance(old, dict) or all(map(operator.is_, x.values(), old.values())): return
     x.clear()
     (x.extend if isinstance(x, (list, deque)) else x.update)(old)
 
@@ -279,6 +280,7 @@ class _Point:
     want: list       # the outputs
     scale: list = field(default_factory=list)  # for each element of the outputs: how far it moves,
     seen: list = field(default_factory=list)   # and whether this is more than rounding
+    replay: Callable | None = None   # change -> outputs, by a recording
 
 # %% ../nbs/08_proofs.ipynb #proofpointm
 def _point(bench: Bench, run: Callable, state: dict, inputs: tuple) -> _Point:
@@ -330,7 +332,8 @@ def _error(point: _Point, got: list, seen: bool = False) -> float:
 
 def _change(point: _Point, change: dict, seen: bool = False) -> float:
     "How far the outputs move if some tensors are changed."
-    return _error(point, point.run(point.state | change, point.inputs), seen)
+    got = point.replay(change) if point.replay else point.run(point.state | change, point.inputs)
+    return _error(point, got, seen)
 
 # %% ../nbs/08_proofs.ipynb #a64f4e94
 @dataclass(eq=False)
@@ -501,8 +504,9 @@ def _limit_points(bench: Bench, trace: Trace) -> list[_Point]:
     "Points of the traced program at eps = 0, if that program is the model as long as eps is its own."
     if bench.limit is None:
         p, run = bench.points[1], _traced_run(bench, trace, 0.0)
-        faithful = _error(p, _traced_run(bench, trace, None)(p.state, p.inputs)) <= 1e3*TOLERANCE
+        faithful = p.replay or _error(p, _traced_run(bench, trace, None)(p.state, p.inputs)) <= 1e3*TOLERANCE
         bench.limit = [_point(bench, run, q.state, q.inputs) for q in bench.points] if faithful else []
+        for q in bench.limit: q.replay = _replayer(bench, trace, q, 0.0)
     return bench.limit
 
 
@@ -511,32 +515,59 @@ def _traced_run(bench: Bench, trace: Trace, eps: float | None) -> Callable:
     @torch.no_grad()
     def run(state, inputs):
         _load(bench.desk, state)
-        sources, table = _sources(trace.program, *inputs), {}
+        sources, table, nodes = _sources(trace.program, *inputs), {}, trace.program.graph.nodes
         try:
             with _exactly():
-                for node in trace.program.graph.nodes:
-                    if node.op == "placeholder": table[node] = _own(sources[node.name], bench.desk.buffers)
-                    elif node.op == "call_function": table[node] = _with_eps(node, table, eps)
-                    elif node.op == "get_attr": table[node] = getattr(trace.program.graph_module, node.target)
-                    else: return [t.detach().clone() for t in _leaves([table[n] for n in _nodes(node.args)])]
+                for node in nodes:
+                    if node.op == "output": break
+                    table[node] = _value(trace.program, node, table, sources, eps, bench.desk.buffers)
+            return [t.detach().clone() for t in _leaves([table[n] for n in _nodes(node.args)])]
         finally: _settle(bench.desk)
     return run
 
+# %% ../nbs/08_proofs.ipynb #proofreply1
+def _film(bench: Bench, trace: Trace) -> None:
+    "Give each measured point a recording of the traced program, where that gives the outputs of the model."
+    for p in bench.points: p.replay = _replayer(bench, trace, p, None)
 
-def _own(source: tuple, buffers: set) -> Any:
-    "What a call may write to is copied."
-    kind, name, data = source
-    return data.clone() if isinstance(data, torch.Tensor) and (kind == "input" or name in buffers) else data
+
+def _replayer(bench: Bench, trace: Trace, p: _Point, eps: float | None) -> Callable | None:
+    "The outputs at a point when some tensors change, by replaying; None if no recording is faithful."
+    desk, nodes = bench.desk, defaultdict(set)
+    _load(desk, p.state)
+    args, kwargs = torch.utils._pytree.tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, p.inputs)
+    made = _record(trace.program, _sources(trace.program, args, kwargs), eps, desk.buffers, _ROOM//len(bench.points))
+    if made is None or not _error(p, _leaves([made.values[n] for n in made.outputs])) <= 1e3*TOLERANCE: return None
+    for node in made.values:
+        if node.op != "placeholder" or not isinstance(t := made.sources[node.name][2], torch.Tensor): continue
+        for n, owner in desk.held.items():
+            if t.layout == torch.strided and _meet_in_storage(t, owner): nodes[n].add(node)
+    def replay(change: dict) -> list:
+        _load(desk, p.state | change)
+        return _leaves(_replay(made, set().union(*(nodes[n] for n in change)))[0])
+    return replay
+
+# %% ../nbs/08_proofs.ipynb #proofreply2
+_ROOM = 2**30  # bytes for the recordings of all points
 
 
-def _with_eps(node: Any, table: dict, eps: float | None) -> Any:
-    args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: table[n])
-    schema = node.target._schema.arguments if hasattr(node.target, "_schema") else ()
-    if eps is not None and any(a.name == "eps" for a in schema):
-        bound = _bind(node.target, args, kwargs) | {"eps": eps}
-        return node.target(*[bound[a.name] for a in schema])
-    if hasattr(node.target, "_schema") and "dropout" in node.target._schema.name: return args[0]
-    return node.target(*args, **kwargs)
+def _judged(bench: Bench, suggested: list, tried: Callable) -> list:
+    "The row of each candidate; the model's own forward pass judges all proved rows together, or else each by itself."
+    rows = [tried(c) for c in suggested]
+    whole = [c for c, r in zip(suggested, rows, strict=True) if r and r.error <= TOLERANCE and r.own_error == r.error]
+    if not any(p.replay for p in bench.points) or _together(bench, whole): return rows
+    for p in bench.points: p.replay = None
+    return [tried(c) for c in suggested]
+
+
+def _together(bench: Bench, kept: list) -> bool:
+    "Whether a random element of all groups, one after another, leaves the outputs of the model alone."
+    rng = torch.Generator().manual_seed(5)
+    for p in bench.points:
+        state = dict(p.state)
+        for c in kept: state |= c.apply(state, rng)
+        if not _error(p, p.run(state, p.inputs)) <= 1e3*TOLERANCE: return False
+    return True
 
 # %% ../nbs/08_proofs.ipynb #5b7f7bc8
 @dataclass(frozen=True)

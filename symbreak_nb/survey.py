@@ -20,8 +20,8 @@ from .distances import _check_model, _short, degree_of_symmetry, delta
 from .groups import Candidate, candidates
 from .channels import Structure, _as_rows, _from_rows, gather
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, Proof, _change, _error, _in_own_storage, _point, _randn, _randomised, _noisy, _slopes,
-    _unproved, _width, borrowed, prepare, try_out,
+    EVIDENCE, TOLERANCE, Bench, Proof, _change, _error, _film, _in_own_storage, _judged, _noisy, _point, _randn,
+    _randomised, _slopes, _unproved, _width, borrowed, prepare, try_out,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .trace import Trace, _floats, _leaves, _line, trace
@@ -453,8 +453,9 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
             return SymmetryReport(name, [], [reason], threshold, {reason: total}, total)
         walk = trace(model, *_floats(inputs))
         bench.desk.restore()
+        _film(bench, walk)
         suggested, notes, unexamined = _searched(bench, walk)
-        rows = [_tried(bench, walk, c, seed, eps, how, threshold, notes) for c in suggested]
+        rows = _judged(bench, suggested, lambda c: _tried(bench, walk, c, seed, eps, how, threshold, notes))
     return SymmetryReport(name, _proved([r for r in rows if r], notes, eps), notes, threshold, unexamined, total)
 
 

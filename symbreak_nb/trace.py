@@ -145,7 +145,7 @@ def _flattened(program: Any) -> Any:
     "The same program with what `vmap` and `autocast` do to operations written out."
     steps = [n for n in program.graph.nodes if n.op in ("call_function", "get_attr")]
     inner = any(n.op == "get_attr" or "functorch" in (getattr(n.target, "__module__", "") or "") for n in steps)
-    return program.run_decompositions({}) if inner else program
+    return program.run_decompositions({}) if not _without_writes(program.graph) or inner else program
 
 
 @contextlib.contextmanager
@@ -167,6 +167,32 @@ def _unlogged() -> Iterator[None]:
     try:
         with contextlib.redirect_stderr(io.StringIO()): yield
     finally: logging.disable(before)
+
+# %% ../nbs/07_trace.ipynb #tracewrite1
+def _without_writes(graph: Any) -> bool:
+    "Operations that write become their twins that do not, where nothing else sees the write; whether all did."
+    order, places = {node: i for i, node in enumerate(graph.nodes)}, defaultdict(list)
+    for node in graph.nodes:
+        for t in torch.utils._pytree.tree_leaves(node.meta.get("val")):
+            if isinstance(t, torch.Tensor): places[t.untyped_storage()._cdata].append(node)
+    last = lambda node: max((order[user] for user in node.users), default=-1)
+    for node in [n for n in graph.nodes if getattr(getattr(n.target, "_schema", None), "is_mutable", False)]:
+        twin, written = _twin(node.target), node.args[0] if node.args else None
+        t = written.meta.get("val") if isinstance(written, torch.fx.Node) else None
+        if twin is None or not isinstance(t, torch.Tensor): return False
+        before = [n for n in places[t.untyped_storage()._cdata] if order[n] < order[node]]
+        if any(n.op == "placeholder" or last(n) > order[node] for n in before): return False
+        node.target = twin
+    return True
+
+
+def _twin(target: Any) -> Any:
+    "The operation that returns what another writes to its first argument alone; None if there is none."
+    name, args = target._schema.name.split("::")[-1], target._schema.arguments
+    if not name.endswith("_") or [a.name for a in args if a.is_write] != [args[0].name]: return None
+    packet = getattr(torch.ops.aten, name[:-1], None)
+    found = getattr(packet, target._overloadname, None) if packet else None
+    return found if found and [a.name for a in found._schema.arguments] == [a.name for a in args] else None
 
 # %% ../nbs/07_trace.ipynb #a4939ef6
 def _nodes(tree: Any) -> list:

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import json
 import os
+import pickle
 import threading
 import time
 import warnings
@@ -180,6 +181,39 @@ def _compute(function: Callable, arguments: Mapping) -> tuple[Mapping, dict[str,
     finally: inputs = _inputs.get(); _inputs.reset(token)
     return result, inputs, time.perf_counter() - clock
 
+# %% ../nbs/00_units.ipynb #reducers
+_CACHED = type(functools.lru_cache(str))
+
+
+_caches: dict[str, Callable] = {}
+
+
+def _cached(function: Callable, parameters: Mapping) -> Callable:
+    "A function with a cache; the one of before, with what it remembers, if its code is the same."
+    made = functools.lru_cache(**parameters)(function)
+    try: return _caches.setdefault(f"{function.__qualname__} {code_fingerprint(function)}", made)
+    except RunError: return made
+
+
+def _reduced_cache(cached: Any) -> str | tuple:
+    "A function with a cache goes to a process by its name, or with its code where it stands in a notebook."
+    module, name = (getattr(cached, k, "") for k in ("__module__", "__qualname__"))
+    if module not in ("", "__main__") and "<" not in name: return name
+    return _cached, (cached.__wrapped__, cached.cache_parameters())
+
+
+copyreg.pickle(_CACHED, _reduced_cache)
+
+
+def _module_named(name: str) -> Any:
+    import torch
+    return getattr(torch, name.rpartition(".")[2])
+
+
+def _reduced_module(module: Any) -> tuple:
+    "Modules of torch that are no plain ones; a function that says `x.classes` or `x.ops` seems to use them."
+    return _module_named, (module.__name__,)
+
 # %% ../nbs/00_units.ipynb #e9f1b749
 class _Here(Executor):
     "Calls at once, in this thread."
@@ -205,32 +239,11 @@ def _start_worker() -> None:
     with contextlib.suppress(ImportError): import_torchvision()
 
 
-_CACHED = type(functools.lru_cache(str))
-
-
-_caches: dict[str, Callable] = {}
-
-
-def _cached(function: Callable, parameters: Mapping) -> Callable:
-    "A function with a cache; the one of before, with what it remembers, if its code is the same."
-    made = functools.lru_cache(**parameters)(function)
-    try: return _caches.setdefault(f"{function.__qualname__} {code_fingerprint(function)}", made)
-    except RunError: return made
-
-
-def _reduced_cache(cached: Any) -> str | tuple:
-    "A function with a cache goes to a process by its name, or with its code where it stands in a notebook."
-    module, name = (getattr(cached, k, "") for k in ("__module__", "__qualname__"))
-    if module not in ("", "__main__") and "<" not in name: return name
-    return _cached, (cached.__wrapped__, cached.cache_parameters())
-
-
-copyreg.pickle(_CACHED, _reduced_cache)
-
-
 @contextlib.contextmanager
 def _processes(workers: int) -> Iterator[Executor]:
+    import torch
     from joblib.externals.loky import get_reusable_executor
+    for module in (torch.classes, torch.ops): copyreg.pickle(type(module), _reduced_module)
     ours = {k: v for k, v in os.environ.items() if k.startswith("SYMBREAK_")}  # another data folder, other processes
     yield get_reusable_executor(max_workers=workers, initializer=_start_worker, timeout=30,
                                 env=ours | dict(SYMBREAK_CORES="1"))
@@ -314,9 +327,9 @@ def _compute_if(code: str, function: Callable, arguments: Mapping) -> tuple | No
 def _result(future: Future, function: Callable, arguments: Mapping) -> tuple:
     "What a unit gave; computed here if its process was killed or had other code."
     try: found = future.result()
-    except BrokenExecutor as error:
+    except (BrokenExecutor, pickle.PicklingError) as error:
         found = None
-        if "un-serialize" in str(error):
+        if "serialize" in str(error) or isinstance(error, pickle.PicklingError):
             warnings.warn(f"processes cannot read {function.__name__}: its units are computed one by one", stacklevel=2)
     if found: return found
     with one_thread(): return _compute(function, arguments)
@@ -513,15 +526,15 @@ def _finished(store: UnitStore, function: Callable, code: str, missing: Mapping[
 
 def _made(device: str, function: Callable, code: str, missing: Mapping[int, Mapping],
           ) -> Iterator[tuple[int, tuple]]:
-    "Compute what is missing: one unit here, the others where its time says, unless the executor is chosen by hand."
-    kind, workers = _choice(device, len(missing), 0)
-    if kind != "serial": return (yield from _computed(function, code, missing, kind, workers))
-    rest, seconds = dict(missing), 0.0
-    for place in list(rest)[:1]:
+    "Compute what is missing: here until the times of units say otherwise, unless the executor is chosen by hand."
+    rest, times = dict(missing), [0.0]
+    while rest:
+        kind, workers = _choice(device, len(rest), max(times[-1], sum(times)/len(times)))
+        if kind != "serial": return (yield from _computed(function, code, rest, kind, workers))
+        place = next(iter(rest))
         for found in _computed(function, code, {place: rest.pop(place)}, "serial", 1):
             yield found
-            seconds = found[1][2]
-    yield from _computed(function, code, rest, *_choice(device, len(rest), seconds))
+            times.append(found[1][2])
 
 # %% ../nbs/00_units.ipynb #a2dd80c3
 @dataclass(frozen=True)

@@ -28,15 +28,20 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
 
 
+def told() -> str:
+    "What a user reads first: README, and the page on how to use it."
+    return "\n".join((ROOT/name).read_text() for name in ("README.md", "docs/use.md"))
+
+
 def examples() -> list[tuple[str, str]]:
-    "README's python blocks, each with the extra that the line above it names, or nothing."
-    blocks = re.findall(r"([^\n]*)\n\n```python\n(.*?)```", (ROOT/"README.md").read_text(), re.S)
+    "Their python blocks, each with the extra that the line above it names, or nothing."
+    blocks = re.findall(r"([^\n]*)\n\n```python\n(.*?)```", told(), re.S)
     return [("".join(re.findall(r"\(extra `(\w+)`\)", lead)), code) for lead, code in blocks]
 
 
 def commands() -> list[str]:
-    "README's lines that call an installed command."
-    blocks = re.findall(r"\n```\n(.*?)```", (ROOT/"README.md").read_text(), re.S)
+    "Their lines that call an installed command."
+    blocks = re.findall(r"\n```\n(.*?)```", told(), re.S)
     return [line for block in blocks for line in block.splitlines() if line.startswith(("symbreak ", "papermill "))]
 
 

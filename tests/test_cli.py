@@ -116,6 +116,7 @@ def test_sections_run_side_by_side_and_one_failure_stops_no_other(notebooks, tmp
     assert re.search(said, err, re.MULTILINE)
     assert re.search(r"^crash: DeadKernelError: ", err, re.MULTILINE)
     assert f"report: {tmp_path/'out'/'index.html'}" in out
+    for name in ("wells", "broken", "crash"): assert re.search(rf"^{name}: {tmp_path}/out/index.html#section-{name}$", err, re.MULTILINE)
     found = metrics(tmp_path/"out"/"wells")
     assert (found["profile"], found["seed"], found["metrics"]) == ("quick", 3, dict(side=5))
     executed = json.loads((tmp_path/"out"/"wells"/"wells.ipynb").read_text())
@@ -345,10 +346,14 @@ def test_papermill_ends_with_our_line(notebooks, tmp_path):
     assert [line for line in last if line] == ["ParameterError: L = 99: allowed is an integer from 2 to 8"]
 
 
-def test_without_a_command_there_is_a_help_with_examples(capsys):
+def test_without_a_command_there_is_a_short_help_with_three_examples(capsys):
+    "It names every command on a line of its own, whole, and the examples are commands that exist."
     assert _guarded([]) == 0
     out, err = capsys.readouterr()
-    assert err == "" and out.count("\n") > 15 and len(re.findall(r"^ +symbreak (?:figures|plan) .+ {2,}\S", out, re.MULTILINE)) == 3
+    tried = re.findall(r"^  symbreak (\w+).* {2,}\S", out, re.MULTILINE)
+    assert err == "" and out.count("\n") <= 20 and max(map(len, out.splitlines())) <= 100 and len(tried) == 3
+    assert set(tried) <= set(cli.command.commands) and "..." not in out
+    for name in cli.command.commands: assert re.search(rf"^  {name} +[A-Z].+\.$", out, re.MULTILINE)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a shell's limit")
@@ -492,7 +497,7 @@ def test_a_run_whose_time_is_up_says_what_is_left_and_goes_on(notebooks, tmp_pat
 
 def test_help_imports_nothing_heavy(notebooks):
     status, out, err = symbreak(notebooks, "--help")
-    assert status == 0 and all(name in out for name in ("figures", "report", "list", "plan", "data"))
+    assert status == 0 and all(name in out for name in cli.command.commands)
     heavy = "{'torch', 'matplotlib', 'papermill', 'scipy', 'rich', 'IPython', 'jinja2'}"
     heavy = f"import sys, symbreak_nb.cli; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout == "set()\n"

@@ -142,3 +142,12 @@ def test_celeba_that_is_not_there_is_one_line(monkeypatch, tmp_path):
     from symbreak_nb import data
     monkeypatch.setattr(data, "_cache_dir", lambda: tmp_path)
     with pytest.raises(data.DataError, match="use photographs"): co.images_of("celeba", "test", 2, 16, 0)
+
+
+def test_the_paper_trains_as_ddpm_does():
+    paper = co.PARAMETERS["paper"]
+    betas = co._scheduler(TINY | dict(schedule=paper["schedule"])).betas
+    assert torch.allclose(betas.diff(), betas.diff()[0], rtol=1e-3) and not paper["decay"] and paper["prediction"] == "epsilon"
+    first, last = ([co._train_piece("raw", 1, TINY | dict(decay=decay), {}, 0, 4, "cpu")["weight.unet.conv_in.weight"] for decay in pair]
+                   for pair in ((True, True), (True, False)))
+    assert np.array_equal(*first) and not np.array_equal(*last)   # the rate falls over the second half only where it is asked for

@@ -13,17 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from symbreak_nb import files, report
 from symbreak_nb.claims import Premise, claim
+from symbreak_nb.comparison import _agreement, _checksum_line, compare
 from symbreak_nb.files import read_json
-from symbreak_nb.report import (
-    ReportError,
-    _agreement,
-    _cards,
-    _checksum_line,
-    compare,
-    read_metrics,
-    read_results,
-    write_report,
-)
+from symbreak_nb.records import ReportError, read_metrics, read_results
+from symbreak_nb.report import _cards, write_report
 from symbreak_nb.run import Declaration, Estimate, Parameter, Run, RunError, paired, percentile, verdict
 
 PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489000000"

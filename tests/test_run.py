@@ -599,6 +599,7 @@ def test_a_record_leads_no_results_out_of_the_folder(tmp_path, word):
 
 ELSEWHERE = """
 import functools, os, sys
+import torch
 from dataclasses import dataclass, field
 from symbreak_nb.run import Declaration, Parameter, Run
 
@@ -614,7 +615,9 @@ ARMS = dict(raw=Arm(), expanded=Arm(2.0, ("a",)))
 @functools.lru_cache(4)
 def rate_of(arm): return ARMS[arm].rate
 
-def unit(arm, seed): return dict(pid=os.getpid(), y=rate_of(arm)*seed)
+class Task: classes, ops = 2, 3
+
+def unit(arm, seed): return dict(pid=os.getpid(), y=rate_of(arm)*seed + float(torch.zeros(Task.classes).sum())*Task.ops)
 
 run = Run(Declaration("demo"), dict(profile="smoke", device="cpu", out_dir=sys.argv[1]))
 found = run.units(unit, [dict(arm=a, seed=s) for a in ARMS for s in range(3)])

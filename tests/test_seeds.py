@@ -44,6 +44,7 @@ def test_a_setting_replaces_what_the_caller_has_set(monkeypatch):
     old, own = seeds.Setting(1, "default").environment(), seeds.Setting(2, "own").environment()
     assert old["OMP_NUM_THREADS"] == old["NUMBA_NUM_THREADS"] == "1" and old["ATEN_CPU_CAPABILITY"] == "default"
     assert own["MKL_NUM_THREADS"] == "2" and "ATEN_CPU_CAPABILITY" not in own
+    assert own["SYMBREAK_EXECUTOR"] == "processes" and old.get("SYMBREAK_EXECUTOR") != "processes"
 
 
 def test_a_failure_is_one_line_and_counts(tmp_path, monkeypatch):

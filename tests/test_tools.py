@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 from symbreak_nb.claims import claim
-from symbreak_nb.report import _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.comparison import _narrow_claims, _read_variants
+from symbreak_nb.records import read_metrics
 from symbreak_nb.run import Declaration, Estimate, Parameter, Run
 from symbreak_nb.sections import find_sections
 
@@ -165,12 +166,14 @@ def test_a_stored_picture_is_small_and_has_a_checksum(tmp_path):
 def small_section(tmp_path, monkeypatch):
     "A section with a reference, and the tool that writes its cells."
     cells = tool("cells")
-    places = dict(NBS="nbs", REFERENCE="reference", LISTED="claims.csv", GUIDE="guide.md", README="readme.md")
+    places = dict(NBS="nbs", REFERENCE="reference", LISTED="claims.csv", GUIDE="guide.md", README="readme.md",
+                  FINDINGS="findings.md", SENTENCES="sections.csv")
     for name, value in {name: tmp_path/place for name, place in places.items()}.items():
         monkeypatch.setattr(cells, name, value)
     cells.LISTED.write_text("paper,id\nfok2017,fok.near\n")
     cells.GUIDE.write_text("<!-- rooms: x -->\n<!-- end of the rooms -->\n")
-    cells.README.write_text("<!-- sections: x -->\n<!-- end of the sections -->\n")
+    cells.README.write_text("".join(f"<!-- {what}: x -->\n<!-- end of the {what} -->\n" for what in ("badges", "sections", "papers")))
+    cells.SENTENCES.write_text("section,question,finding\nwells,Which one?,\"The left, or the right.\"\n")
     results(tmp_path/"reference"/"wells"/"quick", 1.5, identity=True)
     title = dict(cell_type="markdown", id="title", metadata={}, source=["# Two wells\n", "> The seed decides."])
     knobs = dict(cell_type="code", id="knobs", metadata=dict(tags=["parameters"]), outputs=[], execution_count=None, source=["L = None"])
@@ -184,7 +187,8 @@ def small_section(tmp_path, monkeypatch):
 
 def test_the_parameters_and_the_first_screen_are_written_from_their_sources(tmp_path, monkeypatch, capsys):
     cells = small_section(tmp_path, monkeypatch)
-    assert cells.main(["--check"]) == 1 and capsys.readouterr().out == "not as their sources say: 10_wells.ipynb, guide.md, readme.md\n"
+    assert cells.main(["--check"]) == 1 and capsys.readouterr().out == (
+        "not as their sources say: 10_wells.ipynb, guide.md, readme.md, findings.md\n")
     assert cells.main(["wells"]) == 0 and cells.main(["--check"]) == 0
     title, screen, knobs = json.loads((cells.NBS/"10_wells.ipynb").read_text())["cells"]
     assert (title["id"], screen["id"], knobs["metadata"]) == ("title", "opening", dict(tags=["parameters"]))
@@ -194,11 +198,26 @@ def test_the_parameters_and_the_first_screen_are_written_from_their_sources(tmp_
     assert text.index("Two.") < text.index("1 identities: they cannot come out otherwise, and are not counted") < text.index("Same.")
     assert "![" not in text, "there is no picture yet"
     assert "| [`10_wells`](nbs/10_wells.ipynb) | The seed decides. |" in cells.GUIDE.read_text()
-    assert "| Two wells | [`10_wells`](nbs/10_wells.ipynb) |  |  |" in cells.README.read_text()
+    assert "|[wells](nbs/10_wells.ipynb)|Which one?|The left, or the right.|1/0/0|" in cells.README.read_text()
+    assert "|`symbreak figures wells`|1|" in cells.README.read_text() and "arXiv:1710.06096" in cells.README.read_text()
+    assert "### [Two wells](../nbs/10_wells.ipynb)" in cells.FINDINGS.read_text() and "![" not in cells.FINDINGS.read_text()
+    assert "`symbreak figures wells`, 1 min; claims of the paper: 1 hold, 0 fail, 0 open." in cells.FINDINGS.read_text()
     (tmp_path/"reference"/"wells"/"quick"/"wells_ends.png").write_bytes(b"x")
     assert cells.main(["--check"]) == 1 and cells.main([]) == 0
     assert "![wells_ends](../reference/wells/quick/wells_ends.png)" in (cells.NBS/"10_wells.ipynb").read_text()
+    assert "![wells_ends](../reference/wells/quick/wells_ends.png)" in cells.FINDINGS.read_text()
     with pytest.raises(SystemExit, match="there is no section well"): cells.main(["well"])
+    cells.SENTENCES.write_text("section,question,finding\n")
+    with pytest.raises(SystemExit, match="sections.csv has no question and finding of wells"): cells.main([])
+
+
+@pytest.mark.parametrize("address, shown", [("", 0), ("https://github.com/someone/symbreak_nb", 2), ("github.com/someone/symbreak_nb/", 2)])
+def test_badges_are_shown_where_there_is_a_public_address(tmp_path, monkeypatch, address, shown):
+    cells = tool("cells")
+    monkeypatch.setattr(cells, "ROOT", tmp_path)
+    (tmp_path/"settings.ini").write_text(f"[DEFAULT]\nbranch = main\npublic_address = {address}\n")
+    found = cells.badges()
+    assert len(found) == shown and all("/someone/symbreak_nb/" in line and "main" in line for line in found)
 
 
 @pytest.mark.parametrize("name", find_sections())
@@ -223,7 +242,7 @@ def test_which_cells_are_folded():
 
 def test_the_lists_of_notebooks_are_complete():
     cells = tool("cells")
-    for path, text in ((cells.GUIDE, cells.guide()), (cells.README, cells.overview())):
+    for path, text in ((cells.GUIDE, cells.guide()), (cells.README, cells.front()), (cells.FINDINGS, cells.findings())):
         assert text == path.read_text(), "run `python tools/cells.py`"
 
 

@@ -5,6 +5,7 @@ The tests of the core stand first: `whole` adds to the same environment.
 import shlex
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,22 @@ def test_the_core_says_in_one_line_which_extra_a_command_needs(core, arguments):
     assert not (core.parent.parent/"results").exists()
 
 
+def test_the_wheel_holds_what_it_needs_and_its_annotations(wheel):
+    with zipfile.ZipFile(wheel) as found: names = found.namelist()
+    for name in ("py.typed", "templates/section.ipynb", "templates/section_check.txt", "templates/report.html", "notebooks/10_ising.ipynb"):
+        assert f"symbreak_nb/{name}" in names
+    assert not [name for name in names if name.endswith((".pyc", ".png")) or name.startswith("tests")]
+
+
+@pytest.mark.parametrize("command", ["symbreak", "symbreak-nb"])   # the second is what pipx run and uvx look for
+def test_the_core_shows_a_picture_and_writes_a_section(core, tmp_path, command):
+    shown = w.call(core, command, "demo", folder=tmp_path)
+    assert shown.returncode == 0 and (tmp_path/"symbreak_demo.png").stat().st_size > 20_000, shown.stderr
+    assert str(tmp_path/"symbreak_demo.png") in shown.stdout
+    written = w.call(core, command, "new", "hills", folder=tmp_path)
+    assert written.returncode == 0 and (tmp_path/"60_hills.ipynb").is_file() and (tmp_path/"test_hills.py").is_file(), written.stderr
+
+
 def test_commands_of_the_core(core):
     listed, planned = w.call(core, "symbreak", "list"), w.call(core, "symbreak", "plan", "ising", "expansion")
     assert listed.returncode == 0 and all(p.stem[3:] in listed.stdout for p in (w.ROOT/"nbs").glob("[1-4]*.ipynb")), listed.stderr
@@ -117,7 +134,7 @@ def test_the_first_command_runs_a_section(whole):
 def test_the_commands_of_the_readme_run(whole):
     "In their order, for the last one shows what the others left."
     folder = whole.parent.parent
-    assert {line.split()[1] for line in w.commands()} >= {"figures", "list", "plan", "data", "report"}
+    assert {line.split()[1] for line in w.commands()} >= {"demo", "figures", "new", "list", "plan", "data", "report"}
     for line in w.commands():
         done = w.call(whole, *shlex.split(line, comments=True))
         assert done.returncode == 0, f"{line}: {(done.stdout + done.stderr)[-3000:]}"

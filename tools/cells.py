@@ -22,20 +22,22 @@ from pathlib import Path
 
 import yaml
 from symbreak_nb.claims import PAPERS, VERDICTS, Claim, row_kind, verdict_text
+from symbreak_nb.comparison import _narrow_claims, _read_variants
 from symbreak_nb.parameters import Declaration, cell_source
-from symbreak_nb.report import _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.records import _format_interval, _format_number, read_metrics
 from symbreak_nb.run import write_atomic
 from symbreak_nb.sections import Notebook, find_sections
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, REFERENCE, LISTED = ROOT/"nbs", ROOT/"reference", ROOT/"docs"/"claims.csv"
 GUIDE, README, FINDINGS, SENTENCES = ROOT/"CONTRIBUTING.md", ROOT/"README.md", ROOT/"docs"/"findings.md", ROOT/"docs"/"sections.csv"
+OWN = "Sections of other papers"
 FINDINGS_HEAD = """# What came out
 
 Written by `tools/cells.py` from the first screens of the notebooks and from `reference/`: profile `quick`, seed 0. The counts are exact.
-The trainings are of reduced scale, with networks and data of our own. A verdict speaks of them, and not of the papers' own networks, which need a GPU
-and have not been run. A claim whose premise the small scale does not reach stays open. [`CLAIMS.md`](../CLAIMS.md) has every claim with its rule,
-its interval, and the reason where nothing could be decided. Minutes are wall time on two cores that were shared with other work."""
+The trainings are of reduced scale, with networks and data of our own. A verdict speaks of them, and not of the papers' own networks, which
+need a GPU and have not been run. A claim whose premise the small scale does not reach stays open. [`CLAIMS.md`](../CLAIMS.md) has every
+claim with its rule, its interval, and the reason where nothing could be decided. Minutes are wall time on two shared cores."""
 
 
 def papers_claims() -> set[str]:
@@ -95,7 +97,7 @@ def folds(source: str) -> bool:
     return source.startswith("#| default_exp") and not body or declares or 0 < 2*len(body) <= 3*imports
 
 
-def shown(cell: dict) -> dict:
+def in_folds(cell: dict) -> dict:
     "A cell with its code folded, or not, as JupyterLab keeps it."
     if cell["cell_type"] != "code": return cell
     kept = {k: v for k, v in cell["metadata"].items() if k != "jupyter"}
@@ -105,7 +107,7 @@ def shown(cell: dict) -> dict:
 
 def written(notebook: dict) -> str:
     "The text of a notebook's file."
-    return json.dumps(notebook | dict(cells=[shown(cell) for cell in notebook["cells"]]), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(notebook | dict(cells=[in_folds(cell) for cell in notebook["cells"]]), indent=1, ensure_ascii=False) + "\n"
 
 
 def split(text: str) -> list[str]: return re.findall(r"[^\n]*\n|[^\n]+", text)
@@ -147,7 +149,8 @@ def guide() -> str:
 def sentences() -> dict[str, dict]:
     "Question and finding of each section, a plain sentence each."
     with open(SENTENCES, newline="") as file: found = {row["section"]: row for row in csv.DictReader(file)}
-    if missing := set(find_sections(NBS)) - set(found): sys.exit(f"cells: {SENTENCES.name} has no question and finding of {', '.join(sorted(missing))}")
+    missing = ", ".join(sorted(set(find_sections(NBS)) - set(found)))
+    if missing: sys.exit(f"cells: {SENTENCES.name} has no question and finding of {missing}")
     return found
 
 
@@ -172,7 +175,7 @@ def overview() -> list[str]:
     rows, said = ["|section|question|finding|holds/fails/open|picture|command|min|", "|---|---|---|---|---|---|--:|"], sentences()
     for section in find_sections(NBS).values():
         record, one = read_metrics(REFERENCE/section.name/"quick"/"metrics.json"), said[section.name]
-        picture = shown(section, record).relative_to(ROOT).as_posix()
+        picture = shown(section, record).relative_to(REFERENCE.parent).as_posix()
         cells = [f"[{section.name}](nbs/{section.path.name})", one["question"], one["finding"], verdicts(record), f"[see]({picture})",
                  f"`symbreak figures {section.name}`", str(minutes(record))]
         rows.append(f"|{'|'.join(cells)}|")
@@ -221,17 +224,17 @@ def findings() -> str:
     papers = dict(zip(PAPERS.values(), citation()["references"], strict=True))
     blocks, groups = [FINDINGS_HEAD], {}
     for section in find_sections(NBS).values():
-        groups.setdefault(next(key for key in section.papers if key in section_paper(section)), []).append(section)
+        groups.setdefault(section_paper(section), []).append(section)
     for key, sections in groups.items():
-        blocks += [f"## {papers[key]['title']}", paper_line(papers[key]).removeprefix("- ")]
+        blocks += [f"## {papers[key]['title']}", paper_line(papers[key]).removeprefix("- ")] if key in papers else [f"## {key}"]
         for section in sections: blocks += block(section)
     return "\n\n".join(blocks) + "\n"
 
 
-def section_paper(section: Notebook) -> tuple[str, ...]:
-    "The paper of a section's floor, by the first digit of its notebook; else all that it names."
-    return {"1": ("zhang2024",), "2": ("zhang2024",), "3": ("iqbal2025",), "4": ("ziyin2025",),
-            "5": ("fok2017",)}.get(section.path.stem[0], tuple(section.papers))
+def section_paper(section: Notebook) -> str:
+    "The paper of a section's floor, by the first digit of its notebook; of another digit, the first paper that it names."
+    floors = {"1": "zhang2024", "2": "zhang2024", "3": "iqbal2025", "4": "ziyin2025", "5": "fok2017"}
+    return floors.get(section.path.stem[0]) or next(iter(section.papers), OWN)
 
 
 def block(section: Notebook) -> list[str]:
@@ -240,7 +243,7 @@ def block(section: Notebook) -> list[str]:
     picture = shown(section, record)
     captions = {figure["name"]: figure["caption"] for figure in record["figures"]}
     caption = " ".join(captions.get(picture.stem, picture.stem).replace("[", "(").replace("]", ")").split())
-    image = [f"![{caption}](../{picture.relative_to(ROOT).as_posix()})", f"*{caption}*"] if picture.is_file() else []
+    image = [f"![{caption}](../{picture.relative_to(REFERENCE.parent).as_posix()})", f"*{caption}*"] if picture.is_file() else []
     counts = [f"{n} {word}" for n, word in zip(verdicts(record).split("/"), ("hold", "fail", "open"), strict=False)]
     claims = "no claim of the paper is decided here" if verdicts(record) == "–" else f"claims of the paper: {', '.join(counts)}"
     return [f"### [{section.title}](../nbs/{section.path.name})", *said_there(section), *image,

@@ -11,7 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 from symbreak_nb.claims import _opposite, row_kind, verdict_text
-from symbreak_nb.report import _PAPER_TITLES, _format_interval, _format_number, _narrow_claims, _read_variants, read_metrics
+from symbreak_nb.comparison import _narrow_claims, _read_variants
+from symbreak_nb.records import _format_interval, _format_number, read_metrics
+from symbreak_nb.report import _PAPER_TITLES
 from symbreak_nb.run import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent

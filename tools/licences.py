@@ -24,11 +24,12 @@ symbreak_nb is under the [Apache License 2.0](../LICENSE). This page is written 
 
 ## What it is built on
 
-Versions are those of `constraints.txt`. The licence is what the distribution's own metadata say. *for* names the extras of symbreak_nb that ask for
-it; the rest comes along with these."""
+Versions are those of `constraints.txt`. The licence is what the distribution's own metadata say. *for* names the extras of symbreak_nb that
+ask for it; the rest comes along with these."""
 DATA_HEAD = """## Data sets and weights
 
-None of them is part of this package. They come from your own folder, from their publishers when you ask for a download, or with a dependency."""
+None of them is part of this package. They come from your own folder, from their publishers when you ask for a download, or with a
+dependency."""
 NAMES = {"bsd license": "BSD", "mit license": "MIT", "apache software license": "Apache-2.0", "apache license 2.0": "Apache-2.0",
          "apache 2.0": "Apache-2.0", "bsd": "BSD", "python software foundation license": "PSF-2.0"}
 
@@ -66,7 +67,8 @@ def licence(name: str, version: str) -> str:
 def kept() -> dict[tuple[str, str], str]:
     "Rows of the page as it is: (name, version) -> licence."
     text = PAGE.read_text() if PAGE.is_file() else ""
-    return {(name, version): said for name, version, said in re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]* \|$", text, re.MULTILINE)}
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]* \|$", text, re.MULTILINE)
+    return {(name, version): said for name, version, said in rows}
 
 
 def page() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from symbreak_nb.files import unpack
-from symbreak_nb.report import _format_duration, read_metrics
+from symbreak_nb.records import _format_duration, read_metrics
 from symbreak_nb.run import RunError, write_atomic
 
 import bench

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
-from symbreak_nb.report import _checksum_line
+from symbreak_nb.comparison import _checksum_line
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, RESULTS, REFERENCE = ROOT/"nbs", ROOT/"results"/"refresh", ROOT/"reference"

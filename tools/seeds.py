@@ -1,5 +1,7 @@
 """Run sections at smoke with seeds drawn anew, on one thread and on two, as different processors would round.
 
+With two threads the units are also computed in two processes.
+
     python tools/seeds.py [SECTION ...]              # 12 seeds a section, spread over the 6 settings
     python tools/seeds.py kuramoto --seeds 5 77      # these seeds
     python tools/seeds.py --count 6 --all            # every seed at every setting
@@ -38,6 +40,7 @@ class Setting(NamedTuple):
     def environment(self) -> dict[str, str]:
         "The caller's environment with these threads and instructions."
         plain = {k: v for k, v in os.environ.items() if k not in KERNELS} | dict(OMP_WAIT_POLICY="PASSIVE")
+        if self.threads > 1: plain |= dict(SYMBREAK_EXECUTOR="processes", SYMBREAK_CORES=str(self.threads))
         return plain | dict.fromkeys(POOLS, str(self.threads)) | dict(zip(KERNELS, CAPABILITIES[self.capability], strict=False))
 
 
@@ -80,6 +83,13 @@ def failure(folder: Path, done: subprocess.CompletedProcess) -> str:
     return ((done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"])[-1][:400]
 
 
+def refused(folder: Path) -> str:
+    "Whether processes could not take the units of a notebook."
+    said = any("are computed one by one" in str(c.get("outputs")) for path in folder.glob("*/*.ipynb")
+               for c in json.loads(path.read_text())["cells"])
+    return "processes cannot read its units" if said else ""
+
+
 def plain_text(colored: str) -> str:
     "Without the colours of a terminal."
     return re.sub(r"\x1b\[[0-9;]*m", "", colored)
@@ -91,7 +101,7 @@ def run(job: Job) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
         command = [SYMBREAK, "figures", job.section, "--profile", "smoke", "--seed", str(job.seed), "--device", "cpu", "--out", folder]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=job.setting.environment())
-        error = failure(Path(folder), done) if done.returncode else ""
+        error = failure(Path(folder), done) if done.returncode else refused(Path(folder))
     return Outcome(job, error, time.perf_counter() - clock)
 
 

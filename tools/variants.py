@@ -14,16 +14,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from symbreak_nb.report import (
-    _format_interval,
-    _format_number,
-    _narrow_claims,
-    _processor,
-    _read_variants,
-    _unlike,
-    read_metrics,
-    read_results,
-)
+from symbreak_nb.comparison import _narrow_claims, _processor, _read_variants, _unlike
+from symbreak_nb.records import _format_interval, _format_number, read_metrics, read_results
 from symbreak_nb.run import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent

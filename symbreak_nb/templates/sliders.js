@@ -113,12 +113,14 @@
   canvas.setAttribute("role", "img");
   said.setAttribute("role", "status");
   const inputs = sliders.map(({ label, texts, start }) => {
-    const row = document.createElement("label"), name = document.createElement("span");
+    const [row, name, value] = ["label", "span", "span"].map(tag => document.createElement(tag));
     const input = Object.assign(document.createElement("input"), { type: "range", min: 0, max: texts.length - 1, step: 1 });
     input.value = start;
     input.dataset.lmSuppressShortcuts = "true";   // arrow keys of a focused slider move it, not JupyterLab's cells
     name.textContent = label;
-    row.append(name, input, document.createElement("output"));
+    name.className = "name";
+    value.setAttribute("aria-hidden", "true");   // the slider says it
+    row.append(name, input, value);
     input.addEventListener("input", show);
     return input;
   });
