@@ -183,7 +183,7 @@ SOURCES = ["from symbreak_nb.run import Declaration, Parameter, Run, between",
            """def waiting(n, log, go):
     import os, time
     from pathlib import Path
-    with open(log, "a") as file: file.write(f"{n} {os.getpid()}\\n")
+    with Path(log).open("a") as file: file.write(f"{n} {os.getpid()}\\n")   # a kernel has an open() of its own
     while n > 1 and not Path(go).exists(): time.sleep(.02)
     return dict(y=n)""",
            "declared = Declaration('patience')\nrun = Run(declared, globals())",
