@@ -76,12 +76,12 @@ def measured(folder: Path) -> dict:
 
 
 def simulated(workers: int, seconds: float, driver: float, scheduler: float, worker: float) -> float:
-    """Share of the time in which workers compute, in the steady state.
+    """Share of the time in which workers compute, over four units a worker.
 
     Each unit goes from the driver by the scheduler to a worker, and back. The driver and the scheduler serve one unit
     at a time. Two units a worker are on their way. Where one comes back the driver stores it and sends the next.
     """
-    count, free = 4*workers + 200, [0.0, 0.0]        # when the driver and the scheduler are free
+    count, free = 4*workers, [0.0, 0.0]        # when the driver and the scheduler are free
     ready = [0.0]*workers                            # when each worker is free, a heap
     events = [(0.0, k, 0) for k in range(2*workers)]
     route, ends, number = ((0, driver/2), (1, scheduler/2), None, (1, scheduler/2), (0, driver)), [], len(events)
@@ -94,8 +94,7 @@ def simulated(workers: int, seconds: float, driver: float, scheduler: float, wor
         if route[stage] is None: then = max(now, heapq.heappop(ready)) + worker + seconds; heapq.heappush(ready, then)
         else: place, cost = route[stage]; then = free[place] = max(now, free[place]) + cost
         heapq.heappush(events, (then, name, stage + 1))
-    first, last = ends[count//4], ends[3*count//4]
-    return (3*count//4 - count//4)/(last - first)*seconds/workers
+    return count*seconds/ends[-1]/workers
 
 
 def saturation(seconds: float, **costs: float) -> int:
