@@ -121,6 +121,14 @@ def _page_writer(out: Path, reference: Path | None, share: float = 0.05) -> Call
     return page
 
 
+_ENGINE = click.option("--engine", "kind", default="local", show_default=True, type=click.Choice(["local", "dask"]),
+                       help="dask: send units of work to the workers of a Dask scheduler (extra cluster).")
+_SCHEDULER = click.option("--scheduler", metavar="ADDRESS", help="Of a running Dask scheduler.  "
+                          "[default: one on this machine, with a worker a GPU or a core]")
+_APART = click.option("--no-shared-folder", "apart", is_flag=True,
+                      help="Workers do not see --out: units come back as bytes.")
+
+
 def _engine(kind: str, scheduler: str | None, shared: bool, device: str | None, reuse: str) -> Any:
     "Where units of work go: a context that gives environment variables for the kernels."
     if kind == "dask": return importlib.import_module("symbreak_nb.cluster").engine(scheduler, shared, device, reuse)
@@ -149,11 +157,9 @@ def _console() -> Any:
               help="Stored units to go on from; same: of this code and this kind of machine, any: of any.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="M",
               help="Begin no unit of work after M minutes; status 3 says that some are left for the same command.")
-@click.option("--engine", "kind", default="local", show_default=True, type=click.Choice(["local", "dask"]),
-              help="dask: send units of work to the workers of a Dask scheduler (extra cluster).")
-@click.option("--scheduler", metavar="ADDRESS",
-              help="Of a running Dask scheduler.  [default: one on this machine, with a worker a GPU or a core]")
-@click.option("--no-shared-folder", "apart", is_flag=True, help="Workers do not see --out: units come back as bytes.")
+@_ENGINE
+@_SCHEDULER
+@_APART
 @_NOTEBOOKS
 @_REFERENCE
 def _figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path,

@@ -90,7 +90,7 @@ def _ready() -> None:
     torch.set_num_threads(1)
     with suppress(ImportError): import_torchvision()
 
-
+# %% ../nbs/00_cluster.ipynb #clu_work_2
 _accepted: dict[bytes, dict] = Memo()   # orders that this process may follow, by their digest
 
 
@@ -161,7 +161,7 @@ def _places(device: str | None) -> list[dict[str, str]]:
     gpus = _gpus(device)
     return [_ONE | dict(CUDA_VISIBLE_DEVICES=gpu) for gpu in gpus] or [dict(_ONE) for _ in range(usable_cores())]
 
-
+# %% ../nbs/00_cluster.ipynb #clu_start_2
 @contextmanager
 def _local_cluster(places: Iterable[Mapping[str, str]]) -> Iterator[str]:
     "Address of a scheduler on the loopback, with a worker a place; all of it ends with the block."
@@ -280,7 +280,7 @@ def _call_off(client: Any, pending: dict) -> None:
     unbegun = [key for key, (_, future) in pending.items() if key not in begun and future.status == "pending"]
     client.cancel([pending.pop(key)[1] for key in unbegun])
 
-
+# %% ../nbs/00_cluster.ipynb #clu_drive_2
 def _answer(future: Any, address: str) -> dict:
     "What a worker said; RunError where nobody is left to say it."
     if future.status == "error": error = future.exception()
