@@ -129,6 +129,9 @@ _APART = click.option("--no-shared-folder", "apart", is_flag=True,
                       help="Workers do not see --out: units come back as bytes.")
 
 
+def _engine_options(command: Any) -> Any: return _ENGINE(_SCHEDULER(_APART(command)))
+
+
 def _engine(kind: str, scheduler: str | None, shared: bool, device: str | None, reuse: str) -> Any:
     "Where units of work go: a context that gives environment variables for the kernels."
     if kind == "dask": return importlib.import_module("symbreak_nb.cluster").engine(scheduler, shared, device, reuse)
@@ -157,9 +160,7 @@ def _console() -> Any:
               help="Stored units to go on from; same: of this code and this kind of machine, any: of any.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="M",
               help="Begin no unit of work after M minutes; status 3 says that some are left for the same command.")
-@_ENGINE
-@_SCHEDULER
-@_APART
+@_engine_options
 @_NOTEBOOKS
 @_REFERENCE
 def _figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path,
