@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,24 @@ def _page_writer(out: Path, reference: Path | None, share: float = 0.05) -> Call
     return page
 
 
+_ENGINE = click.option("--engine", "kind", default="local", show_default=True, type=click.Choice(["local", "dask"]),
+                       help="dask: send units of work to the workers of a Dask scheduler (extra cluster).")
+_SCHEDULER = click.option("--scheduler", metavar="ADDRESS", help="Of a running Dask scheduler.  "
+                          "[default: one on this machine, with a worker a GPU or a core]")
+_APART = click.option("--no-shared-folder", "apart", is_flag=True,
+                      help="Workers do not see --out: units come back as bytes.")
+
+
+def _engine_options(command: Any) -> Any: return _ENGINE(_SCHEDULER(_APART(command)))
+
+
+def _engine(kind: str, scheduler: str | None, shared: bool, device: str | None, reuse: str) -> Any:
+    "Where units of work go: a context that gives environment variables for the kernels."
+    if kind == "dask": return importlib.import_module("symbreak_nb.cluster").engine(scheduler, shared, device, reuse)
+    if scheduler or not shared: raise click.UsageError("--scheduler and --no-shared-folder ask for --engine dask")
+    return nullcontext({})
+
+
 def _console() -> Any:
     from rich.console import Console
     return Console(force_jupyter=False, markup=False, width=None if sys.stdout.isatty() else 120)
@@ -142,11 +160,12 @@ def _console() -> Any:
               help="Stored units to go on from; same: of this code and this kind of machine, any: of any.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="M",
               help="Begin no unit of work after M minutes; status 3 says that some are left for the same command.")
+@_engine_options
 @_NOTEBOOKS
 @_REFERENCE
 def _figures(names: tuple, profile: str | None, seed: int | None, device: str | None, pairs: tuple, out: Path,
-             jobs: int | None, reuse: str, minutes: float | None, notebooks: Path | None,
-             reference: Path | None) -> int:
+             jobs: int | None, reuse: str, minutes: float | None, kind: str, scheduler: str | None, apart: bool,
+             notebooks: Path | None, reference: Path | None) -> int:
     """Run sections and write their figures, data, verdicts and the report.
 
     Without a SECTION all of them run. A run that was stopped goes on where it was when the same command is given again.
@@ -159,10 +178,11 @@ def _figures(names: tuple, profile: str | None, seed: int | None, device: str | 
     _check_all(chosen, profile, pairs)
     until = math.inf if minutes is None else time.time() + 60*minutes
     work = [Job(section, _prepare(out, section.name), until=until) for section in chosen]
-    manager, order = _kernel_class(_kernel_environment(width, profile, reuse, until), kernels := []), work
-    if width > 1: order = _longest_first(work, profile, stored)
+    order = _longest_first(work, profile, stored) if width > 1 else work
     left, page = _TimeLeft(order, width, profile, stored), _page_writer(out, reference)
-    with _show_progress(work, left, page) as show: run_jobs(order, parameters, manager, kernels, width, show)
+    with _engine(kind, scheduler, not apart, device, reuse) as sent:
+        manager = _kernel_class(_kernel_environment(width, profile, reuse, until, sent), kernels := [])
+        with _show_progress(work, left, page) as show: run_jobs(order, parameters, manager, kernels, width, show)
     _console().print(_summary_table(work))
     later = [job.section.name for job in work if job.status == "unfinished"]
     with suppress(*[RunError]*bool(later)): click.echo(f"report: {write_report(out, reference)}")  # perhaps none yet

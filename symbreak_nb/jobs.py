@@ -38,7 +38,7 @@ _PATIENT = dict(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0"
 
 
 def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = "same",
-                        until: float = math.inf) -> dict[str, str]:
+                        until: float = math.inf, engine: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment variables that a section's kernel gets beyond the present ones.
 
     Parameters
@@ -51,6 +51,8 @@ def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = 
         Stored units that may be reused, see `symbreak figures --reuse`
     until : float, default infinity
         Seconds since 1970 after which no further unit begins.
+    engine : Mapping[str, str] | None, default None
+        Where units go, see `symbreak_nb.cluster.engine`
 
     Returns
     -------
@@ -64,7 +66,7 @@ def _kernel_environment(jobs: int = 1, profile: str | None = None, reuse: str = 
     if jobs > 1: found["SYMBREAK_CORES"] = str(max(1, _cores()//jobs))
     if jobs > 1 and not os.environ.get("OMP_NUM_THREADS"): found |= dict.fromkeys(_THREADS, "1")
     if math.isfinite(until): found["SYMBREAK_UNTIL"] = str(until)
-    return found | (dict(SYMBREAK_PROFILE=profile) if profile else {})
+    return found | dict(engine or {}) | (dict(SYMBREAK_PROFILE=profile) if profile else {})
 
 
 def _sections_at_once(jobs: int | None, count: int, device: str | None = None) -> int:

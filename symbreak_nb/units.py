@@ -292,22 +292,29 @@ class OutOfTime(RunError):
     "Time is up: what is finished is stored, and the same run goes on from there."
 
 
-def _late() -> bool:
-    "Whether the run's time is up, in seconds since 1970."
-    until = os.environ.get("SYMBREAK_UNTIL", "")
-    try: return bool(until) and time.time() > float(until)
+def _until() -> float:
+    "When the run's time is up, in seconds since 1970."
+    until = os.environ.get("SYMBREAK_UNTIL") or "inf"
+    try: return float(until)
     except ValueError: raise ParameterError("SYMBREAK_UNTIL", until, "seconds since 1970") from None
+
+
+def _late() -> bool: return time.time() > _until()
 
 # %% ../nbs/00_units.ipynb #08c163d6
 _START = 6.0  # seconds of work that pay for the start of processes, which import torch
 
 
+def _told() -> str:
+    "Where the user wants units to be computed."
+    told = os.environ.get("SYMBREAK_EXECUTOR") or "auto"
+    return one_of("auto", "serial", "threads", "processes", "dask")("SYMBREAK_EXECUTOR", told)
+
+
 def _choice(device: str, missing: int, seconds: float) -> tuple[str, int]:
     "Kind of executor, and how many workers, for units that take so many seconds each."
     workers = max(1, min(usable_cores(), missing))
-    told = one_of("auto", "serial", "threads", "processes")("SYMBREAK_EXECUTOR",
-                                                            os.environ.get("SYMBREAK_EXECUTOR") or "auto")
-    if told != "auto": return told, workers
+    if (told := _told()) != "auto": return told, workers
     pays = workers > 1 and device == "cpu" and seconds*missing*(1 - 1/workers) > _START
     return ("processes" if pays else "serial"), workers
 
@@ -447,16 +454,27 @@ def _reused(store: UnitStore, paths: Iterable[Path], key: str, arguments: Mappin
     return None
 
 
-def _kept(store: UnitStore, key: str, function: Callable, code: str, arguments: Mapping, made: tuple) -> dict:
-    "Store what was computed, and give it as it will be read."
+def _file_of(device: str, key: str, inputs: Mapping) -> str:
+    "Name of the file of a unit that is computed in this process."
+    words = json.dumps([_compared(environment(device)), inputs], sort_keys=True)
+    return f"{key}.{hashlib.sha256(words.encode()).hexdigest()[:8]}.npz"
+
+
+def _packed(device: str, key: str, function: Callable, code: str, arguments: Mapping, made: tuple) -> tuple[str, bytes]:
+    "Name and content of the file of a unit that was computed in this process."
     result, inputs, seconds = made
     notes = dict(key=key, function=function.__qualname__, arguments=_given(arguments), code=code, inputs=inputs,
-                 seconds=seconds, **environment(store.device))
-    kind = hashlib.sha256(json.dumps([_compared(notes), inputs], sort_keys=True).encode()).hexdigest()[:8]
-    path = store.folder/"units"/f"{key}.{kind}.npz"
-    store.write(path, pack(result, notes))
+                 seconds=seconds, **environment(device))
+    return _file_of(device, key, inputs), pack(result, notes)
+
+
+def _kept(store: UnitStore, key: str, *unit: Any) -> dict:
+    "Store what was computed here, as in `_packed`, and give it as it will be read."
+    name, content = _packed(store.device, key, *unit)
+    store.write(path := store.folder/"units"/name, content)
+    values, notes = unpack(path)
     store.count("computed", notes)
-    return unpack(path)[0]
+    return values
 
 # %% ../nbs/00_units.ipynb #7197eec3
 def compute_units(store: UnitStore, function: Callable[..., Mapping], grid: Iterable[Mapping[str, Any]],
@@ -486,12 +504,24 @@ def compute_units(store: UnitStore, function: Callable[..., Mapping], grid: Iter
     for k, key in enumerate(keys):
         if (found := _reused(store, stored.get(key, ()), key, grid[k])) is not None: results[k] = found
     tell(len(results), store.counts["reused"] - before)
-    for k, made in _made(store.device, function, code, {k: a for k, a in enumerate(grid) if k not in results}):
-        results[k] = _kept(store, keys[k], function, code, grid[k], made)
+    missing = {k: (keys[k], a) for k, a in enumerate(grid) if k not in results}
+    for k, found in _finished(store, function, code, missing):
+        results[k] = found
         tell(len(results), store.counts["reused"] - before)
     if left := len(grid) - len(results):
         raise OutOfTime(f"time is up: {left} of {len(grid)} units of {function.__name__} are left in this step")
     return [results[k] for k in range(len(grid))]
+
+
+def _finished(store: UnitStore, function: Callable, code: str, missing: Mapping[int, tuple[str, Mapping]],
+              ) -> Iterator[tuple[int, dict]]:
+    "Results of what is missing, each stored before it is given; a place has a key and arguments."
+    if _told() == "dask":
+        from symbreak_nb.cluster import _on_workers
+        return (yield from _on_workers(store, function, code, missing))
+    for place, made in _made(store.device, function, code, {place: given for place, (_, given) in missing.items()}):
+        key, arguments = missing[place]
+        yield place, _kept(store, key, function, code, arguments, made)
 
 
 def _made(device: str, function: Callable, code: str, missing: Mapping[int, Mapping],
