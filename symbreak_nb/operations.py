@@ -186,7 +186,7 @@ def _matmul(facts: Facts, x: Value, y: Value, shape: tuple) -> Value:
     sy = "K" if m == 1 else batch[len(batch) - m + 2:] + "KM"
     return _contract(facts, [x, y], [sx, sy], batch + "N"*(n > 1) + "M"*(m > 1), shape)
 
-
+# %% ../nbs/07_operations.ipynb #ffa10cc0
 def _on_einsum(facts, call):
     text, values = call.args["equation"].replace(" ", ""), list(call.args["tensors"])
     left, arrow, out = text.partition("->")
@@ -221,7 +221,7 @@ def _letters_left(subs: list, pair: tuple, out: str) -> str:
     needed = set(out).union(*(s for k, s in enumerate(subs) if k not in pair))
     return "".join(c for c in dict.fromkeys(subs[pair[0]] + subs[pair[1]]) if c in needed)
 
-
+# %% ../nbs/07_operations.ipynb #ffa10cc1
 def _on_tensordot(facts, call):
     x, y = call.args["self"], call.args["other"]
     n, m = len(x.shape), len(y.shape)

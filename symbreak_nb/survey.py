@@ -512,7 +512,7 @@ def _arguments(example: Any) -> tuple[tuple, dict]:
     if isinstance(example, dict): return (), dict(example)
     return (example if isinstance(example, tuple) else (example,)), {}
 
-
+# %% ../nbs/08_survey.ipynb #surveyc0
 def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, threshold: float) -> SymmetryReport:
     "The report on a model and its arguments, or why nothing can be proved."
     name, total = type(model).__name__, sum(p.numel() for p in model.parameters())

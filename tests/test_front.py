@@ -59,9 +59,9 @@ def test_the_example_is_three_lines_and_prints_what_stands_below_it():
     (code, output), = re.findall(r"```python\n(.*?)```\s+```text\n(.*?)```", README, re.DOTALL)
     assert len(code.strip().splitlines()) == 3
     with redirect_stdout(io.StringIO()) as said: exec(code, {})
-    def kept(text): return [line.split()[:-4] + line.split()[-3:-1] for line in text.strip().splitlines()[2:]]   # but delta and error
+    def kept(text): return [line.split()[:-4] + line.split()[-3:-1] for line in text.strip().splitlines()[2:-1]]   # but delta and error
     assert kept(said.getvalue()) == kept(output) and len(kept(output)) == 2
-    assert said.getvalue().splitlines()[:2] == output.splitlines()[:2]
+    assert said.getvalue().splitlines()[:2] == output.splitlines()[:2] and said.getvalue().splitlines()[-1] == output.splitlines()[-1]
     for column in output.splitlines()[1].split()[3:]: assert f"`{column}`" in README, f"{column} is not explained"
 
 
