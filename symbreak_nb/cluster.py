@@ -55,7 +55,10 @@ def _parcel(key: str, arguments: Mapping) -> bytes:
     return pickle.dumps(dict(key=key, arguments=dict(arguments), held=held))
 
 
-def _as_bytes(orders: Mapping) -> bytes: return need("cloudpickle", "cluster", "--engine dask").dumps(orders)
+def _as_bytes(orders: Mapping) -> bytes:
+    need("distributed", "cluster", "--engine dask")
+    import cloudpickle
+    return cloudpickle.dumps(orders)
 
 # %% ../nbs/00_cluster.ipynb #clu_work
 _PATIENCE = 20.0   # seconds in which a file written elsewhere has to appear on a network's file system
