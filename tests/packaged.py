@@ -41,8 +41,11 @@ def examples() -> list[tuple[str, str]]:
 
 def commands() -> list[str]:
     "Their lines that call an installed command."
-    blocks = re.findall(r"\n```\n(.*?)```", told(), re.S)
-    return [line for block in blocks for line in block.splitlines() if line.startswith(("symbreak ", "papermill "))]
+    found, language = [], None
+    for line in told().splitlines():
+        if line.startswith("```"): language = line[3:].strip() if language is None else None
+        elif language == "" and line.startswith(("symbreak ", "papermill ")): found.append(line)
+    return found
 
 
 def build(folder: Path, python: str) -> Path:
