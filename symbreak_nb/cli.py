@@ -79,7 +79,7 @@ def _short_help(context: click.Context) -> str:
     bold = lambda text, width=0: click.style(text.ljust(width), bold=True)
     commands = [(name, command.get_command(context, name)) for name in command.list_commands(context)]
     tries = [f"  {click.style(typed.ljust(41), fg='cyan')}{what}" for typed, what in _EXAMPLES.items()]
-    listed = [f"  {bold(name, 10)}{found.get_short_help_str(90)}" for name, found in commands]
+    listed = [f"  {bold(name, 12)}{found.get_short_help_str(90)}" for name, found in commands]
     return "\n".join([command.help.split("\n")[0], "", bold("Try"), *tries, "", bold("Commands"), *listed, "",
                       "symbreak COMMAND --help says more about one of them."])
 
