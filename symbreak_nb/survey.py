@@ -453,7 +453,8 @@ def plot_broken(rows: list[tuple], ax: Any = None) -> Any:
 
 # %% ../nbs/08_survey.ipynb #b7186a6e
 def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 0.1, pairs: str = "neighbours",
-                    squared: bool = False, to: str = "partner", eps: str = "limit", seed: int = 0) -> SymmetryReport:
+                    squared: bool = False, to: str = "partner", eps: str = "limit", seed: int = 0,
+                    certify: bool = False) -> SymmetryReport:
     """Find the parameter symmetries of a model, prove each, and measure how broken each is (ziyin2025 Table 1).
 
     Parameters
@@ -472,6 +473,9 @@ def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 
         Scalings before a norm: "limit" proves them at eps = 0, "own" leaves them out.
     seed : int
         Of the random group elements.
+    certify : bool
+        Whether to count the continuous symmetries by the Jacobian's null space, and to add families found there. They
+        hold for inputs like the example; far from it a neuron may behave otherwise.
 
     Returns
     -------
@@ -493,7 +497,7 @@ def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 
     _check_model(model)
     inputs = _floats(_arguments(example_input))
     with torch.inference_mode(False):
-        return _examined(model, inputs, seed, eps, dict(pairs=pairs, squared=squared, to=to), threshold)
+        return _examined(model, inputs, seed, eps, dict(pairs=pairs, squared=squared, to=to), threshold, certify)
 
 # %% ../nbs/08_survey.ipynb #surveyall001
 def _check_options(threshold: float, pairs: str, to: str, eps: str, seed: int) -> None:
@@ -513,7 +517,8 @@ def _arguments(example: Any) -> tuple[tuple, dict]:
     return (example if isinstance(example, tuple) else (example,)), {}
 
 # %% ../nbs/08_survey.ipynb #surveyc0
-def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, threshold: float) -> SymmetryReport:
+def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, threshold: float,
+              certify: bool) -> SymmetryReport:
     "The report on a model and its arguments, or why nothing can be proved."
     name, total = type(model).__name__, sum(p.numel() for p in model.parameters())
     elsewhere = [_running(model, *inputs)]  # given up before the trace, for its memory
@@ -521,14 +526,15 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
         bench = prepare(model, *inputs, shared)
         if reason := _unproved(bench, *elsewhere.pop()):
             return SymmetryReport(name, [], [reason], threshold, {reason: total}, total,
-                                  Certificate(total, None, missing=reason))
+                                  Certificate(total, None, missing=reason) if certify else None)
         walk = trace(model, *_floats(inputs))
         bench.desk.restore()
         _film(bench, walk)
         suggested, notes, unexamined = _searched(bench, walk)
         attempt = lambda c, notes=notes: _tried(bench, walk, c, seed, eps, how, threshold, notes)
         rows = _judged(bench, suggested, attempt)
-        certificate, added = _certificate(bench, list(zip(suggested, rows, strict=True)), attempt, total)
+        tried, certificate, added = list(zip(suggested, rows, strict=True)), None, []
+        if certify: certificate, added = _certificate(bench, tried, attempt, total)
     rows = [row for row in rows + added if row]
     return SymmetryReport(name, _proved(rows, notes, eps), notes, threshold, unexamined, total, certificate)
 

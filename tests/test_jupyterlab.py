@@ -248,7 +248,7 @@ def test_a_section_opens_with_its_question_and_picture_and_folds_what_prepares(l
     page, show = lab
     before = (checkout/"nbs"/"11_landscape.ipynb").read_text()
     section = show("11_landscape")
-    assert section.locator(".jp-Cell").first.get_by_text("Question.").is_visible()
+    assert section.locator(".jp-Cell strong", has_text="Question.").first.is_visible()
     picture = section.locator(".jp-Cell").nth(1).locator("img").first
     page.wait_for_function("image => image.complete && image.naturalWidth > 100", arg=picture.element_handle())
     assert picture.bounding_box()["y"] < 900, "on the first screen"
