@@ -69,8 +69,14 @@ class Loopback:
         sys.path.remove(str(self.folder))
 
 
+def _asked() -> None:
+    "Real schedulers and workers are started and killed only where that is asked for: it takes minutes."
+    if not os.environ.get("SYMBREAK_CLUSTER_TESTS"): pytest.skip("minutes of real schedulers: set SYMBREAK_CLUSTER_TESTS=1")
+
+
 @pytest.fixture(scope="module")
 def loopback(tmp_path_factory):
+    _asked()
     found = Loopback(tmp_path_factory.mktemp("loopback"))
     for _ in range(2): found.worker()
     yield found
@@ -196,6 +202,7 @@ run.finish()"""]
 @pytest.fixture
 def patience(tmp_path):
     "A section whose units wait for a file."
+    _asked()
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
     knobs = new_code_cell('profile = "smoke"\nseed = 0\ndevice = "cpu"\nout_dir = "results/patience"', metadata=dict(tags=["parameters"]))
