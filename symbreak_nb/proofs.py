@@ -280,7 +280,7 @@ class _Point:
     want: list       # the outputs
     scale: list = field(default_factory=list)  # for each element of the outputs: how far it moves,
     seen: list = field(default_factory=list)   # and whether this is more than rounding
-    replay: Callable | None = None   # change -> outputs, by a recording
+    replay: Callable | None = None   # change -> outputs and what was closed, by a recording
 
 # %% ../nbs/08_proofs.ipynb #proofpointm
 def _point(bench: Bench, run: Callable, state: dict, inputs: tuple) -> _Point:
@@ -332,8 +332,9 @@ def _error(point: _Point, got: list, seen: bool = False) -> float:
 
 def _change(point: _Point, change: dict, seen: bool = False) -> float:
     "How far the outputs move if some tensors are changed."
-    got = point.replay(change) if point.replay else point.run(point.state | change, point.inputs)
-    return _error(point, got, seen)
+    if not point.replay: return _error(point, point.run(point.state | change, point.inputs), seen)
+    got, closed = point.replay(change)   # what was close enough to stop at counts, too
+    return max(_error(point, got, seen), closed)
 
 # %% ../nbs/08_proofs.ipynb #a64f4e94
 @dataclass(eq=False)
@@ -532,7 +533,7 @@ def _film(bench: Bench, trace: Trace) -> None:
 
 
 def _replayer(bench: Bench, trace: Trace, p: _Point, eps: float | None) -> Callable | None:
-    "The outputs at a point when some tensors change, by replaying; None if no recording is faithful."
+    "The outputs at a point when some tensors change, and the largest closed difference; None without a faithful film."
     desk, nodes = bench.desk, defaultdict(set)
     _load(desk, p.state)
     args, kwargs = torch.utils._pytree.tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, p.inputs)
@@ -542,9 +543,10 @@ def _replayer(bench: Bench, trace: Trace, p: _Point, eps: float | None) -> Calla
         if node.op != "placeholder" or not isinstance(t := made.sources[node.name][2], torch.Tensor): continue
         for n, owner in desk.held.items():
             if t.layout == torch.strided and _meet_in_storage(t, owner): nodes[n].add(node)
-    def replay(change: dict) -> list:
+    def replay(change: dict) -> tuple[list, float]:
         _load(desk, p.state | change)
-        return _gathered(_replay(made, set().union(*(nodes[n] for n in change)))[0])
+        outputs, closed = _replay(made, set().union(*(nodes[n] for n in change)))
+        return _gathered(outputs), closed
     return replay
 
 
