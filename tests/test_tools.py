@@ -82,6 +82,15 @@ def test_another_question_is_no_variant(variants, tmp_path, capsys):
     assert "0 sections with 0 claims were run; 0 of them are narrow." in (tmp_path/"docs"/"processors.md").read_text()
 
 
+def test_a_run_on_other_data_is_no_variant(variants, tmp_path, capsys):
+    results(tmp_path/"other"/"wells", 1.5)
+    path = tmp_path/"other"/"wells"/"metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict(sources=["table.csv in the cache"])))
+    variants.main(["collect", str(tmp_path/"other"), "other"])
+    assert "wells: left out, data (table.csv, reference none)" in capsys.readouterr().out
+    assert not (tmp_path/"reference"/"wells"/"smoke"/"variants.json").exists()
+
+
 def test_another_seed_is_a_variant_and_what_has_no_rules_goes(variants, tmp_path):
     place = tmp_path/"reference"/"wells"/"smoke"
     (place/"variants.json").write_text(json.dumps(dict(settings=dict(old=dict(verdicts={"fok.near": "fails"})))))

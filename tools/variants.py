@@ -82,7 +82,8 @@ def collect(folder: Path, name: str, capability: str, threads: int | None, cpu: 
         record, place = section.record, REFERENCE/section.name/str(section.record.get("profile"))
         stored = read_metrics(place/"metrics.json")
         why = record["error"] or (not record["claims"] and "it decided nothing") or \
-            (not stored["claims"] and "it has no reference at this profile") or _unlike(comparable(record), comparable(stored))
+            (not stored["claims"] and "it has no reference at this profile") or _unlike(comparable(record), comparable(stored)) or \
+            (read_from(record) != read_from(stored) and f"data ({listing(record)}, reference {listing(stored)})")
         if why: yield f"{section.name}: left out, {why}"; continue
         kept = {k: v for k, v in _read_variants(place/"variants.json").items() if "rules" in v}
         settings = kept | {name: setting(record, capability, threads, cpu)}
@@ -93,6 +94,14 @@ def collect(folder: Path, name: str, capability: str, threads: int | None, cpu: 
 def comparable(record: dict) -> dict:
     "Without what may differ: the folder and the seed."
     return record | dict(seed=None, params={k: v for k, v in record["params"].items() if k != "out_dir"})
+
+
+def read_from(record: dict) -> list[str]:
+    "The data that a run read, without the place where they lay."
+    return sorted(source.split(" in ")[0] for source in record.get("sources") or [])
+
+
+def listing(record: dict) -> str: return "; ".join(read_from(record)) or "none"
 
 
 def differing(place: Path) -> tuple[dict, dict[str, dict]]:
