@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,8 @@ HEAD = """# Where the time goes
 
 A run is made of units of work: a training, a chain, an enumeration. Each one computes with one thread, and units stand side by side on
 the cores. The first table says how long the units of each section took, and which function took most. What is left of a section's
-time is its start, its figures and its checks. Times are of one machine that other programs used, too; their shares say more than their
-sums. `python tools/performance.py RESULTS_DIR` writes this page from a folder of results.
+time is its start, its figures and its checks. Times are of one machine with two cores and two sections at a time; their shares say more
+than their sums. `python tools/performance.py RESULTS_DIR` writes this page from a folder of results.
 """
 
 
@@ -77,11 +78,22 @@ def bench_rows(file: Path) -> Iterable[str]:
         yield f"| `{name}` | {found[name]:.3g} | {aim or ''} | {aim.baseline if aim else ''} |"
 
 
+def span(folder: Path) -> str:
+    "From the first start to the last end, and to the first picture."
+    records = [read_metrics(path) for path in folder.glob("*/metrics.json")]
+    starts = [datetime.fromisoformat(r["started"]).timestamp() for r in records if r.get("started")]
+    ends = [datetime.fromisoformat(r["started"]).timestamp() + float(r["wall_s"]) for r in records if r.get("started") and r.get("wall_s")]
+    if not ends: return ""
+    drawn = [path.stat().st_mtime for path in folder.glob("*/figures/*.png")]
+    first = f" The first picture was there after {_format_duration(min(drawn) - min(starts))}." if drawn and min(drawn) > min(starts) else ""
+    return f"From the first start to the last end it took {(max(ends) - min(starts))/60:.1f} minutes.{first}\n"
+
+
 def page(folder: Path, file: Path | None) -> str:
     "The whole page."
     found = shares(folder)
     profiles = ", ".join(sorted({s.profile for s in found}))
-    text = [HEAD, f"## Sections at `{profiles}`\n", *rows(found)]
+    text = [HEAD, f"## Sections at `{profiles}`\n", span(folder), *rows(found)]
     if file:
         device = json.loads(file.read_text()).get("device", "")
         text += ["\n## Ratios to a named baseline\n", f"`make bench` measures both in the same run. Here: {device}.\n", *bench_rows(file)]
