@@ -339,10 +339,15 @@ def papers() -> str:
     return found[1].strip() if found else "\n".join(f"- {title}" for title in _PAPER_TITLES.values())
 
 
+def example() -> str:
+    "The three lines of README, which its tests run, and what they print."
+    return re.search(r"```python\n.*?```\s+```text\n.*?```", (ROOT/"README.md").read_text(), re.DOTALL)[0]
+
+
 def home(pages: list[str]) -> str:
     "The first page, with what changes from reference to reference filled in."
     found = Counter(row["verdict"] for row in claim_rows() if row["kind"] == "claim")
-    values = dict(sections=len(records()), claims=sum(found.values()), papers=papers(), **found)
+    values = dict(sections=len(records()), claims=sum(found.values()), papers=papers(), example=example(), **found)
     return "\n".join([re.sub(r"\{\{(\w+)\}\}", lambda m: str(values[m[1]]), (DOCS/"site"/"home.md").read_text()), toctree(pages)])
 
 
