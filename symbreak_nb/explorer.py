@@ -246,7 +246,7 @@ def _show_explorer(**chosen: Any) -> None:
     plot_landscape(d, axes)
     fig.savefig(picture := io.BytesIO(), format="png", dpi=80)   # a picture whatever matplotlib's backend shows
     plt.close(fig)
-    shown.display(shown.Image(picture.getvalue(), alt="Four views of the landscape: levels, orbits, barriers, distances"))
+    shown.display(shown.Image(picture.getvalue(), alt="The levels, orbits, barriers and distances of the landscape"))
 
 # %% ../nbs/17_explorer.ipynb #a4d7ed49
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:

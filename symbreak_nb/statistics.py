@@ -52,8 +52,8 @@ class Estimate:
     draws: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
-        told = [_told(self.value) + (f" in [{', '.join(map(_told, self.interval))}]" if self.interval is not None else "")]
-        if self.interval is not None: told.append(f"n = {self.n}")
+        told = [_told(self.value)]
+        if self.interval is not None: told = [f"{told[0]} in [{', '.join(map(_told, self.interval))}]", f"n = {self.n}"]
         told += [f"{name} = {_told(x)}" for name, x in dict(p=self.p, d=self.effect_size).items() if x is not None]
         return f"Estimate({', '.join([*told, *([self.method] if self.method else [])])})"
 
