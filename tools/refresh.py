@@ -85,7 +85,10 @@ def run_sections(names: list[str]) -> None:
 
 
 def keep_seconds(names: list[str], start: float = 5.0) -> None:
-    "How long each section took in this run, with what its kernel takes to start: of one run of all of them, or the ratios mislead."
+    """How long each section took in this run, with what its kernel takes to start: of one run of all sections, or the ratios mislead.
+
+    Set SYMBREAK_CACHE to an empty folder before: a first run solves the equations of pdes, which later ones find in the cache.
+    """
     walls = {name: json.loads((RESULTS/name/"metrics.json").read_text())["wall_s"] for name in sorted(names)}
     table = dict(quick={name: round(wall + start, 1) for name, wall in walls.items()})
     (REFERENCE/"seconds.json").write_text(json.dumps(table, indent=1) + "\n")
