@@ -186,7 +186,7 @@ def test_the_keyboard_leads_to_the_article_the_search_and_the_filters(opened):
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id || location.hash").lstrip("#") == "main-content"
     page.get_by_label("Words").focus()
-    page.keyboard.type("bifurcates")
+    page.keyboard.type("landscape")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.name") == "paper"
     row = page.locator("table.claims tbody tr:not([hidden])")
