@@ -93,7 +93,7 @@ class Estimate:
         "What a 95 % percentile interval of fewer than ten replicas really covers; None for other intervals."
         return PERCENTILE_COVERAGE.get(self.n) if self.method.startswith("bootstrap") else None
 
-
+# %% ../nbs/04_statistics.ipynb #3a3f25c6
 def _told(x: float) -> str:
     "A number as a person writes it: whole ones in full, others with four digits."
     whole = isinstance(x, (int, float, np.number)) and abs(x) < 1e15 and x == int(x)
