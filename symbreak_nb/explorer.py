@@ -8,6 +8,7 @@ __all__ = ['PARAMETERS', 'CLAIMS', 'explore', 'explorer']
 # %% ../nbs/17_explorer.ipynb #6a7e2d9a
 import functools
 import inspect
+import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -238,13 +239,14 @@ def explorer(live: bool | None = None, **start: Any) -> Any:
 
 def _show_explorer(**chosen: Any) -> None:
     import matplotlib.pyplot as plt
-    display = need("IPython.display", "notebooks", "the explorer").display
+    shown = need("IPython.display", "notebooks", "the explorer")
     try: d = explore(explorer_network(**chosen))
     except ParameterError as error: return print(error)
     fig, axes = plt.subplots(1, 4, figsize=(16, 3.6), layout="constrained")
     plot_landscape(d, axes)
+    fig.savefig(picture := io.BytesIO(), format="png", dpi=80)   # a picture whatever matplotlib's backend shows
     plt.close(fig)
-    display(fig)
+    shown.display(shown.Image(picture.getvalue(), alt="The levels, orbits, barriers and distances of the landscape"))
 
 # %% ../nbs/17_explorer.ipynb #a4d7ed49
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:

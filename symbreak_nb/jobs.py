@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from subprocess import DEVNULL
@@ -389,9 +390,11 @@ def _pause(futures: list[Future], show: Callable[[], None]) -> None:
 # %% ../nbs/93_jobs.ipynb #2d1af8a3
 def _reference_seconds(job: Job, reference: Path | None, *profiles: str) -> float | None:
     "How long a section took in the reference: at the first of the profiles that it has; None where it has none."
-    places = [reference/job.section.name/p/"metrics.json" for p in profiles] if reference else []
-    walls = [read_metrics(place).get("wall_s") for place in places]
-    return next((float(w) for w in walls if isinstance(w, (int, float)) and 0 <= w < 1e9), None)
+    if reference is None: return None
+    together, name = json_or_nothing(reference/"seconds.json"), job.section.name
+    known = [table[name] for table in map(together.get, profiles) if isinstance(table, dict) and name in table]
+    walls = (read_metrics(reference/name/profile/"metrics.json").get("wall_s") for profile in profiles)
+    return next((float(w) for w in chain(known, walls) if isinstance(w, (int, float)) and 0 <= w < 1e9), None)
 
 
 def _longest_first(jobs: Iterable[Job], profile: str | None, reference: Path | None) -> list[Job]:

@@ -63,8 +63,8 @@ def _card(section: Section,  # whose figure it is
     shown = next((p for p in pictures if _exists(p) and os.access(p, os.R_OK)), None)
     problem = "" if shown else f"The picture {name[:100]}.png is missing from {clean_text(section.folder.name)}/figures"
     files = [("data", section.folder/"data"/f"{Path(name).name}.npz")] + [(p.suffix[1:].upper(), p) for p in pictures]
-    return dict(name=name, caption=caption, alt=f"Figure {name}", picture=shown, image="", shape=_shape(shown),
-                problem=problem, links=_links(root, files), claims=[], cell="",
+    return dict(name=name, caption=caption, alt=f"Figure {name}: {caption}", picture=shown, image="",
+                shape=_shape(shown), problem=problem, links=_links(root, files), claims=[], cell="",
                 anchor=_anchor("figure", section.name, name))
 
 # %% ../nbs/90_report.ipynb #ce27637d

@@ -51,6 +51,12 @@ class Estimate:
     error: float | None = None
     draws: np.ndarray | None = field(default=None, compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        told = [_told(self.value)]
+        if self.interval is not None: told = [f"{told[0]} in [{', '.join(map(_told, self.interval))}]", f"n = {self.n}"]
+        told += [f"{name} = {_told(x)}" for name, x in dict(p=self.p, d=self.effect_size).items() if x is not None]
+        return f"Estimate({', '.join([*told, *([self.method] if self.method else [])])})"
+
     def p_value(self, bound: float) -> float | None:
         """Two-sided p value of the hypothesis that the truth is `bound`.
 
@@ -86,6 +92,12 @@ class Estimate:
     def coverage(self) -> float | None:
         "What a 95 % percentile interval of fewer than ten replicas really covers; None for other intervals."
         return PERCENTILE_COVERAGE.get(self.n) if self.method.startswith("bootstrap") else None
+
+# %% ../nbs/04_statistics.ipynb #3a3f25c6
+def _told(x: float) -> str:
+    "A number as a person writes it: whole ones in full, others with four digits."
+    whole = isinstance(x, (int, float, np.number)) and abs(x) < 1e15 and x == int(x)
+    return f"{int(x):,}" if whole else f"{x:.4g}" if isinstance(x, (int, float, np.number)) else str(x)
 
 
 PERCENTILE_COVERAGE = {3: 0.75, 4: 0.8, 5: 0.84, 6: 0.86, 7: 0.88, 8: 0.88, 9: 0.9}  # by replicas, see below

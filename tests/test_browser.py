@@ -12,10 +12,6 @@ from symbreak_nb.claims import Claim
 from symbreak_nb.report import write_report
 from symbreak_nb.run import Declaration, Estimate, Run
 
-CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome")) if p), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no system chromium on this machine")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run",
-         "--disable-quic"]
 WIDE = "A sentence that is long enough to wrap on a phone, with a_name_without_any_place_to_break_it_" + "x"*80
 IDS = dict(wells=("fok.sec25.bifurcation", "fok.wells.control.one", "fok.wells.two"),
            kuramoto=("iqbal.fig1.washout", "iqbal.walls.control.one", "iqbal.walls.two"))
@@ -58,15 +54,6 @@ def page_url(tmp_path_factory):
     record["claims"][0]["verdict"], record["metrics"]["x"] = "fails", 1 + 1e-8
     stored.write_text(json.dumps(record))
     return write_report(root, root.parent/"reference").as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

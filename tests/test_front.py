@@ -42,9 +42,22 @@ def test_the_first_screen_says_what_it_is_what_came_out_and_how_to_run_and_cite_
     first = body.split("![")[0]
     assert len(re.findall(r"\.(?:\s|$)", first)) == 2 and len(first.split()) <= 50
     assert README.count("![") - README.count("[![") == 1, "one picture"
-    order = ("![", "```python", "make figures", ".venv/bin/activate", "<!-- sections", "<!-- papers", "CITATION.cff)")
+    order = ("![", "<!-- outcome", "CITATION.cff)", "```python", "## Two commands", ".venv/bin/activate", "<!-- sections", "<!-- papers")
     places = list(map(README.index, order))
     assert places == sorted(places)
+    screen = re.sub("<!--.*?-->", "", body.split("## Three lines")[0])   # above the first heading: one picture and less than 170 words
+    for part in ("For readers", "For sceptics", "For engineers", "What came out", "`make figures`", "`make site`", "**Cite**"):
+        assert part in screen
+    assert len(screen.split()) < 170 and re.search(r"of \d+ claims \d+ hold, \d+ fail, and \d+ stay open", screen)
+
+
+def test_the_counts_of_the_first_screen_are_those_of_the_references():
+    with open(ROOT/"docs"/"claims.csv", newline="") as file: listed = [row["id"] for row in csv.DictReader(file)]
+    paths = [path for profile in ("quick", "paper") for path in sorted((ROOT/"reference").glob(f"*/{profile}/metrics.json"))]
+    rows = [row for path in paths for row in json.loads(path.read_text())["claims"]]
+    found = {row["id"]: row["verdict"] for row in rows}
+    many = [sum(found.get(id) == verdict for id in listed) for verdict in ("holds", "fails")]
+    assert f"of {len(listed)} claims {many[0]} hold, {many[1]} fail, and {len(listed) - sum(many)} stay open" in README
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -140,6 +153,8 @@ def test_every_pinned_distribution_and_every_data_set_has_a_licence():
     named = set(re.findall(r"^\| `(\w+)` \| \S", page, re.MULTILINE))
     assert {*data.DATA_SETS, *texts.TEXT_SETS, *weights.WEIGHTS} <= named
     assert {Path(name).name.split(".")[0] for name in data.SHA256 if "hotqcd" in name} <= named
+    with open(ROOT/"docs"/"data_licences.csv", newline="") as file:
+        for row in csv.DictReader(file): assert row["licence"] and re.match(r"https?://[\w.-]+/?", row["source"]), row["name"]
 
 
 def test_the_page_of_licences_is_what_the_metadata_say():

@@ -32,6 +32,7 @@ def test_a_block_is_short_and_a_page_begins_with_its_task(page):
     assert lines[0].startswith("# ") and not lines[1] and lines[2] and lines[2][0] not in "`#|-"
     for code in [code for language in ("python", "bash", "slurm") for code in blocks(page, language)]:
         assert len(code.splitlines()) < 40 and max(map(len, code.splitlines())) <= 100
+    assert len(re.sub(r"^```text.*?^```\n", "", page.read_text(), flags=re.M | re.S).splitlines()) < 40, "but for what it prints"
     prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     for link in re.findall(r"\]\(([^)#]+)", prose): assert (page.parent/link).is_file(), link
 

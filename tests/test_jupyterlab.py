@@ -14,13 +14,11 @@ import pytest
 from click.testing import CliRunner
 from symbreak_nb.cli import command
 
-from test_browser import CHROMIUM, FLAGS, chromium  # noqa: F401 (a fixture)
-
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 SHOWN = ["index", "17_explorer"]
 PATIENCE = 240_000   # milliseconds, for a machine that does much else
-pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="no system chromium on this machine"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 def outputs(notebook: str) -> list[str]:
@@ -31,7 +29,7 @@ def outputs(notebook: str) -> list[str]:
 
 
 @pytest.fixture(params=SHOWN)
-def stored(request, chromium, tmp_path):  # noqa: F811
+def stored(request, chromium, tmp_path):
     "A stored picture on a page without a kernel; what it asks for and what goes wrong is kept."
     (text,) = outputs(request.param)
     (tmp_path/"page.html").write_text(f"<!doctype html><meta charset=utf-8><body>{text}</body>")
@@ -86,7 +84,7 @@ def test_a_picture_fits_a_phone(stored, width):
     assert abs(wide - high) < 0.02, "nothing is stretched"
 
 
-def test_the_words_are_those_of_the_data(chromium, tmp_path):  # noqa: F811
+def test_the_words_are_those_of_the_data(chromium, tmp_path):
     "Length of walls, spins up and energy of one frame, and the flood of one landscape, counted here."
     import numpy as np
     from symbreak_nb import enumeration, explorer, lattice, sliders
@@ -129,7 +127,7 @@ def address(checkout):
         port = found.getsockname()[1]
     folders = dict(JUPYTER_CONFIG_DIR="config", JUPYTER_DATA_DIR="data", JUPYTER_RUNTIME_DIR="runtime", JUPYTERLAB_SETTINGS_DIR="settings",
                    JUPYTERLAB_WORKSPACES_DIR="workspaces", IPYTHONDIR="ipython")
-    env = {k: v for k, v in os.environ.items() if k != "SYMBREAK_OUT"} | {k: str(home/v) for k, v in folders.items()}
+    env = {k: v for k, v in os.environ.items() if k not in ("SYMBREAK_OUT", "MPLBACKEND")} | {k: str(home/v) for k, v in folders.items()}
     (recipe,) = re.findall(r"^lab:.*\n\t\$\(BIN\)/jupyter (.*)$", (ROOT/"Makefile").read_text(), re.MULTILINE)
     flags = ["--no-browser", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=key"]
     with open(checkout.parent/"log", "w") as log:
@@ -148,7 +146,7 @@ def address(checkout):
 
 
 @pytest.fixture(scope="module")
-def lab(chromium, address):  # noqa: F811
+def lab(chromium, address):
     "A page in JupyterLab, with a way to open a notebook."
     context = chromium.new_context(viewport=dict(width=1400, height=900))
     page = context.new_page()
@@ -269,6 +267,9 @@ def test_a_run_is_saved_clean_and_the_report_finds_it(lab, checkout, monkeypatch
     counts = [output.get("execution_count") for cell in json.loads(after)["cells"] for output in cell.get("outputs", [])]
     assert counts and not any(counts), "no count of the cells that ran"
     assert not (checkout/"nbs"/"results").exists()
+    menus = page.locator(".jp-OutputArea .widget-vbox, .jp-OutputArea .jupyter-widgets").first
+    bring(page, menus)
+    assert page.locator(".jp-Notebook").get_by_text(re.compile("^<(Figure|IPython)")).count() == 0, "a picture, not its name"
     for folder in (checkout, checkout/"nbs"):
         monkeypatch.chdir(folder)
         done = CliRunner().invoke(command, ["report"], standalone_mode=False)

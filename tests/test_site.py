@@ -11,8 +11,6 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from test_browser import CHROMIUM, FLAGS
-
 ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
 FROM_AFAR = re.compile(r"(?:https?:)?//")
@@ -21,11 +19,12 @@ LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src")
 
 
 class Page(HTMLParser):
-    "What a page links to, what it loads, the names of its places, and its code."
+    "What a page links to, what it loads, the names of its places, its pictures with their words, and its code."
 
     def __init__(self, path: Path):
         super().__init__()
         self.links, self.loads, self.places, self.code, self._inside = [], [], set(), [], 0
+        self.pictures: list[tuple[str, str | None]] = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -34,6 +33,7 @@ class Page(HTMLParser):
         for name, value in found.items():
             if (tag, name) in LOADED: self.loads.append(value)
             elif (tag, name) == ("a", "href"): self.links.append(value)
+        if tag == "img": self.pictures.append((found.get("src", "")[:80], found.get("alt")))
         if tag == "pre": self._inside += 1; self.code.append("")
 
     def handle_endtag(self, tag):
@@ -110,20 +110,10 @@ def test_no_directive_of_the_notebooks_shows(site, pages):
     assert len(shown) > 1000 and not [code for code in shown if re.search(r"^\s*#\|", code, re.MULTILINE)]
 
 
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None: pytest.skip("no system chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as p:
-        found = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def opened(browser, site):
+def opened(chromium, site):
     "Opens pages; at the end, whatever was asked for lay on this disk and no script failed."
-    context, asked, faults = browser.new_context(viewport=dict(width=1280, height=900)), [], []
+    context, asked, faults = chromium.new_context(viewport=dict(width=1280, height=900)), [], []
     context.set_default_timeout(120_000)
 
     def at(place: str, width: int = 1280):
@@ -163,6 +153,66 @@ def test_a_page_fits_a_phone_and_shows_its_pictures(opened, place):
     assert all(page.locator("article img").evaluate_all("all => all.slice(0, 3).map(i => i.complete && i.naturalWidth > 50)"))
 
 
+TO_READ = ("index.html", "gallery.html", "CLAIMS.html", "sections.html", "nbs/10_ising.html", "nbs/17_explorer.html",
+           "docs/howto/symmetries.html", "api/replicas.html", "docs/design.html", "more.html")
+
+
+@pytest.mark.parametrize("width, scheme", [(1400, "light"), (400, "dark")])
+@pytest.mark.parametrize("place", TO_READ)
+def test_axe_finds_nothing_serious(opened, place, width, scheme):
+    "A reader with a keyboard, a screen reader or weak eyes meets no obstacle, in the light and in the dark."
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = opened(place, width)
+    page.evaluate("scheme => { document.documentElement.dataset.mode = document.documentElement.dataset.theme = scheme; }", scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    page.wait_for_timeout(300)   # colours fade
+    found = axe.run(page, options=dict(preload=False)).response["violations"]   # it would fetch styles, which a file may not
+    grave = [(v["id"], v["impact"], len(v["nodes"]), [n["html"][:200] for n in v["nodes"]][:3]) for v in found
+             if v["impact"] in ("serious", "critical")]
+    assert grave == []
+
+
+def test_every_picture_says_what_it_shows(site, pages):
+    "Of the article, also those that a cell has drawn; none has the name of its file for words."
+    for path, page in pages.items():
+        for source, words in page.pictures:
+            assert words and len(words) > 10 and not re.search(r"\.(png|svg|webp)$", words), (path, source, words)
+
+
+def test_the_keyboard_leads_to_the_article_the_search_and_the_filters(opened):
+    page = opened("CLAIMS.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to main content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id || location.hash").lstrip("#") == "main-content"
+    page.get_by_label("Words").focus()
+    page.keyboard.type("landscape")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "paper"
+    row = page.locator("table.claims tbody tr:not([hidden])")
+    assert row.count() >= 1
+    row.first.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert row.first.locator("details").evaluate("d => d.open")
+    page.keyboard.press("Control+k")
+    page.wait_for_function("document.activeElement.type === 'search'")
+
+
+@pytest.mark.parametrize("place", ["nbs/index.html", "nbs/17_explorer.html"])
+def test_a_slider_moves_its_picture_on_the_site(opened, place):
+    "Without a kernel: each slider, by its keys."
+    page = opened(place)
+    picture = page.locator(".symbreak-sliders").first
+    drawn = lambda: (picture.locator("canvas").evaluate("c => c.toDataURL()"), picture.get_by_role("status").inner_text())
+    assert picture.get_by_role("slider").count() == 2
+    for slider in picture.get_by_role("slider").all():
+        slider.focus()
+        page.keyboard.press("Home")
+        before = drawn()
+        page.keyboard.press("End")
+        assert all(a != b for a, b in zip(before, drawn(), strict=True))
+
+
 def test_claims_are_filtered_and_a_link_leads_to_one(opened):
     page = opened("CLAIMS.html")
     shown = page.locator("table.claims tbody tr:not([hidden])")
@@ -185,7 +235,7 @@ def test_the_search_finds_a_public_name(opened):
 
 def test_screenshots_for_whoever_looks(opened, tmp_path):
     folder = Path(os.environ.get("SYMBREAK_SCREENSHOTS") or tmp_path)
-    for place in ("index", "gallery", "CLAIMS", "nbs/10_ising", "docs/howto/symmetries", "api/replicas"):
+    for place in ("index", "gallery", "CLAIMS", "sections", "nbs/10_ising", "docs/howto/symmetries", "api/index", "api/replicas"):
         for width in (1400, 400):
             name = folder/f"site_{place.replace('/', '_')}_{width}.png"
             opened(f"{place}.html", width).screenshot(path=name)

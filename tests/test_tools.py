@@ -159,10 +159,12 @@ def test_a_checksum_is_written_with_each_reference(tmp_path, monkeypatch):
 
     def run(*a, **named):
         (tmp_path/"RESULTS"/"wells").mkdir(parents=True)
-        (tmp_path/"RESULTS"/"wells"/"metrics.json").write_text(json.dumps(dict(params=dict(L=3, out_dir="x"))))
+        (tmp_path/"RESULTS"/"wells"/"metrics.json").write_text(json.dumps(dict(params=dict(L=3, out_dir="x"), wall_s=2.04)))
     monkeypatch.setattr(refresh.subprocess, "run", run)
     refresh.run_sections(["wells"])
     refresh.refresh_section(tmp_path/"x.ipynb", None, "wells")
+    refresh.keep_seconds(["wells"])
+    assert json.loads((tmp_path/"REFERENCE"/"seconds.json").read_text()) == dict(quick=dict(wells=7.0)), "with five of the kernel"
     monkeypatch.undo()
     done = subprocess.run(["sha256sum", "--check", "metrics.json.sha256"], cwd=tmp_path/"REFERENCE"/"wells"/"quick", capture_output=True)
     assert done.returncode == 0
@@ -186,7 +188,8 @@ def small_section(tmp_path, monkeypatch):
         monkeypatch.setattr(cells, name, value)
     cells.LISTED.write_text("paper,id\nfok2017,fok.near\n")
     cells.GUIDE.write_text("<!-- rooms: x -->\n<!-- end of the rooms -->\n")
-    cells.README.write_text("".join(f"<!-- {what}: x -->\n<!-- end of the {what} -->\n" for what in ("badges", "sections", "papers")))
+    marks = ("badges", "outcome", "sections", "papers")
+    cells.README.write_text("".join(f"<!-- {what}: x -->\n<!-- end of the {what} -->\n" for what in marks))
     cells.SENTENCES.write_text("section,question,finding\nwells,Which one?,\"The left, or the right.\"\n")
     results(tmp_path/"reference"/"wells"/"quick", 1.5, identity=True)
     title = dict(cell_type="markdown", id="title", metadata={}, source=["# Two wells\n", "> The seed decides."])
@@ -213,6 +216,7 @@ def test_the_parameters_and_the_first_screen_are_written_from_their_sources(tmp_
     assert "![" not in text, "there is no picture yet"
     assert "| [`10_wells`](nbs/10_wells.ipynb) | The seed decides. |" in cells.GUIDE.read_text()
     assert "|[wells](nbs/10_wells.ipynb)|Which one?|The left, or the right.|1/0/0|" in cells.README.read_text()
+    assert "**What came out**: of 1 claims 1 hold, 0 fail, and 0 stay open so far." in cells.README.read_text()
     assert "|`symbreak figures wells`|1|" in cells.README.read_text() and "arXiv:1710.06096" in cells.README.read_text()
     assert "### [Two wells](../nbs/10_wells.ipynb)" in cells.FINDINGS.read_text() and "![" not in cells.FINDINGS.read_text()
     assert "`symbreak figures wells`, 1 min; claims of the paper: 1 hold, 0 fail, 0 open." in cells.FINDINGS.read_text()

@@ -6,8 +6,9 @@ It also folds, in every notebook, the code that a reader can do without.
 
 The parameters cell comes from the declaration `PARAMETERS` of the section's module. The first screen, a cell with the id `opening`
 after the title, comes from `reference/SECTION/quick`: the picture that the declaration names, and the claims with their verdicts. The
-list of all notebooks, with the sentence under each title, stands at the end of CONTRIBUTING.md. README.md has a table of the sections, with
-the question and the finding from docs/sections.csv, and the papers of CITATION.cff. docs/findings.md has the first screens on one page.
+list of all notebooks, with the sentence under each title, stands at the end of CONTRIBUTING.md. README.md counts the verdicts. It has a
+table of the sections, with the question and the finding from docs/sections.csv, and the papers of CITATION.cff. docs/findings.md has the
+first screens on one page.
 JupyterLab shows a cell folded if its metadata have `jupyter.source_hidden`; `folds` says which cells are.
 """
 import ast
@@ -182,6 +183,14 @@ def overview() -> list[str]:
     return rows
 
 
+def outcome() -> list[str]:
+    "How many of the papers' claims hold, fail and are open, in a sentence; a claim that no section decides is open."
+    paths = [path for profile in ("quick", "paper") for path in sorted(REFERENCE.glob(f"*/{profile}/metrics.json"))]
+    decided, listed = {row["id"]: row["verdict"] for path in paths for row in read_metrics(path)["claims"]}, papers_claims()
+    hold, fail, left = (sum(decided.get(id, VERDICTS[-1]) == verdict for id in listed) for verdict in VERDICTS)
+    return [f"**What came out**: of {len(listed)} claims {hold} hold, {fail} fail, and {left} stay open so far."]
+
+
 def citation() -> dict: return yaml.safe_load((ROOT/"CITATION.cff").read_text(encoding="utf-8"))
 
 
@@ -209,6 +218,7 @@ def front() -> str:
     "README.md with its badges, its papers and its table of sections as they are."
     text = filled(README.read_text(), "badges", badges())
     text = filled(text, "papers", list(map(paper_line, citation()["references"])))
+    text = filled(text, "outcome", outcome())
     return filled(text, "sections", overview())
 
 

@@ -11,6 +11,7 @@ import sys
 from configparser import ConfigParser
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -29,7 +30,8 @@ ask for it; the rest comes along with these."""
 DATA_HEAD = """## Data sets and weights
 
 None of them is part of this package. They come from your own folder, from their publishers when you ask for a download, or with a
-dependency."""
+dependency. *source* leads to the publisher, whose words count. *none stated* means that we found no licence there: ask before you pass
+such data on."""
 NAMES = {"bsd license": "BSD", "mit license": "MIT", "apache software license": "Apache-2.0", "apache license 2.0": "Apache-2.0",
          "apache 2.0": "Apache-2.0", "bsd": "BSD", "python software foundation license": "PSF-2.0"}
 
@@ -78,7 +80,8 @@ def page() -> str:
         said = licence(name, version) or before.get((name, version), "unknown")
         rows.append(f"| {name} | {version} | {said.replace('|', '/')} | {', '.join(sorted(set(extras.get(key, []))))} |")
     with open(DATA, newline="") as file: found = list(csv.DictReader(file))
-    data = ["| name | licence | what is asked |", "|---|---|---|", *(f"| `{r['name']}` | {r['licence']} | {r['asked']} |" for r in found)]
+    data = ["| name | licence | what is asked | source |", "|---|---|---|---|",
+            *(f"| `{r['name']}` | {r['licence']} | {r['asked']} | [{urlsplit(r['source']).netloc}]({r['source']}) |" for r in found)]
     return "\n\n".join([HEAD, "\n".join(rows), DATA_HEAD, "\n".join(data)]) + "\n"
 
 

@@ -84,6 +84,16 @@ def run_sections(names: list[str]) -> None:
     if names: subprocess.run([BIN/"symbreak", "figures", *names, "--profile", "quick", "--out", RESULTS], check=True)
 
 
+def keep_seconds(names: list[str], start: float = 5.0) -> None:
+    """How long each section took in this run, with what its kernel takes to start: of one run of all sections, or the ratios mislead.
+
+    Set SYMBREAK_CACHE to an empty folder before: a first run solves the equations of pdes, which later ones find in the cache.
+    """
+    walls = {name: json.loads((RESULTS/name/"metrics.json").read_text())["wall_s"] for name in sorted(names)}
+    table = dict(quick={name: round(wall + start, 1) for name, wall in walls.items()})
+    (REFERENCE/"seconds.json").write_text(json.dumps(table, indent=1) + "\n")
+
+
 def drop_old_variants(target: Path, record: dict) -> None:
     "Verdicts of other settings belong to the code that made the reference: they go where a rule or a measured value has changed."
     said = lambda claims: {c["id"]: (c["rule"], c["value"], c["verdict"]) for c in claims}
@@ -112,7 +122,8 @@ def main(wanted: list[str]) -> None:
     found = [(path, nbformat.read(path, 4)) for path in sorted(NBS.glob("*.ipynb"))]
     found = [(path, notebook, *kind(notebook)) for path, notebook in found]
     found = [(path, notebook, name, section) for path, notebook, name, section in found if not wanted or (name or path.stem) in wanted]
-    run_sections([name for _, _, name, section in found if section])
+    run_sections(names := [name for _, _, name, section in found if section])
+    if not wanted: keep_seconds(names)
     for path, notebook, name, section in found:
         if section: refresh_section(path, notebook, name)
         else: refresh_layer(path, notebook)

@@ -75,8 +75,8 @@ def folds(source: str) -> bool:
     return only_imports or any(declares(n) for n in body) and not any(isinstance(n, ast.FunctionDef) for n in body)
 
 
-def cell_shown(cell: dict, captions: dict) -> dict | None:
-    "A cell without directives; None if nothing is left of it."
+def cell_shown(cell: dict, captions: dict, heading: str = "") -> dict | None:
+    "A cell without directives, with words for its pictures; None if nothing is left of it."
     source = "".join(cell["source"])
     if cell["cell_type"] != "code": return cell
     plain = re.sub(r"^[ \t]*#\|.*\n?", "", source, flags=re.M).strip("\n")
@@ -85,7 +85,7 @@ def cell_shown(cell: dict, captions: dict) -> dict | None:
     hidden = re.search(r"^#\|\s*hide\b", source, re.M) or cell["metadata"].get("jupyter", {}).get("source_hidden")
     if hidden or folds(plain): metadata["tags"].append("hide-input")
     drawn = [captions[name] for name in re.findall(r"\"(\w+)\"", plain) if name in captions]
-    if drawn: metadata["mystnb"] = dict(image=dict(alt=" ".join(drawn)))
+    metadata["mystnb"] = dict(image=dict(alt=" ".join(drawn) or f"Picture under the heading: {heading}"))
     return cell | dict(source=plain, metadata=metadata)
 
 
@@ -94,7 +94,10 @@ def notebook(path: Path) -> str:
     read = json.loads(path.read_text())
     record = REFERENCE/path.stem.split("_", 1)[-1]/"quick"/"metrics.json"
     captions = {f["name"]: f["caption"] for f in read_metrics(record)["figures"]} if record.is_file() else {}
-    kept = [shown for cell in read["cells"] if (shown := cell_shown(cell, captions)) is not None]
+    kept, heading = [], ""
+    for cell in read["cells"]:
+        if cell["cell_type"] == "markdown": heading = (re.findall(r"^#+ (.*)", "".join(cell["source"]), re.M) or [heading])[-1]
+        if (shown := cell_shown(cell, captions, heading)) is not None: kept.append(shown)
     for cell in kept:
         if cell["cell_type"] == "markdown": cell["source"] = relinked("".join(cell["source"]), f"nbs/{path.name}")
     return json.dumps(read | dict(cells=kept), ensure_ascii=False)
@@ -339,10 +342,15 @@ def papers() -> str:
     return found[1].strip() if found else "\n".join(f"- {title}" for title in _PAPER_TITLES.values())
 
 
+def example() -> str:
+    "The three lines of README, which its tests run, and what they print."
+    return re.search(r"```python\n.*?```\s+```text\n.*?```", (ROOT/"README.md").read_text(), re.DOTALL)[0]
+
+
 def home(pages: list[str]) -> str:
     "The first page, with what changes from reference to reference filled in."
     found = Counter(row["verdict"] for row in claim_rows() if row["kind"] == "claim")
-    values = dict(sections=len(records()), claims=sum(found.values()), papers=papers(), **found)
+    values = dict(sections=len(records()), claims=sum(found.values()), papers=papers(), example=example(), **found)
     return "\n".join([re.sub(r"\{\{(\w+)\}\}", lambda m: str(values[m[1]]), (DOCS/"site"/"home.md").read_text()), toctree(pages)])
 
 

@@ -11,7 +11,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const fits = row => wanted.every(name => row.dataset[name].split(" ").includes(form.elements[name].value))
       && words.every(word => texts.get(row).includes(word));
     rows.forEach(row => { row.hidden = !fits(row); });
-    count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length} claims`;
+    count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length} rows`;
   };
   form.hidden = false;
   form.addEventListener("input", show);
