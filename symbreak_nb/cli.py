@@ -27,8 +27,9 @@ from symbreak_nb.jobs import (
     _sections_at_once, _show_progress, _summary_table, run_jobs,
 )
 from symbreak_nb.planning import (
-    _H200_PEAK, _H200_UTILISATION, _amount, check_units, _plan_table, planned_units, _throughput,
+    _knowledge, _plan_table, _rates_elsewhere, _rates_here, check_units, count_units, planned_units,
 )
+from .rates import _rates_place, _rates_table, calibrate, read_rates, store_rates
 from .report import find_reference, write_report
 from .run import PROFILE_NAMES, RunError, _results_root, is_running, need, write_atomic
 from symbreak_nb.sections import (
@@ -241,7 +242,9 @@ def _plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: b
     here, there = _rates_here(used, rates), _rates_elsewhere(rates)
     plans = {s.name: planned_units(s, profile, overrides, used) for s in chosen}
     listed = {name: units for name, units in plans.items() if not isinstance(units, str)}
-    if check: listed = {name: check_units(units, used, _teller(name)) for name, units in listed.items()}
+    looked = (lambda name, units: check_units(units, used, _teller(name))) if check else (
+        lambda name, units: count_units(units, here))
+    listed = {name: looked(name, units) for name, units in listed.items()}
     _console().print(_plan_table(plans | listed, here, there))
     click.echo(f"{profile} profile, seconds of one thread.\n{_knowledge(here, there, check)}")
     return int(any(unit.outcome.startswith("failed") for units in listed.values() for unit in units))

@@ -102,26 +102,26 @@ def planned_units(section: Notebook, profile: str, overrides: Mapping, device: s
     raise RunError(f"section {section.name} cannot be planned: {wrong}")
 
 # %% ../nbs/94_planning.ipynb #d1edd37c
-_LONG = 2.0   # seconds after which a first step on a CPU counts: its warm-up is a small part
+_LONG, _LIGHT = 2.0, 0.5   # seconds: a first step of so many counts as it is; a lighter one is counted without being asked
 
 
 def _check_unit(unit: PlannedUnit, device: str) -> PlannedUnit:
-    "Take a step twice, count the first and time the second."
+    "Take a step to warm up, one under the clock, and one under the counter; a step of seconds is taken once."
     work = unit.work
     if work.step is None: return replace(unit, outcome="no step to try")
     try:
-        counted, first = _counted(work.step, device)
-        seconds = first if first > _LONG and device == "cpu" else _timed(work.step, device)
+        seconds, long = _timed(work.step, device), _LONG if device == "cpu" else math.inf
+        if seconds < long: seconds = _timed(work.step, device)
     except Exception as error:
         return replace(unit, outcome=f"failed: {type(error).__name__}: {_one_line(error)[:120]}")
-    return replace(unit, outcome="ok", seconds=seconds/work.repeats, counted=_times(counted, 1/work.repeats))
+    counted = _counted(work) if seconds < _LIGHT and not work.kernels else None
+    return replace(unit, outcome="ok", seconds=seconds/work.repeats, counted=counted)
 
 
-def _counted(step: Callable, device: str) -> tuple[Mapping[str, Kernels], float]:
-    "Kernels of a step and its seconds; none where the step cannot be counted."
-    found: dict[str, Kernels] = {}
-    try: return found, _timed(lambda: found.update(count_work(step)), device)
-    except Exception: return {}, _timed(step, device)
+def _counted(work: WorkUnit) -> Mapping[str, Kernels] | None:
+    "Kernels of a step; none where it fails or is not counted."
+    try: return _times(count_work(work.step), 1/work.repeats)
+    except Exception: return None
 
 
 def _shape(unit: PlannedUnit) -> tuple:
@@ -131,6 +131,16 @@ def _shape(unit: PlannedUnit) -> tuple:
     return (work.step.func, str(work.kernels), work.flops, work.repeats) if same else (work.name, str(work.flops))
 
 
+def _each_shape(units: Iterable[PlannedUnit], seconds: float, attempt: Callable[[int, PlannedUnit], PlannedUnit],
+                late: Callable[[PlannedUnit], PlannedUnit]) -> list[PlannedUnit]:
+    "Attempt one unit of each distinct shape while there is time; the others get what came of it."
+    units, end, tried = list(units), time.monotonic() + seconds, {}
+    for i, unit in enumerate(units):
+        if _shape(unit) in tried: continue
+        tried[_shape(unit)] = attempt(i + 1, unit) if time.monotonic() <= end else late(unit)
+    return [replace(tried[_shape(unit)], work=unit.work) for unit in units]
+
+# %% ../nbs/94_planning.ipynb #plancheck
 def check_units(units: Iterable[PlannedUnit], device: str, say: Callable[[str], None],
                 seconds: float = 60.0) -> list[PlannedUnit]:
     """Take a step of each distinct shape while there is time.
@@ -151,13 +161,37 @@ def check_units(units: Iterable[PlannedUnit], device: str, say: Callable[[str], 
     list[PlannedUnit]
         Each with an outcome.
     """
-    units, end, tried = list(units), time.monotonic() + seconds, {}
-    for i, unit in enumerate(units):
-        if _shape(unit) in tried: continue
-        late = time.monotonic() > end
-        if unit.work.step and not late: say(f"one step of {unit.work.name} ({i + 1} of {len(units)})")
-        tried[_shape(unit)] = replace(unit, outcome="not tried: time is up") if late else _check_unit(unit, device)
-    return [replace(tried[_shape(unit)], work=unit.work) for unit in units]
+    units = list(units)
+
+    def attempt(i: int, unit: PlannedUnit) -> PlannedUnit:
+        if unit.work.step: say(f"one step of {unit.work.name} ({i} of {len(units)})")
+        return _check_unit(unit, device)
+    return _each_shape(units, seconds, attempt, lambda unit: replace(unit, outcome="not tried: time is up"))
+
+
+def count_units(units: Iterable[PlannedUnit], here: Rates, seconds: float = 10.0) -> list[PlannedUnit]:
+    """Count the kernels of a step of each distinct shape that is light and does not say them itself.
+
+    Parameters
+    ----------
+    units : Iterable[PlannedUnit]
+        Of one section.
+    here : Rates
+        Tell by the operations of a step whether it is light.
+    seconds : float, default 10.0
+        After so long no further step is counted.
+
+    Returns
+    -------
+    list[PlannedUnit]
+        Each with its kernels, where they were counted.
+    """
+    def attempt(_: int, unit: PlannedUnit) -> PlannedUnit:
+        light = here.seconds(_kernels(unit)) < _LIGHT/unit.work.repeats
+        if unit.work.kernels or not unit.work.step or not light: return unit
+        warm = _counted(unit.work)   # its first call makes what later ones find
+        return replace(unit, counted=warm and _counted(unit.work))
+    return _each_shape(units, seconds, attempt, lambda unit: unit)
 
 # %% ../nbs/94_planning.ipynb #15b36dd1
 def _kernels(unit: PlannedUnit) -> Mapping[str, Kernels]:
@@ -233,5 +267,5 @@ def _plan_cells(unit: PlannedUnit, here: Rates, there: Rates) -> list[str]:
 
 def _knowledge(here: Rates, there: Rates, checked: bool) -> str:
     "How the two columns of times are known."
-    tried = "; a step that was taken counts as it was timed" if checked else ""
-    return f"here: {here.device}: {here.how}{tried}\nH200: {there.how}"
+    tried = "a step that was taken counts as it was timed" if checked else "light steps were counted"
+    return f"here: {here.device}: {here.how}; {tried}\nH200: {there.how}"

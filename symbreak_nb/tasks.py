@@ -151,14 +151,11 @@ def train_own_data(build: Callable[[], nn.Module], seeds: Sequence[int], samples
     return nets
 
 # %% ../nbs/02_tasks.ipynb #b821c1b2
-@functools.lru_cache(1)
-def _ready(build: Callable, rows: int, device: str) -> tuple:
-    net = build().to(device)
-    return net, torch.optim.Adam(net.parameters()), torch.arange(rows, device=device)
+_STEPS = 20   # of one call, which share what a call costs beside them
 
 
-def one_step(build: Callable, rows: int, device: str = "cpu") -> Callable:
-    """One training step of a network that carries its data.
+def training_steps(build: Callable, rows: int, device: str = "cpu", together: int = 1) -> Callable:
+    """Twenty training steps of a stack of networks that carry their data, as `train_own_data` takes them.
 
     Parameters
     ----------
@@ -169,20 +166,30 @@ def one_step(build: Callable, rows: int, device: str = "cpu") -> Callable:
     device : str, default "cpu"
         `cpu` or `cuda`.
 
+    together : int, default 1
+        Networks in the stack.
+
     Returns
     -------
     callable
-        Without arguments; the network is built at the first call.
+        Without arguments; the networks are built at the first call.
     """
-    def step() -> None:
-        net, adam, take = _ready(build, rows, device)
-        adam.zero_grad()
-        net(take).square().mean().backward()
-        adam.step()
-    return step
+    return functools.partial(_train_some, functools.lru_cache(1)(
+        functools.partial(_ready, build, rows, device, together)))
+
+
+def _ready(build: Callable, rows: int, device: str, together: int) -> tuple:
+    nets = Replicas(build, range(together), device=device, route="stacked")
+    return nets, torch.arange(rows), torch.zeros(rows, *nets.module(0)(torch.arange(1, device=device)).shape[1:])
+
+
+def _train_some(ready: Callable) -> None:
+    nets, x, y = ready()
+    nets.fit(x, y, epochs=_STEPS, batch_size=len(x), loss="mse", lr=1e-4)
 
 # %% ../nbs/02_tasks.ipynb #4bad4e4d
-def plan_own_data(name: str, count: int, rows: int, sizes: Sequence[int], build: Callable, device: str) -> WorkUnit:
+def plan_own_data(name: str, count: int, rows: int, sizes: Sequence[int], build: Callable, device: str,
+                  together: int = 1) -> WorkUnit:
     """The work of training fully connected networks that carry their data.
 
     Parameters
@@ -199,11 +206,15 @@ def plan_own_data(name: str, count: int, rows: int, sizes: Sequence[int], build:
         Makes one network with its data, for a real step.
     device : str
         `cpu` or `cuda`.
+    together : int, default 1
+        Networks that train as one stack.
 
     Returns
     -------
     WorkUnit
+        Steps of stacks.
     """
     weights = sum(i*o for i, o in zip(sizes[:-1], sizes[1:], strict=True))
-    return WorkUnit(f"{name}: a step of one network", count, 6*rows*weights + 12*weights,
-                    4*(6*weights + 3*rows*sum(sizes)), one_step(build, rows, device))
+    return WorkUnit(f"{name}: a step of {together} networks", -(-count//together),
+                    together*(6*rows*weights + 12*weights), together*4*(6*weights + 3*rows*sum(sizes)),
+                    training_steps(build, rows, device, together), repeats=_STEPS)

@@ -113,7 +113,7 @@ def _kernel(func: Any, args: tuple, out: Any, registry: Mapping) -> tuple[str, K
     if name.startswith(("linalg_", "_linalg_", "cholesky", "triangular")): return "solve", _solved(args)
     numbers = sum(t.numel() for t in results)
     if any(word in name for word in _DRAWN): return "draw", Kernels(1, numbers)
-    size = (_bytes(args) + _bytes(out))*(3 if any(word in name for word in _SLOW) else 1)
+    size = (_bytes(args) + _bytes(out))*(4 if any(word in name for word in _SLOW) else 1)
     calls = max(1, len(args[0])) if name.startswith("_foreach") and isinstance(args[0], (list, tuple)) else 1
     return "pass", Kernels(calls, size, max(1, size/calls))
 
@@ -168,7 +168,7 @@ def count_work(function: Callable, *args: Any) -> dict[str, Kernels]:
 
 # %% ../nbs/00_work.ipynb #work0017
 def count_training(build: Callable[[], Any], *shape: int, optimizer: Callable | None = None,
-                   forward: Callable | None = None) -> dict[str, Kernels]:
+                   forward: Callable | None = None, dtype: Any = None) -> dict[str, Kernels]:
     """The kernels of a training step of a network, counted without data or memory.
 
     Parameters
@@ -181,6 +181,8 @@ def count_training(build: Callable[[], Any], *shape: int, optimizer: Callable | 
         Of the parameters, such as `torch.optim.Adam`; plain descent by default.
     forward : callable, optional
         Of network and inputs, in place of calling the network.
+    dtype : torch.dtype, optional
+        Of the inputs.
 
     Returns
     -------
@@ -188,7 +190,7 @@ def count_training(build: Callable[[], Any], *shape: int, optimizer: Callable | 
         As from `count_work`.
     """
     import torch
-    with torch.device("meta"): net, x = build(), torch.empty(*shape)
+    with torch.device("meta"): net, x = build(), torch.empty(*shape, dtype=dtype)
     weights = [w for w in net.parameters() if w.requires_grad]
     mover = (optimizer or functools.partial(torch.optim.SGD, lr=1e-3))(weights)
 
