@@ -8,7 +8,7 @@ __all__ = ['PARAMETERS', 'CLAIMS', 'potential', 'Vacuum', 'vacuum', 'free_propag
 # %% ../nbs/50_fields.ipynb #fldimport
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from .montecarlo import autocorrelation_time, blocked_error
 from .parameters import Declaration, Parameter
 from .statistics import Estimate, jackknife
 from .units import WorkUnit
+from .work import Kernels
 
 # %% ../nbs/50_fields.ipynb #flddecl
 _settable_step = between(1e-3, 2)
@@ -430,6 +431,7 @@ def _planned_transitions(model: str, params: Mapping, chains: int) -> list[tuple
 def _plan_chains(name: str, count: int, samples: int, chains: Callable, device: str) -> WorkUnit:
     "Forty trajectories, half of them to tune the steps."
     points, L, D, n, *_ = chains.args
-    sites = len(points)*chains.args[6]*n*L**D
+    sites, steps = len(points)*chains.args[6]*n*L**D, round(40*13*chains.keywords.get("length", 2.0))
     return WorkUnit(f"{name}: 40 trajectories", math.ceil(count*(samples + max(20, samples//4))/40),
-                    40*20*sites*(4*D + 8), 48*sites, functools.partial(chains, samples=20, device=device))
+                    steps*sites*(4*D + 8), 48*sites, functools.partial(chains, samples=20, device=device),
+                    kernels={"pass": Kernels(45*steps, 740*steps*sites, 16*sites)})

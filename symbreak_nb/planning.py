@@ -102,7 +102,7 @@ def planned_units(section: Notebook, profile: str, overrides: Mapping, device: s
     raise RunError(f"section {section.name} cannot be planned: {wrong}")
 
 # %% ../nbs/94_planning.ipynb #d1edd37c
-_LONG, _LIGHT = 2.0, 0.5   # seconds: a first step of so many counts as it is; a lighter one is counted without being asked
+_LONG, _LIGHT = 5.0, 0.5   # seconds: a first step of so many counts as it is; a lighter one is counted without being asked
 
 
 def _check_unit(unit: PlannedUnit, device: str) -> PlannedUnit:

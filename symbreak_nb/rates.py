@@ -81,6 +81,11 @@ def _tiny_step(device: str) -> Callable[[], None]:
     return step
 
 
+def _passes(tensors: list) -> None:
+    "Additions of neighbours in a row of tensors: what is read was not just written, as in a training."
+    for a, b in zip(tensors, tensors[1:], strict=False): a + b
+
+
 def _experiments(device: str, precision: str = "") -> Iterable[tuple[str, Callable[[], Any]]]:
     "Kind, and a call that does nothing else."
     import torch
@@ -100,8 +105,8 @@ def _experiments(device: str, precision: str = "") -> Iterable[tuple[str, Callab
         a = new(max(1, 2**15//n**3), n, n)
         yield "solve", functools.partial(torch.linalg.eigvalsh, a + a.mT)
     yield "draw", functools.partial(torch.randn, 2**16 if device == "cpu" else 2**24, device=device)
-    for power in (12, 16, 20, 24):
-        yield "pass", functools.partial(torch.add, new(2**power), new(2**power))
+    for power in (12, 16, 20, 22):
+        yield "pass", functools.partial(_passes, [new(2**power) for _ in range(16)])
 
 # %% ../nbs/94_rates.ipynb #rates010
 def calibrate(device: str, threads: Iterable[int] = (1,), seconds: float = 60.0,

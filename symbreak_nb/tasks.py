@@ -15,6 +15,7 @@ from torch import nn
 from .replicas import Replicas
 from .run import ParameterError
 from .units import WorkUnit
+from .work import count_training, stacked_work
 
 # %% auto #0
 __all__ = ['OwnData']
@@ -151,11 +152,8 @@ def train_own_data(build: Callable[[], nn.Module], seeds: Sequence[int], samples
     return nets
 
 # %% ../nbs/02_tasks.ipynb #b821c1b2
-_STEPS = 20   # of one call, which share what a call costs beside them
-
-
-def training_steps(build: Callable, rows: int, device: str = "cpu", together: int = 1) -> Callable:
-    """Twenty training steps of a stack of networks that carry their data, as `train_own_data` takes them.
+def training_steps(build: Callable, rows: int, device: str = "cpu", together: int = 1, steps: int = 20) -> Callable:
+    """Some training steps of a stack of networks that carry their data, as `train_own_data` takes them.
 
     Parameters
     ----------
@@ -168,6 +166,8 @@ def training_steps(build: Callable, rows: int, device: str = "cpu", together: in
 
     together : int, default 1
         Networks in the stack.
+    steps : int, default 20
+        Of one call, which share what a call costs beside them.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def training_steps(build: Callable, rows: int, device: str = "cpu", together: in
         Without arguments; the networks are built at the first call.
     """
     return functools.partial(_train_some, functools.lru_cache(1)(
-        functools.partial(_ready, build, rows, device, together)))
+        functools.partial(_ready, build, rows, device, together)), steps)
 
 
 def _ready(build: Callable, rows: int, device: str, together: int) -> tuple:
@@ -183,9 +183,9 @@ def _ready(build: Callable, rows: int, device: str, together: int) -> tuple:
     return nets, torch.arange(rows), torch.zeros(rows, *nets.module(0)(torch.arange(1, device=device)).shape[1:])
 
 
-def _train_some(ready: Callable) -> None:
+def _train_some(ready: Callable, steps: int) -> None:
     nets, x, y = ready()
-    nets.fit(x, y, epochs=_STEPS, batch_size=len(x), loss="mse", lr=1e-4)
+    nets.fit(x, y, epochs=steps, batch_size=len(x), loss="mse", lr=1e-4)
 
 # %% ../nbs/02_tasks.ipynb #4bad4e4d
 def plan_own_data(name: str, count: int, rows: int, sizes: Sequence[int], build: Callable, device: str,
@@ -215,6 +215,9 @@ def plan_own_data(name: str, count: int, rows: int, sizes: Sequence[int], build:
         Steps of stacks.
     """
     weights = sum(i*o for i, o in zip(sizes[:-1], sizes[1:], strict=True))
-    return WorkUnit(f"{name}: a step of {together} networks", -(-count//together),
-                    together*(6*rows*weights + 12*weights), together*4*(6*weights + 3*rows*sum(sizes)),
-                    training_steps(build, rows, device, together), repeats=_STEPS)
+    flops = together*(6*rows*weights + 12*weights)
+    steps = min(100, max(5, int(4e9/flops)))
+    alone = count_training(functools.partial(perceptron, sizes, nn.Tanh), rows, sizes[0], optimizer=torch.optim.Adam)
+    return WorkUnit(f"{name}: a step of {together} networks", -(-count//together), flops,
+                    together*4*(6*weights + 3*rows*sum(sizes)), training_steps(build, rows, device, together, steps),
+                    steps, stacked_work(alone, together))

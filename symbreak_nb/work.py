@@ -198,3 +198,9 @@ def count_training(build: Callable[[], Any], *shape: int, optimizer: Callable | 
         (forward(net, x) if forward else net(x)).square().mean().backward()
         mover.step()
     return count_work(step)
+
+# %% ../nbs/00_work.ipynb #workstck
+def stacked_work(alone: Mapping[str, Kernels], networks: int) -> dict[str, Kernels]:
+    "The kernels of a stack of equal networks: as many calls as of one, each with the work of all."
+    larger = lambda kind, size: networks*size if kind == "pass" else size
+    return {kind: Kernels(k.calls, networks*k.amount, larger(kind, k.size)) for kind, k in alone.items()}
