@@ -104,6 +104,8 @@ def _experiments(device: str, precision: str = "") -> Iterable[tuple[str, Callab
     for n in (8, 64, 256):
         a = new(max(1, 2**15//n**3), n, n)
         yield "solve", functools.partial(torch.linalg.eigvalsh, a + a.mT)
+    for power in (12, 16, 20):
+        yield "function", functools.partial(torch.tanh, new(2**power))
     yield "draw", functools.partial(torch.randn, 2**16 if device == "cpu" else 2**24, device=device)
     for power in (12, 16, 20, 22):
         yield "pass", functools.partial(_passes, [new(2**power) for _ in range(16)])

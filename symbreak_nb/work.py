@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 __all__ = ['KINDS', 'Kernels', 'count_work', 'count_training']
 
 # %% ../nbs/00_work.ipynb #work0006
-KINDS = ("product", "convolution", "fft", "solve", "pass", "draw", "loop")
+KINDS = ("product", "convolution", "fft", "solve", "pass", "function", "draw", "loop")
 
 
 class Kernels(NamedTuple):
@@ -60,7 +60,8 @@ def _and(*parts: Mapping[str, Kernels]) -> dict[str, Kernels]:
     return _gathered((kind, Kernels(*k)) for part in parts for kind, k in part.items())
 
 # %% ../nbs/00_work.ipynb #work0009
-_SLOW = ("tanh", "exp", "sin", "cos", "log", "sigmoid", "pow", "erf", "gelu", "silu", "softmax", "atan", "sqrt")
+_SLOW = ("tanh", "exp", "sin", "cos", "log", "sigmoid", "pow", "erf", "gelu", "silu", "softmax", "atan")
+_SOLVERS = ("linalg_", "_linalg_", "cholesky", "triangular")
 _DRAWN = ("normal", "uniform", "bernoulli", "rand", "multinomial", "dropout", "exponential")
 
 
@@ -110,10 +111,12 @@ def _kernel(func: Any, args: tuple, out: Any, registry: Mapping) -> tuple[str, K
         return "product", Kernels(1, _double(*_tensors(args))*flops, _product_size(args))
     results = _tensors(out) or _tensors(args[:1])
     if "fft" in name: return "fft", _transforms(args, results)
-    if name.startswith(("linalg_", "_linalg_", "cholesky", "triangular")): return "solve", _solved(args)
+    if name.startswith(_SOLVERS) and not any(word in name for word in ("norm", "vec", "cross")): return "solve", _solved(args)
     numbers = sum(t.numel() for t in results)
     if any(word in name for word in _DRAWN): return "draw", Kernels(1, numbers)
-    size = (_bytes(args) + _bytes(out))*(4 if any(word in name for word in _SLOW) else 1)
+    if any(word in name for word in _SLOW) and "backward" not in name:
+        return "function", Kernels(1, _double(*results)*numbers, max(1, _bytes(results)))
+    size = _bytes(args) + _bytes(out)
     calls = max(1, len(args[0])) if name.startswith("_foreach") and isinstance(args[0], (list, tuple)) else 1
     return "pass", Kernels(calls, size, max(1, size/calls))
 
