@@ -127,3 +127,33 @@ def test_a_gradient_costs_two_products_more(n):
     assert found.amount == 2*2*n*12*5, "the inputs ask for no gradient"
     double = count_work(lambda: (x.double() @ w.double()).sum())["product"]
     assert double.amount == 2*(2*n*12*5), "numbers of twice the size count twice"
+
+
+def test_an_oscillator_step_on_an_h200_is_within_a_factor_of_two_of_the_one_that_was_timed():
+    "46 ms a step at 64 x 64, T = 30, batch 16, one network at a time: 1.6 TFLOP/s (a probe on one H200)."
+    from symbreak_nb.kuramoto import PARAMETERS
+    from symbreak_nb.transmogrification import training_unit
+    p = PARAMETERS["paper"] | dict(size=64, steps=30, batch=16, channels=16)
+    unit = planning.PlannedUnit(training_unit("step", 1, p))
+    step = planning._estimated_seconds(unit, Rates("", "", 1, {}), planning._rates_elsewhere())[1]
+    assert 0.023 < step < 0.092 and unit.work.flops/0.046 == pytest.approx(1.6e12, rel=0.1)
+
+
+@pytest.mark.parametrize("section, names", [
+    ("kuramoto", ["training steps"]), ("noise", ["training steps"]), ("ising", ["wolff"]), ("pdes", ["references"])])
+def test_no_plan_promises_an_h200_what_it_cannot_do(section, names):
+    "No step is faster than its operations at the device's largest rate, and what runs in compiled loops on the CPU gets no number."
+    there = planning._rates_elsewhere()
+    fastest = max(rate for kind in ("product", "convolution") for _, rate in there.speeds[kind])
+    for unit in planning.planned_units(sections.find_sections()[section], "paper", {}, "cpu"):
+        if not any(unit.work.name.startswith(name) for name in names): continue
+        seconds = there.seconds(planning._kernels(unit))
+        assert math.isnan(seconds) if section in ("ising", "pdes") else seconds > unit.work.flops/fastest
+
+
+def test_declared_kernels_of_a_stack_are_those_of_its_training():
+    "A stack of three networks: the products of one training step of each, in as many calls as one network takes."
+    from symbreak_nb.tasks import OwnData, perceptron, plan_own_data
+    build = lambda: OwnData(perceptron([4, 8, 2], torch.nn.Tanh), torch.zeros(20, 4), torch.zeros(20, 2))
+    unit = plan_own_data("a", 30, 20, [4, 8, 2], build, "cpu", 3)
+    assert unit.kernels["product"].amount == 3*2*20*(2*4*8 + 3*8*2) and unit.kernels["product"].calls == 5 and unit.count == 10
