@@ -463,7 +463,8 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     settings = len(p["scale_levels"]) + len(p["noise_levels"]) + len(p["teacher_shares"]) - 2
     student = lambda name, count, width, depth, samples, scale: plan_own_data(
         name, count*n, samples, [10] + [width]*(depth - 1) + [1],
-        functools.partial(_student_task, width, depth, samples, p["mlp_gain"], scale, 1.0, 0.0, width, False), device, n)
+        functools.partial(_student_task, width, depth, samples, p["mlp_gain"], scale, 1.0, 0.0, width, False), device,
+        n)
     mlp = student("students", settings*p["mlp_steps"], p["mlp_width"], p["mlp_depth"], p["mlp_samples"],
                   p["label_scale"])
     small = student("small students", (settings + len(p["noise_levels"]) - 1)*p["small_steps"], 32, 3, 200, 1.0)

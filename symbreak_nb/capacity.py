@@ -450,7 +450,8 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     p = dict(params)
     n, side = p["n_seeds"], p["dimension"]
     widths = [plan_own_data(f"copies, width {w}", len(_ARMS)*n*p["width_steps"], p["samples"], [side, w, w, side],
-                            functools.partial(_copy_task, w, side, p["samples"], False), device, n) for w in p["widths"]]
+                            functools.partial(_copy_task, w, side, p["samples"], False), device, n)
+              for w in p["widths"]]
     return widths + [_plan_images(p, name, device) for name in (_images_of(p["dataset"]), p["second_dataset"])]
 
 

@@ -65,6 +65,12 @@ class PlannedUnit:
     seconds: float | None = None
     counted: Mapping[str, Kernels] | None = None
 
+
+def _kernels(unit: PlannedUnit) -> Mapping[str, Kernels]:
+    "What a step launches: as the section says, or as it was counted, or its operations as one large product."
+    if unit.work.kernels: return unit.work.kernels
+    return unit.counted or dict(product=Kernels(1, unit.work.flops, 256))
+
 # %% ../nbs/94_planning.ipynb #3186354f
 def planned_units(section: Notebook, profile: str, overrides: Mapping, device: str) -> list[PlannedUnit] | str:
     """The work of a section at a profile, as its module lists it.
@@ -102,7 +108,7 @@ def planned_units(section: Notebook, profile: str, overrides: Mapping, device: s
     raise RunError(f"section {section.name} cannot be planned: {wrong}")
 
 # %% ../nbs/94_planning.ipynb #d1edd37c
-_LONG, _LIGHT = 5.0, 0.5   # seconds: a first step of so many counts as it is; a lighter one is counted without being asked
+_LONG, _LIGHT = 5.0, 0.5   # seconds: a first step of so many counts as it is; a light one is counted unasked
 
 
 def _check_unit(unit: PlannedUnit, device: str) -> PlannedUnit:
@@ -194,12 +200,6 @@ def count_units(units: Iterable[PlannedUnit], here: Rates, seconds: float = 10.0
     return _each_shape(units, seconds, attempt, lambda unit: unit)
 
 # %% ../nbs/94_planning.ipynb #15b36dd1
-def _kernels(unit: PlannedUnit) -> Mapping[str, Kernels]:
-    "What a step launches: as the section says, or as it was counted, or its operations as one large product."
-    if unit.work.kernels: return unit.work.kernels
-    return unit.counted or dict(product=Kernels(1, unit.work.flops, 256))
-
-
 def _estimated_seconds(unit: PlannedUnit, here: Rates, there: Rates) -> tuple[float, float]:
     """Time of all of a unit's repetitions.
 

@@ -23,9 +23,8 @@ import numpy as np
 
 from .checks import RunError
 from .comparison import find_reference
-from .environment import usable_cores
 from .files import read_json, write_atomic
-from .work import KINDS, Kernels, count_work
+from .work import Kernels, count_work
 
 # %% auto #0
 __all__ = ['Rates', 'calibrate', 'read_rates', 'store_rates']
@@ -157,7 +156,7 @@ def _measured(device: str, precisions: Iterable[str], threads: int, seconds: flo
 
 # %% ../nbs/94_rates.ipynb #rates011
 def _seconds(call: Callable, device: str, threads: int, seconds: float) -> float:
-    "Time of a call; `Timer` warms up and repeats. Of one thread it is the processor's, which other programs do not touch."
+    "Time of a call that `Timer` repeats. Of one thread it is the processor's, which other programs do not touch."
     import torch
     from torch.utils.benchmark import Timer
     wait = "; torch.cuda.synchronize()" if device == "cuda" else ""

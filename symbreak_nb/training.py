@@ -257,7 +257,8 @@ def plan_units(params: Mapping[str, Any], device: str = "cpu") -> list[WorkUnit]
     units, rates = params["units"][-1], list(params["rates"])
     step = functools.partial(_rate_sweep, units, rates, 0.0, 0, 500, n, 0)
     hidden = units*n*len(rates)   # numbers of a layer, in double precision
-    sweep = {"product": Kernels(4, 2*2*130*hidden, 3/(1/units + 1/64 + 1/n)), "pass": Kernels(20, 130*hidden, 13*hidden)}
+    sweep = {"product": Kernels(4, 2*2*130*hidden, 3/(1/units + 1/64 + 1/n)),
+             "pass": Kernels(20, 130*hidden, 13*hidden)}
     residual = count_training(lambda: _Residual("identity", depth, width).double(), n, 64, dtype=torch.float64)
     return [WorkUnit("sweep of learning rates, one step", 2*seeds*len(params["units"])*params["sgd_steps"],
                      6*64*units*n*len(rates),

@@ -111,7 +111,8 @@ def _kernel(func: Any, args: tuple, out: Any, registry: Mapping) -> tuple[str, K
         return "product", Kernels(1, _double(*_tensors(args))*flops, _product_size(args))
     results = _tensors(out) or _tensors(args[:1])
     if "fft" in name: return "fft", _transforms(args, results)
-    if name.startswith(_SOLVERS) and not any(word in name for word in ("norm", "vec", "cross")): return "solve", _solved(args)
+    if name.startswith(_SOLVERS) and not any(word in name for word in ("norm", "vec", "cross")):
+        return "solve", _solved(args)
     numbers = sum(t.numel() for t in results)
     if any(word in name for word in _DRAWN): return "draw", Kernels(1, numbers)
     if any(word in name for word in _SLOW) and "backward" not in name:
