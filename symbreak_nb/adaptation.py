@@ -21,8 +21,9 @@ from .distances import degree_of_symmetry, delta
 from .parameters import Declaration, Parameter
 from .perceptrons import loss_and_gradient, random_stream
 from .run import Estimate, ParameterError, between, each, over_seeds
-from .tasks import OwnData, linear_layers, one_step, perceptron, plan_own_data, train_own_data
+from .tasks import OwnData, linear_layers, perceptron, plan_own_data, train_own_data, training_steps
 from .units import WorkUnit
+from .work import Kernels
 
 # %% ../nbs/47_adaptation.ipynb #27687fba
 _LEVELS = lambda low: each(between(low, 1e6), 50)
@@ -462,20 +463,26 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     settings = len(p["scale_levels"]) + len(p["noise_levels"]) + len(p["teacher_shares"]) - 2
     student = lambda name, count, width, depth, samples, scale: plan_own_data(
         name, count*n, samples, [10] + [width]*(depth - 1) + [1],
-        functools.partial(_student_task, width, depth, samples, p["mlp_gain"], scale, 1.0, 0.0, width, False), device)
+        functools.partial(_student_task, width, depth, samples, p["mlp_gain"], scale, 1.0, 0.0, width, False), device,
+        n)
     mlp = student("students", settings*p["mlp_steps"], p["mlp_width"], p["mlp_depth"], p["mlp_samples"],
                   p["label_scale"])
     small = student("small students", (settings + len(p["noise_levels"]) - 1)*p["small_steps"], 32, 3, 200, 1.0)
     six = plan_own_data("six neurons", 2*len(p["six_teachers"])*n*p["six_steps"], p["six_samples"],
                         [p["six_inputs"], 6, 1],
-                        functools.partial(_six_task, 2, p["six_inputs"], p["six_samples"], 1.0), device)
+                        functools.partial(_six_task, 2, p["six_inputs"], p["six_samples"], 1.0), device, n)
     d, t, k, batch = p["inputs"] + 1, p["tokens"], p["channels"], p["attention_batch"]
     runs = 2*(3*(p["attention_levels"] - 1) + 1)*n + 2*min(4, p["inputs"])*n
     build = functools.partial(_context_task, t, p["inputs"], k, p["sequences"], 1.0, 1.0, 0.0, 1)
-    attention = WorkUnit("transformers: a step of one network", runs*p["attention_steps"],
-                         2*6*batch*(t*(2*d*k + d*d) + t*t*(k + d)),
-                         4*(p["sequences"]*t*d + 8*batch*t*(2*k + 2*d + t)), one_step(build, batch, device))
+    numbers = n*batch*t*(t + 2*k + 2*d)
+    step = {"product": Kernels(60, n*6*2*batch*(t*(2*d*k + d*d) + t*t*(k + d)), 8),
+            "pass": Kernels(450, 450*8*numbers, 8*numbers)}
+    attention = WorkUnit(f"transformers: a step of {n} networks", -(-runs*p["attention_steps"]//n),
+                         n*2*6*batch*(t*(2*d*k + d*d) + t*t*(k + d)),
+                         n*4*(p["sequences"]*t*d + 8*batch*t*(2*k + 2*d + t)),
+                         training_steps(build, batch, device, n, 100), repeats=100, kernels=step)
     fits, widest = p["minima"]*len(p["minimum_widths"])*(1 + len(p["minimum_decays"])), max(p["minimum_widths"])
     minima = WorkUnit("minima: one student", fits, 6*200*7*widest*1000, 8*200*widest*4,
-                      functools.partial(_minimum, 0, widest, 1e-2))
+                      functools.partial(_minimum, 0, widest, 1e-2),
+                      kernels={"pass": Kernels(4000, 4000*1600*widest, 1600*widest)})
     return [mlp, small, six, attention, minima]

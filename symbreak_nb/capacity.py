@@ -450,7 +450,8 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     p = dict(params)
     n, side = p["n_seeds"], p["dimension"]
     widths = [plan_own_data(f"copies, width {w}", len(_ARMS)*n*p["width_steps"], p["samples"], [side, w, w, side],
-                            functools.partial(_copy_task, w, side, p["samples"], False), device) for w in p["widths"]]
+                            functools.partial(_copy_task, w, side, p["samples"], False), device, n)
+              for w in p["widths"]]
     return widths + [_plan_images(p, name, device) for name in (_images_of(p["dataset"]), p["second_dataset"])]
 
 
@@ -462,7 +463,7 @@ def _plan_images(p: Mapping, name: str, device: str) -> WorkUnit:
     sizes = [math.prod(shape), *[p["image_width"]]*p["image_layers"], outputs]
     rows = min(images, p["image_batch"])
     return plan_own_data(f"images, {name}", p["image_seeds"]*p["image_epochs"]*math.ceil(images/p["image_batch"]), rows,
-                         sizes, functools.partial(_stand_in, sizes, rows), device)
+                         sizes, functools.partial(_stand_in, sizes, rows), device, p["image_seeds"])
 
 
 def _stand_in(sizes: Sequence[int], rows: int) -> nn.Module:

@@ -27,8 +27,9 @@ from symbreak_nb.jobs import (
     _sections_at_once, _show_progress, _summary_table, run_jobs,
 )
 from symbreak_nb.planning import (
-    _H200_PEAK, _H200_UTILISATION, _amount, check_units, _plan_table, planned_units, _throughput,
+    _knowledge, _plan_table, _rates_elsewhere, _rates_here, check_units, count_units, planned_units,
 )
+from .rates import _rates_place, _rates_table, calibrate, read_rates, store_rates
 from .report import find_reference, write_report
 from .run import PROFILE_NAMES, RunError, _results_root, is_running, need, write_atomic
 from symbreak_nb.sections import (
@@ -223,21 +224,29 @@ def _list(names: tuple, notebooks: Path | None) -> None:
 @_DEVICE
 @_PARAMETERS
 @click.option("--check", is_flag=True,
-              help="Time a real step of each distinct unit, for up to a minute a section; the estimate for this "
+              help="Time a real step of each distinct shape, for up to a minute a section; the estimate for this "
                    "device is then the measured time.")
+@click.option("--calibrate", "measure", is_flag=True,
+              help="First measure this device for a minute, and keep its rates; without a SECTION do no more.")
+@click.option("--rates", "rates", type=_FOLDER, metavar="FILE",
+              help="File of measured rates.  [default: that of the checkout or of the user, then the package's]")
 @_NOTEBOOKS
-def _plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: bool, notebooks: Path | None) -> int:
+def _plan(names: tuple, profile: str, device: str | None, pairs: tuple, check: bool, measure: bool, rates: Path | None,
+          notebooks: Path | None) -> int:
     "Estimate operations, memory and time of sections at a profile, here and on an H200."
     chosen = _choose_sections(names, find_sections(notebooks))
-    overrides, device = _read_parameters(pairs, chosen), _device(device)
+    overrides, used = _read_parameters(pairs, chosen), _device(device)
     for section in chosen: check_section(section, profile, overrides)
-    plans = {s.name: planned_units(s, profile, overrides, device) for s in chosen}
+    if measure: _measure(device, rates or _rates_place())
+    if measure and not names: return 0
+    here, there = _rates_here(used, rates), _rates_elsewhere(rates)
+    plans = {s.name: planned_units(s, profile, overrides, used) for s in chosen}
     listed = {name: units for name, units in plans.items() if not isinstance(units, str)}
-    if check: listed = {name: check_units(units, device, _teller(name)) for name, units in listed.items()}
-    speed = _throughput(device)
-    _console().print(_plan_table(plans | listed, speed))
-    click.echo(f"{profile} profile. here: {device}, {_amount(speed, 'FLOP/s')} measured in float32. "
-               f"H200: {_amount(_H200_PEAK, 'FLOP/s')} in bf16, {_H200_UTILISATION:.0%} of it used (assumed).")
+    looked = (lambda name, units: check_units(units, used, _teller(name))) if check else (
+        lambda name, units: count_units(units, here))
+    listed = {name: looked(name, units) for name, units in listed.items()}
+    _console().print(_plan_table(plans | listed, here, there))
+    click.echo(f"{profile} profile, seconds of one thread.\n{_knowledge(here, there, check)}")
     return int(any(unit.outcome.startswith("failed") for units in listed.values() for unit in units))
 
 
@@ -250,6 +259,18 @@ def _device(name: str | None) -> str:
     present = torch.cuda.is_available()
     if name == "cuda" and not present: raise click.UsageError("--device cuda: torch sees no CUDA device here")
     return name if name in ("cpu", "cuda") else "cuda" if present else "cpu"
+
+# %% ../nbs/91_cli.ipynb #planmeas
+def _measure(device: str | None, place: Path) -> None:
+    "Measure what is named, or the CPU and what else there is; a file that would be refused is refused before."
+    if place.exists(): read_rates(place)
+    write_atomic(place.parent/".writable", "").unlink()
+    for one in dict.fromkeys(("cpu", _device(device)) if device in (None, "auto") else (device,)):
+        threads = sorted({1, _cores()}) if one == "cpu" else (1,)
+        entry = calibrate(one, threads, tell=lambda text: click.echo(text, err=True))
+        store_rates(entry, place)
+        _console().print(_rates_table(entry))
+    click.echo(f"rates: {place}")
 
 # %% ../nbs/91_cli.ipynb #clisymmet0
 @command.command("symmetries")

@@ -563,7 +563,8 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     weights = 11.2e6 if large else sum(a*b for a, b in zip(setting["sizes"], setting["sizes"][1:], strict=False))
     macs = 556e6 if large else weights
     steps = math.ceil(params["n_train"]/params["batch"])
-    one = dict(setting, images=setting["images"] | dict(n=params["batch"]), start=0, stop=1)
+    times = 1 if large else 20   # epochs of one batch
+    one = dict(setting, images=setting["images"] | dict(n=params["batch"]), start=0, stop=times, epochs=times)
     return [WorkUnit(f"{len(groups[0])} networks ({params['network']}), one step", len(groups)*params["epochs"]*steps,
                      6*macs*params["batch"]*len(groups[0]), 16*weights*len(groups[0]),
-                     functools.partial(_train_piece, groups[0], **one))]
+                     functools.partial(train_pulled, groups[0], **one), repeats=times)]

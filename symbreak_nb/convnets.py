@@ -19,6 +19,7 @@ from .enumeration import ACTIVATIONS, levels
 from .moves import local_minima
 from .parameters import Declaration, Parameter
 from .units import WorkUnit
+from .work import Kernels
 
 # %% ../nbs/16_convnets.ipynb #348e9244
 PARAMETERS = Declaration("convnets", "zhang_fig07_convnets",
@@ -475,4 +476,4 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
         One, whose step enumerates the baseline.
     """
     return [WorkUnit("ConvNet: losses of all combinations", 40, 2**15*12*20, 2**15*8*20,
-                     functools.partial(convnet_losses, "baseline"))]
+                     functools.partial(convnet_losses, "baseline"), kernels=dict(loop=Kernels(100, 2**15*50)))]

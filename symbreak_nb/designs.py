@@ -222,6 +222,16 @@ def _plan_unit(name: str, design: Mapping, side: int, classes: int, width: int, 
                     step)
 
 
+@functools.lru_cache(1)
+def _ready(side: int, classes: int, size: int, tied: bool) -> tuple:
+    net = _Network(side*side, classes, size, tied)
+    return net, torch.optim.Adam(net.parameters(), lr=1e-3)
+
+
 def _one_step(side: int, classes: int, size: int, tied: bool, batch: int) -> None:
-    "Gradients of one batch."
-    _Network(side*side, classes, size, tied)(torch.zeros(batch, side, side)).sum().backward()
+    "A step of Adam on one batch."
+    net, adam = _ready(side, classes, size, tied)
+    out = net(torch.zeros(batch, side, side))
+    adam.zero_grad()
+    torch.nn.functional.cross_entropy(out, torch.zeros(batch, dtype=torch.long)).backward()
+    adam.step()

@@ -427,15 +427,19 @@ def _plan_training(name: str, seeds: int, steps: int, how: Mapping) -> WorkUnit:
     flops = count_flops(loss_and_gradient, [empty(*s) for s in shapes], empty(how["samples"], _INPUTS),
                         empty(how["samples"], 1), how["activation"])
     floats = 3*sum(a*b for a, b in shapes) + how["samples"]*(2*_INPUTS + 4*how["width"]*(how["layers"] - 1))
-    step = functools.partial(_one_step, seeds, {k: v for k, v in how.items() if k not in _EXTRAS})
-    return WorkUnit(f"{name}, {seeds} at a time", steps, flops, 4*seeds*floats, step)
+    every = how.get("every", 5)
+    step = functools.partial(_some_steps, seeds, {k: v for k, v in how.items() if k not in _EXTRAS}, every)
+    return WorkUnit(f"{name}, {seeds} at a time", steps, flops, 4*seeds*floats, step, repeats=every)
 
 
-def _one_step(seeds: int, settings: dict) -> None:
+def _some_steps(seeds: int, settings: dict, every: int) -> None:
+    "The steps between two records, and one record."
     data = teacher_student(tuple(range(seeds)), **settings)
     layers = layer_views(data.start.clone(), layer_shapes(_INPUTS, settings["width"], settings["layers"]))
-    for w, g in zip(layers, loss_and_gradient(layers, data.x, data.y, settings["activation"])[1], strict=True):
-        w.sub_(g, alpha=1e-3)
+    _record(layers, data, settings["activation"])
+    for _ in range(every):
+        for w, g in zip(layers, loss_and_gradient(layers, data.x, data.y, settings["activation"])[1], strict=True):
+            w.sub_(g, alpha=1e-3)
 
 # %% ../nbs/41_dynamics.ipynb #ddd3af29
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:

@@ -484,7 +484,7 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     """
     p = dict(params)
     weights = sum(i*o for depth in p["depths"] for i, o in layer_shapes(4, p["width"], depth, 2))
-    step = functools.partial(noisy_training, range(p["n_seeds"]), p["noise"], 10, p["lr"], p["batch"], p["width"],
+    step = functools.partial(noisy_training, range(p["n_seeds"]), p["noise"], 200, p["lr"], p["batch"], p["width"],
                              p["depths"])
     return [WorkUnit("small networks, SGD and Adam", 3*p["steps"], 6*p["batch"]*p["n_seeds"]*weights,
-                     8*p["n_seeds"]*4*weights, step, repeats=10)]
+                     8*p["n_seeds"]*4*weights, step, repeats=200)]

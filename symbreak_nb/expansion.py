@@ -615,13 +615,19 @@ def _plan_unit(job: Mapping, trainings: int, device: str) -> WorkUnit:
     name = f"{job['dataset']} {job['model']} {job['arm']} K={job['factor']} ({side} px, {chunk} of {batch} images)"
     return WorkUnit(name, round(passes*(n + n_test/3)/chunk)*trainings, two["flops"]*chunk//2,
                     two["activation_bytes"]*batch//2 + two["weight_bytes"] + 3*n*small**2,
-                    functools.partial(_one_step, job, classes, chunk, small, device))
+                    functools.partial(_one_step, functools.lru_cache(1)(
+                        functools.partial(_ready, job, classes, chunk, small, device))))
 
 
-def _one_step(job: Mapping, classes: int, chunk: int, side: int, device: str) -> None:
+def _one_step(ready: Callable) -> None:
     "One step of descent on images without content."
+    trainer, sgd, x, y = ready()
+    float(trainer.step(sgd, x, y))  # reading it waits for a GPU
+
+
+def _ready(job: Mapping, classes: int, chunk: int, side: int, device: str) -> tuple:
     x = torch.zeros(chunk, 3, side, side, dtype=torch.uint8, device=device)
     net = build_network(job["model"], classes, 0, job["width"], ARMS[job["arm"]].stem)
     trainer = _Trainer(net, job["arm"], job["factor"], job["fill"], job["normalise"], _channel_moments(x), device)
     sgd = _optimiser(net, job["epochs"], job["learning_rate"])[0]
-    float(trainer.step(sgd, x, torch.zeros(chunk, dtype=torch.long, device=device)))  # reading it waits for a GPU
+    return trainer, sgd, x, torch.zeros(chunk, dtype=torch.long, device=device)

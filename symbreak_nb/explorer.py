@@ -23,6 +23,7 @@ from .moves import barriers, flip_graph, random_descent, symmetry_orbits
 from .parameters import Declaration, Parameter, injected_names
 from .run import COLORS
 from .units import WorkUnit
+from .work import Kernels
 
 # %% ../nbs/17_explorer.ipynb #348e9244
 PARAMETERS = Declaration("explorer", "landscape_explorer",
@@ -268,4 +269,5 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     mine = classifier(p["arm"], listed(p["widths"]), p["constant"], p["n_points"])
     nodes = mine.n_configurations*mine.n_weights
     name = f"explorer: {p['arm']} {list(mine.widths)}"
-    return [WorkUnit(name, 1, 100*nodes, 50*nodes, functools.partial(explore, mine))]
+    return [WorkUnit(name, 1, 100*nodes, 50*nodes, functools.partial(explore, mine),
+                     kernels=dict(loop=Kernels(1000, 100*nodes)))]

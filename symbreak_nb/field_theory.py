@@ -20,6 +20,7 @@ from .hessians import _descend, _digits, _loss_of, _zero_modes, hessian
 from .parameters import Declaration, Parameter
 from .survey import symmetry_report
 from .units import WorkUnit
+from .work import Kernels
 
 # %% ../nbs/51_field_theory.ipynb #22cf6f32
 PARAMETERS = Declaration(
@@ -498,10 +499,13 @@ def plan_units(params: Mapping[str, Any], device: str = "cpu") -> list[WorkUnit]
     size = sum(a*b for a, b in zip(params["widths"], params["widths"][1:], strict=False))
     step = functools.partial(_phases, "constant", n, 1, 0.1, [0, 1], 0)
     line = functools.partial(input_gradients, "plain", 1, params["width"], 256, params["networks"])
+    spectra = {"product": Kernels(30*params["steps"], 2*6*weights*n*(params["steps"] + 4*weights), 32),
+               "solve": Kernels(4, 4*2*10*weights**3, weights)}
     linear = functools.partial(_deep_linear, list(params["widths"]), 0.01, 0)
     return [WorkUnit("spectra of the deep linear network", 3, 30*size**3, 24*size**2, linear),
             WorkUnit("a classifier with all its eigenvalues", 3*params["n_seeds"],
-                     6*weights*n*(params["steps"] + 4*weights) + 10*weights**3, 8*(weights**2*4 + n*weights)),
+                     6*weights*n*(params["steps"] + 4*weights) + 10*weights**3, 8*(weights**2*4 + n*weights),
+                     kernels=spectra),
             WorkUnit("gradient phases, two epochs", 3*params["n_seeds"]*params["epochs"]//2, 12*1900*n, 8*2000*n//25,
                      step),
             WorkUnit("one layer of shattered gradients", 4*params["depth"], 4*params["networks"]*params["width"]**2*256,

@@ -8,7 +8,7 @@ __all__ = ['PARAMETERS', 'CLAIMS', 'potential', 'Vacuum', 'vacuum', 'free_propag
 # %% ../nbs/50_fields.ipynb #fldimport
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from .montecarlo import autocorrelation_time, blocked_error
 from .parameters import Declaration, Parameter
 from .statistics import Estimate, jackknife
 from .units import WorkUnit
+from .work import Kernels
 
 # %% ../nbs/50_fields.ipynb #flddecl
 _settable_step = between(1e-3, 2)
@@ -410,13 +411,27 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     list of WorkUnit
         One a kind of unit; a step is a short chain.
     """
-    def unit(name, count, points, n, L, D, samples, chains, steps):
-        sites = points*chains*n*L**D
-        step = functools.partial(hmc, [1.0]*points, L, D, n, chains=chains, samples=20, device=device)
-        return WorkUnit(name, count, flops=1.25*samples*steps*sites*(4*D + 8), memory_bytes=48*sites, step=step)
-    half, L = max(params["chains"]//2, 1), max(params["sizes"])
-    free = int(np.clip(2**17//params["lattice_size"]**params["dimension"], 8, 32))
-    return [unit("free field", 1, 1, 1, params["lattice_size"], params["dimension"], params["free_samples"], free, 20),
-            unit("transition", 2*len(params["models"])*len(params["sizes"]), params["points"], 2, L, 3,
-                 params["samples"], half, 20),
-            unit("masses", 2, len(_BELOW + _ABOVE), 2, params["mass_size"], 3, params["mass_samples"], half, 30)]
+    half, side, D = max(params["chains"]//2, 1), params["lattice_size"], params["dimension"]
+    free = functools.partial(hmc, [1.0], side, D, 1, 1.0, 0.0, int(np.clip(2**17//side**D, 8, 32)))
+    masses = functools.partial(hmc, _BELOW + _ABOVE, params["mass_size"], 3, 2, -1.0, 1.0, half, length=2.5)
+    return [_plan_chains("free field", 1, params["free_samples"], free, device),
+            *(_plan_chains(f"transition, {model}, side {L}", 2, params["samples"], chains, device)
+              for model in params["models"] for L, chains in _planned_transitions(model, params, half)),
+            _plan_chains("masses", 2, params["mass_samples"], masses, device)]
+
+
+def _planned_transitions(model: str, params: Mapping, chains: int) -> list[tuple]:
+    "Side, and chains of a model at its critical temperature, as `_transition` makes them."
+    D, n, lam4, beta, *_ = _MODELS[model]
+    m2, sides = 2*(1 - 2*lam4 - D*beta)/beta, [L*(3 if D == 2 else 1) for L in params["sizes"]]
+    return [(L, functools.partial(hmc, [4*lam4/beta**2]*params["points"], L, D, n, m2, 1.0, chains,
+                                  length=4/math.sqrt(max(1.0, -m2)))) for L in sides]
+
+
+def _plan_chains(name: str, count: int, samples: int, chains: Callable, device: str) -> WorkUnit:
+    "Forty trajectories, half of them to tune the steps."
+    points, L, D, n, *_ = chains.args
+    sites, steps = len(points)*chains.args[6]*n*L**D, round(40*13*chains.keywords.get("length", 2.0))
+    return WorkUnit(f"{name}: 40 trajectories", math.ceil(count*(samples + max(20, samples//4))/40),
+                    steps*sites*(4*D + 8), 48*sites, functools.partial(chains, samples=20, device=device),
+                    kernels={"pass": Kernels(45*steps, 740*steps*sites, 16*sites)})

@@ -26,6 +26,7 @@ from .lattice import CRITICAL_TEMPERATURE, DensityOfStates, count_states
 from .montecarlo import autocorrelation_time, blocked_error, metropolis, wolff
 from .parameters import Declaration, Parameter
 from .units import WorkUnit
+from .work import Kernels
 
 # %% ../nbs/10_ising.ipynb #cbd7feb5
 _number = between(-1e6, 1e6)
@@ -380,13 +381,17 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
               *(("wolff", n, 2, binder) for n in p["fss_sizes"]),
               *(("metropolis", 4*r, 1, p["droplet_chains"]*4*r*r) for r in p["droplet_radii"])]
     count = functools.partial(count_states, L) if L <= 5 else None
-    return [WorkUnit(f"states of the {L} x {L} lattice", 1, 5*2**min(L*L, 32), 2**28, count),
+    states = 5*2**min(L*L, 32)
+    return [WorkUnit(f"states of the {L} x {L} lattice", 1, states, 2**28, count,
+                     kernels=dict(loop=Kernels(1, states/2))),
             *itertools.starmap(_chain_unit, chains)]
 
 
 def _chain_unit(kind: str, size: int, stride: int, samples: int) -> WorkUnit:
-    "A hundred samples of a chain; two chains run at once."
+    "A hundred samples of a chain."
     chain = functools.partial(wolff if kind == "wolff" else metropolis, size, CRITICAL_TEMPERATURE, samples=100,
                               chains=1, burn_in=0, stride=stride, jobs=1)
-    return WorkUnit(f"{kind} {size} x {size}, every {stride}: 100 samples", math.ceil(samples/200),
-                    100*stride*size**2*(10 if kind == "wolff" else 20), 2**20 + 20*size**2, chain)
+    flips = 100*stride*size**2
+    loop = Kernels(100, flips*(8 if kind == "wolff" else 22))   # measured, in random numbers of numpy
+    return WorkUnit(f"{kind} {size} x {size}, every {stride}: 100 samples", math.ceil(samples/100),
+                    flips*(10 if kind == "wolff" else 20), 2**20 + 20*size**2, chain, kernels=dict(loop=loop))

@@ -27,6 +27,7 @@ from symbreak_nb.enumeration import (
 from .moves import flip_graph, generators, random_descent, transform
 from .parameters import Declaration, Parameter
 from .units import WorkUnit
+from .work import Kernels
 
 # %% ../nbs/11_landscape.ipynb #a2e4eb74
 _CONSTANTS = [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0]
@@ -292,6 +293,9 @@ def _plan_network(arm: str, reading: Mapping, more: int) -> list[WorkUnit]:
     net = classifier(arm, **reading)
     size, nodes = net.n_configurations, net.n_configurations//2**sum(net.widths)
     block, name = 150*min(size, 2**20), f"{arm} {list(net.widths)}"
-    return [WorkUnit(f"{name}: levels", 2, 30*size, block, functools.partial(count_levels, arm, **reading)),
-            WorkUnit(f"{name}: descents", 2 + more, 10*size + 30*nodes*net.n_weights, block + 20*nodes*net.n_weights,
-                     functools.partial(walk_landscape, arm, **reading))]
+    walk = 10*size + 30*nodes*net.n_weights
+    loops = [dict(loop=Kernels(1000, n)) for n in (4*size, 0.6*walk)]   # measured, in random numbers of numpy
+    return [WorkUnit(f"{name}: levels", 2, 30*size, block, functools.partial(count_levels, arm, **reading),
+                     kernels=loops[0]),
+            WorkUnit(f"{name}: descents", 2 + more, walk, block + 20*nodes*net.n_weights,
+                     functools.partial(walk_landscape, arm, **reading), kernels=loops[1])]

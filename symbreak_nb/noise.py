@@ -187,11 +187,11 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     training = training_unit("training steps", 2*p["n_seeds"]*p["updates"], p, device)
     return [training, WorkUnit("noisy steps", math.ceil(pixels/batch/largest**2),
                                step_flops(p["channels"], batch, largest), 4*8*batch*largest**2*p["channels"],
-                               functools.partial(_noisy_step, p["channels"], batch, largest, device))]
+                               functools.partial(_noisy_step, p["channels"], batch, largest, device), repeats=10)]
 
 
 def _noisy_step(channels: int, batch: int, size: int, device: str) -> None:
-    "One step of a chunk of a scan."
-    net = KuramotoNet(channels, steps=1, seed=0).requires_grad_(False).to(device)
+    "Ten steps of a chunk of a scan."
+    net = KuramotoNet(channels, steps=10, seed=0).requires_grad_(False).to(device)
     pixels = torch.full((batch, 1, size, size), -0.5, device=device)
     net(pixels, 0.5, noise_stream(0, device=device))

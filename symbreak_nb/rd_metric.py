@@ -27,6 +27,7 @@ from .run import COLORS, ParameterError, between, one_of
 from .stacking import TransformHalf
 from .statistics import Estimate, rank_correlation
 from .units import WorkUnit, count_flops
+from .work import Kernels
 from symbreak_nb.wasserstein import (
     _check_components, _pairs_of, bootstrap_pairs, pairwise_wasserstein, smoothed_density, umap_embed,
 )
@@ -500,11 +501,14 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     build = functools.partial(build_net, "simple", shape, classes, p["widths"])
     flops, size = count_flops(build(), torch.zeros(1, *shape)), sum(w.numel() for w in build().parameters())
     full, batch = p["accuracy_images"] or row.train, min(p["batch_size"], p["images"])
-    step = functools.partial(_one_step, build, shape, batch, device)
-    passes = dict(replicas=(p["images"], p["epochs"]*p["replicas"]),
-                  accuracy=(full, p["accuracy_epochs"]*p["accuracy_seeds"]))
-    trainings = [WorkUnit(f"{name}: a step of {batch} images", len(NETS)*math.ceil(n/batch)*epochs, 3*flops*batch,
-                          4*(8*size + 40*batch*math.prod(shape)), step) for name, (n, epochs) in passes.items()]
+    group = min(p["replicas"], 10)   # of a stack
+    passes = dict(replicas=(group, p["images"], p["epochs"]*math.ceil(p["replicas"]/group)),
+                  accuracy=(1, full, p["accuracy_epochs"]*p["accuracy_seeds"]))
+    trainings = [WorkUnit(f"{name}: a step of {batch} images for {k}", len(NETS)*math.ceil(n/batch)*epochs,
+                          3*k*flops*batch, 4*k*(8*size + 40*batch*math.prod(shape)), functools.partial(
+                              _ten_steps, functools.lru_cache(1)(functools.partial(_ready, build, shape, batch, k,
+                                                                                   device))), repeats=10)
+                 for name, (k, n, epochs) in passes.items()]
     return trainings + _plan_distances(p, size)
 
 # %% ../nbs/13_rd_metric.ipynb #946d2bc8
@@ -513,13 +517,19 @@ def _plan_distances(p: Mapping, size: int) -> list[WorkUnit]:
     fit = lambda points: (3*points**2*size + 500*15*points*d*40, 16*points*size)
     pairs, hidden = matched*(matched - 1)//2, sum(w**3 for w in p["widths"])
     flops = 6*(2*size*max(p["widths"]) + 10*hidden)
-    return [WorkUnit(f"UMAP, {n} points", p["umap_seeds"]*(len(NETS) + 6), *fit(n)),
-            WorkUnit(f"UMAP, {5*n} and {7*n} points", 2*p["umap_seeds"], *fit(6*n)),
-            WorkUnit("matched pairs", pairs*(len(NETS) + 6), flops, 2**28)]
+    umap = lambda points: dict(loop=Kernels(1000, 3e8 + 6e5*points))   # measured, in random numbers of numpy
+    match = {"pass": Kernels(100, 24*size, size/4)}
+    return [WorkUnit(f"UMAP, {n} points", p["umap_seeds"]*(len(NETS) + 6), *fit(n), kernels=umap(n)),
+            WorkUnit(f"UMAP, {5*n} and {7*n} points", 2*p["umap_seeds"], *fit(6*n), kernels=umap(6*n)),
+            WorkUnit("matched pairs", pairs*(len(NETS) + 6), flops, 2**28, kernels=match)]
 
 
-def _one_step(build: Callable, shape: tuple, batch: int, device: str) -> None:
-    "One step of training."
-    model, x = build().to(device), torch.zeros(batch, *shape, device=device)
-    adam, y = torch.optim.Adam(model.parameters()), torch.zeros(batch, dtype=torch.long, device=device)
-    _epoch(model, adam, x, y, batch)
+def _ready(build: Callable, shape: tuple, batch: int, together: int, device: str) -> tuple:
+    x, y = torch.zeros(10*batch, *shape), torch.zeros(10*batch, dtype=torch.long)
+    return Replicas(build, range(together), device=device), x, y, batch
+
+
+def _ten_steps(ready: Callable) -> None:
+    "Ten steps of training."
+    nets, x, y, batch = ready()
+    nets.fit(x, y, epochs=1, batch_size=batch, lr=1e-3, optimizer="adam", loss="cross_entropy")

@@ -293,4 +293,5 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     wait = _waiting(params, device) | dict(scale=0.05)
     kick = wait | dict(layers=3, width=params["kick_width"])
     return [_plan_training("plateau lengths", params["n_seeds"], len(params["scales"])*params["wait_steps"], wait),
-            _plan_training("kicks", params["kicks"] + 1, params["n_seeds"]*params["kick_steps"], kick)]
+            _plan_training("kicks, a quarter of the most steps", params["kicks"] + 1,
+                           params["n_seeds"]*params["kick_steps"]//4, kick)]   # most plateaus end sooner

@@ -323,10 +323,11 @@ def _network_flops(p: Mapping) -> float:
 def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     "The work of a run without doing it."
     epochs = len(ARMS)*params["n_seeds"]*params["epochs"]
-    setting = _setting(params) | dict(data_set="vader", tokenizer="wordpiece", n_train=params["batch"], n_test=2)
-    step = functools.partial(_train_piece, "baseline", 0, setting, {}, 0, 1, device)
     steps = math.ceil(params["n_train"]/params["batch"])
+    times = min(8, steps)
+    setting = _setting(params) | dict(data_set="vader", tokenizer="wordpiece", n_train=times*params["batch"], n_test=2)
+    step = functools.partial(_train_piece, "baseline", 0, setting, {}, 0, 1, device)
     flops = 3*_network_flops(params)*params["batch"]*params["length"]
     weights = params["vocabulary"]*params["hidden"] + _network_flops(params)/2
     memory = 16*weights + 40*params["batch"]*params["length"]*params["intermediate"]
-    return [WorkUnit("one step of one network", epochs*steps, flops, memory, step)]
+    return [WorkUnit("one step of one network", epochs*steps, flops, memory, step, repeats=times)]

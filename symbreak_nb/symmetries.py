@@ -24,6 +24,7 @@ from .environment import import_torchvision
 from .parameters import Declaration, Parameter
 from .survey import SymmetryReport, symmetry_report
 from .units import WorkUnit
+from .work import Kernels
 from .weights import tensors
 
 _all_ = ["SymmetryReport", "symmetry_report"]
@@ -426,8 +427,9 @@ def plan_units(params: Mapping, device: str = "cpu") -> list[WorkUnit]:
     """
     size, forward = params["vit_width"], lambda name: functools.partial(_forward_pass, name, dict(params))
     model = 12*size*size*params["vit_layers"]
-    return [WorkUnit("SGD path and its reduced model", params["n_seeds"], flops=4e3*params["sgd_steps"],
-                     memory_bytes=10**6, step=functools.partial(_reduced_training, 10, 0), repeats=10),
+    return [WorkUnit("a step of an SGD path and its reduced model", params["n_seeds"]*params["sgd_steps"], flops=4e3,
+                     memory_bytes=10**6, step=functools.partial(_reduced_training, 10, 0), repeats=10,
+                     kernels={"pass": Kernels(35, 7e4, 2e3)}),
             WorkUnit("report of a vision transformer", 1, flops=1e3*model*params["vit_layers"],
                      memory_bytes=100*model, step=forward("vit")),
             WorkUnit("report of a residual network", 1, flops=1e10*2*params["resnet_stages"],

@@ -15,6 +15,7 @@ from torch import nn
 from .replicas import Replicas
 from .run import ParameterError
 from .units import WorkUnit
+from .work import count_training, stacked_work
 
 # %% auto #0
 __all__ = ['OwnData']
@@ -151,14 +152,8 @@ def train_own_data(build: Callable[[], nn.Module], seeds: Sequence[int], samples
     return nets
 
 # %% ../nbs/02_tasks.ipynb #b821c1b2
-@functools.lru_cache(1)
-def _ready(build: Callable, rows: int, device: str) -> tuple:
-    net = build().to(device)
-    return net, torch.optim.Adam(net.parameters()), torch.arange(rows, device=device)
-
-
-def one_step(build: Callable, rows: int, device: str = "cpu") -> Callable:
-    """One training step of a network that carries its data.
+def training_steps(build: Callable, rows: int, device: str = "cpu", together: int = 1, steps: int = 20) -> Callable:
+    """Some training steps of a stack of networks that carry their data, as `train_own_data` takes them.
 
     Parameters
     ----------
@@ -169,20 +164,32 @@ def one_step(build: Callable, rows: int, device: str = "cpu") -> Callable:
     device : str, default "cpu"
         `cpu` or `cuda`.
 
+    together : int, default 1
+        Networks in the stack.
+    steps : int, default 20
+        Of one call, which share what a call costs beside them.
+
     Returns
     -------
     callable
-        Without arguments; the network is built at the first call.
+        Without arguments; the networks are built at the first call.
     """
-    def step() -> None:
-        net, adam, take = _ready(build, rows, device)
-        adam.zero_grad()
-        net(take).square().mean().backward()
-        adam.step()
-    return step
+    return functools.partial(_train_some, functools.lru_cache(1)(
+        functools.partial(_ready, build, rows, device, together)), steps)
+
+
+def _ready(build: Callable, rows: int, device: str, together: int) -> tuple:
+    nets = Replicas(build, range(together), device=device, route="stacked")
+    return nets, torch.arange(rows), torch.zeros(rows, *nets.module(0)(torch.arange(1, device=device)).shape[1:])
+
+
+def _train_some(ready: Callable, steps: int) -> None:
+    nets, x, y = ready()
+    nets.fit(x, y, epochs=steps, batch_size=len(x), loss="mse", lr=1e-4)
 
 # %% ../nbs/02_tasks.ipynb #4bad4e4d
-def plan_own_data(name: str, count: int, rows: int, sizes: Sequence[int], build: Callable, device: str) -> WorkUnit:
+def plan_own_data(name: str, count: int, rows: int, sizes: Sequence[int], build: Callable, device: str,
+                  together: int = 1) -> WorkUnit:
     """The work of training fully connected networks that carry their data.
 
     Parameters
@@ -199,11 +206,18 @@ def plan_own_data(name: str, count: int, rows: int, sizes: Sequence[int], build:
         Makes one network with its data, for a real step.
     device : str
         `cpu` or `cuda`.
+    together : int, default 1
+        Networks that train as one stack.
 
     Returns
     -------
     WorkUnit
+        Steps of stacks.
     """
     weights = sum(i*o for i, o in zip(sizes[:-1], sizes[1:], strict=True))
-    return WorkUnit(f"{name}: a step of one network", count, 6*rows*weights + 12*weights,
-                    4*(6*weights + 3*rows*sum(sizes)), one_step(build, rows, device))
+    flops = together*(6*rows*weights + 12*weights)
+    steps = min(100, max(5, int(4e9/flops)))
+    alone = count_training(functools.partial(perceptron, sizes, nn.Tanh), rows, sizes[0], optimizer=torch.optim.Adam)
+    return WorkUnit(f"{name}: a step of {together} networks", -(-count//together), flops,
+                    together*4*(6*weights + 3*rows*sum(sizes)), training_steps(build, rows, device, together, steps),
+                    steps, stacked_work(alone, together))

@@ -19,6 +19,7 @@ from .claims import claim
 from .hessians import _descend, _digits, _loss_of, hessian_operator
 from .parameters import Declaration, Parameter
 from .units import WorkUnit
+from .work import Kernels, count_training
 
 # %% ../nbs/52_training.ipynb #9d8bebee
 PARAMETERS = Declaration(
@@ -252,11 +253,16 @@ def plan_units(params: Mapping[str, Any], device: str = "cpu") -> list[WorkUnit]
         One a kind of unit.
     """
     seeds, depth, width, n = params["n_seeds"], params["depths"][-1], params["width"], params["images"]
-    one = functools.partial(_trained, "identity", depth, width, n, 1, 0.0, 0, 0)
+    one = functools.partial(_trained, "identity", depth, width, n, 200, 0.0, 0, 0)
     units, rates = params["units"][-1], list(params["rates"])
-    step = functools.partial(_rate_sweep, units, rates, 0.0, 0, 1, n, 0)
+    step = functools.partial(_rate_sweep, units, rates, 0.0, 0, 500, n, 0)
+    hidden = units*n*len(rates)   # numbers of a layer, in double precision
+    sweep = {"product": Kernels(4, 2*2*130*hidden, 3/(1/units + 1/64 + 1/n)),
+             "pass": Kernels(20, 130*hidden, 13*hidden)}
+    residual = count_training(lambda: _Residual("identity", depth, width).double(), n, 64, dtype=torch.float64)
     return [WorkUnit("sweep of learning rates, one step", 2*seeds*len(params["units"])*params["sgd_steps"],
                      6*64*units*n*len(rates),
-                     32*units*n*len(rates), step),
+                     32*units*n*len(rates), step, repeats=500, kernels=sweep),
             WorkUnit("residual network, one step", seeds*(len(_SKIPS) + len(params["depths"]) + 1)*params["steps"],
-                     6*n*width*(74 + width*depth), 16*n*width*depth, one)]
+                     6*n*width*(74 + width*depth), 16*n*width*depth, one, repeats=200,
+                     kernels=residual)]

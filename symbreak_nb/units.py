@@ -555,6 +555,8 @@ class WorkUnit:
         Does `repeats` real steps at the run's shapes; None where there is none to try.
     repeats : int
         Steps of one call of `step`.
+    kernels : mapping, optional
+        What one launches, by kind, as `symbreak_nb.work.count_work` counts it; None: only its operations are known.
     """
     name: str
     count: int = 1
@@ -562,6 +564,7 @@ class WorkUnit:
     memory_bytes: float = float("nan")
     step: Callable[[], Any] | None = None
     repeats: int = 1
+    kernels: Mapping[str, Any] | None = None
 
 
 def count_flops(function: Callable, *args: Any) -> int:
