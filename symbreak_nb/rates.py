@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import RunError
+from .checks import MissingPackage, RunError, need
 from .comparison import find_reference
 from .files import read_json, write_atomic
 from .work import Kernels, count_work
@@ -280,9 +280,8 @@ def _rates_place() -> Path:
 def _cache() -> Path:
     "The user's cache, as for data sets."
     if named := os.environ.get("SYMBREAK_CACHE"): return Path(named).expanduser()
-    try: from platformdirs import user_cache_dir
-    except ImportError: return Path.home()/".cache"/"symbreak_nb"
-    return Path(user_cache_dir("symbreak_nb"))
+    try: return Path(need("platformdirs", "data", "the cache").user_cache_dir("symbreak_nb"))
+    except MissingPackage: return Path.home()/".cache"/"symbreak_nb"
 
 
 def store_rates(entry: Mapping[str, Any], path: Path | None = None) -> Path:
