@@ -534,22 +534,25 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
         attempt = lambda c, notes=notes: _tried(bench, walk, c, seed, eps, how, threshold, notes)
         rows = _judged(bench, suggested, attempt)
         tried, certificate, added = list(zip(suggested, rows, strict=True)), None, []
-        if certify: certificate, added = _certificate(bench, tried, attempt, total)
+        if certify: certificate, added, rows = _certificate(bench, walk, tried, attempt, total, notes)
     rows = [row for row in rows + added if row]
     return SymmetryReport(name, _proved(rows, notes, eps), notes, threshold, unexamined, total, certificate)
 
 
-def _certificate(bench: Bench, tried: list, attempt: Callable, total: int) -> tuple:
-    "The certificate, and families that it has found, each with its proved row."
+def _certificate(bench: Bench, walk: Trace, tried: list, attempt: Callable, total: int, notes: list) -> tuple:
+    "The certificate, families that it has found, each with its proved row, and the rows that hold for all inputs."
     added, proved = [], lambda row: row is not None and row.error <= TOLERANCE and not row.control <= EVIDENCE
     for p in bench.points: p.replay = None  # from here the model itself is asked
     def prove(c):
         if proved(row := attempt(c, [])): added.append(row)
         return proved(row)
-    try: certificate, _ = _certified(bench, [c for c, row in tried if proved(row)], prove)
+    good = [c for c, row in tried if proved(row)]
+    exact = [c for c, row in tried if proved(row) and row.own_error <= TOLERANCE]
+    try: certificate, _, lost = _certified(bench, good, prove, walk.program, exact)
     except Exception as error:  # the model fails at other weights
-        return Certificate(total, None, missing=_line(error)), []
-    return certificate, added
+        return Certificate(total, None, missing=_line(error)), [], [row for _, row in tried]
+    if lost: notes.append("not for all inputs: " + ", ".join(sorted({f"{c.symmetry} of {c.first}" for c in lost})))
+    return certificate, added, [row for c, row in tried if not any(c is x for x in lost)]
 
 
 def _running(model: nn.Module, args: tuple, kwargs: dict) -> tuple:
