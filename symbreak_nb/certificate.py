@@ -92,8 +92,8 @@ def _many_pulled(desk: Any, slopes: Callable, leaves: list, ways: torch.Tensor, 
 # %% ../nbs/08_certificate.ipynb #certdraw01
 def _jacobian(bench: Bench, state: dict, names: list, least: int, start: int = 0, most: int = 64) -> tuple:
     "At least so many rows, at fresh inputs from the `start`-th on; and the number of the next input."
-    rows, count, k, idle, size = [], 0, start, 0, 0.0  # rows without a slope count for nothing
-    while (count < least or k < start + 15) and idle < 20 and k < start + 15 + 2*least:
+    rows, count, k, idle, size, last = [], 0, start, 0, 0.0, start + max(16, 4*len(bench.far))  # rows without a slope count for nothing
+    while (count < least or k < last) and idle < 20 and k < last + 2*least:
         try: new = _level(bench, state, _drawn(bench, k), names, most, size) if _is_far(k) else _slope_rows(
             bench, state, _drawn(bench, k), names, most)
         except Exception: new = ()  # the model does not run with these numbers
@@ -697,7 +697,7 @@ def _counted(bench: Bench, tour: Any, families: list, names: list, total: int) -
 # %% ../nbs/08_certificate.ipynb #certcert04
 def _holds_everywhere(bench: Bench, tour: Any, c: Candidate) -> bool:
     "Whether a family stands at all stops of the tour and at fresh inputs of all sizes."
-    fresh = [(s, _drawn(bench, 3*k + 2)) for s in (bench.states[2], _fresh(bench, 1.0)) for k in range(4)]
+    fresh = [(s, _drawn(bench, 4*k + 1)) for s in (bench.states[2], _fresh(bench, 1.0)) for k in range(4)]
     return _stands(bench, c, (tour.stops[-24:] if tour else []) + fresh)
 
 
@@ -722,9 +722,8 @@ def _certified(bench: Bench, families: list, prove: Callable, program: Any = Non
         if tour and not _unmoved(tour, c) or not _holds_everywhere(bench, tour, c) or not prove(c): continue
         added.append(c)
         known = _orthonormal(torch.cat([known, _orthonormal(new)], 1), 1e-7)
-    here = None
+    here, bench.far = None, _reached(tour, bench.states[0], 4) if tour else []
     if total <= 1200:
-        bench.far = _reached(tour, bench.states[0], 4) if tour else []
         here = _spectrum(bench, bench.states[0], names, guess=total//8).null.shape[1]
     idle = int(untouched.sum())
     said = [f"no output depends on {idle} of {total} parameters"] if idle else []

@@ -80,12 +80,12 @@ def _accepts(bench: Bench) -> bool:
 # %% ../nbs/08_reach.ipynb #reachwide1
 def _drawn(bench: Bench, k: int) -> tuple:
     "The k-th input of all; whether it is far from the example tells `_is_far(k)`."
-    if not _is_far(k): return _near(bench, k - k//3)
-    if bench.far and k % 2: return _map(lambda t: _shaken(bench, t, k), bench.far[k//6 % len(bench.far)])
-    return _map(lambda t: _spread(bench, t, k//3), _numbers(bench, bench.inputs[0], True))
+    if not _is_far(k): return _near(bench, k//2)
+    if bench.far and k % 4 == 3: return _map(lambda t: _shaken(bench, t, k), bench.far[k//4 % len(bench.far)])
+    return _map(lambda t: _spread(bench, t, k//2), _numbers(bench, bench.inputs[0], True))
 
 
-def _is_far(k: int) -> bool: return k % 3 == 2
+def _is_far(k: int) -> bool: return k % 2 == 1
 
 
 def _spread(bench: Bench, t: Any, k: int) -> Any:
@@ -105,7 +105,7 @@ def _spread(bench: Bench, t: Any, k: int) -> Any:
 def _shaken(bench: Bench, t: Any, k: int) -> Any:
     "A tensor of floating numbers with noise of a share of its size."
     if not isinstance(t, torch.Tensor) or not t.is_floating_point() or not t.numel(): return t
-    return t + (0.3, 0.03, 1e-3)[k//6 % 3]*float(t.abs().max())*_randn(bench, t)
+    return t + (0.1, 0.01, 1e-3)[k//4 % 3]*float(t.abs().max())*_randn(bench, t)
 
 # %% ../nbs/08_reach.ipynb #reachside1
 _AT_ZERO = frozenset("relu leaky_relu prelu _prelu_kernel rrelu elu celu selu abs sign sgn".split())
@@ -237,7 +237,9 @@ def _passed(tour: _Tour, state: dict, inputs: tuple, force: dict | None = None) 
     _load(desk, state)
     try:
         with torch.enable_grad(), _exactly():
-            sources = {k: (kind, n, _leaf(kind, t)) for k, (kind, n, t) in _sources(tour.program, *inputs).items()}
+            weight = lambda kind, n: kind == "state" and n not in desk.buffers
+            given = _sources(tour.program, *inputs).items()
+            sources = {k: (kind, n, _leaf(t, weight(kind, n))) for k, (kind, n, t) in given}
             for node in tour.program.graph.nodes:
                 if node.op == "output": return shown, _leaves([table[n] for n in _nodes(node.args)])
                 table[node] = value = _value(tour.program, node, table, sources, None, desk.buffers)
@@ -249,10 +251,9 @@ def _passed(tour: _Tour, state: dict, inputs: tuple, force: dict | None = None) 
     finally: _settle(desk)
 
 
-def _leaf(kind: str, t: Any) -> Any:
+def _leaf(t: Any, weight: bool) -> Any:
     "Weights ask for slopes; inputs do if they want to."
-    real = isinstance(t, torch.Tensor) and t.is_floating_point() and kind == "state"
-    return t.detach().requires_grad_() if real else t
+    return t.detach().requires_grad_() if weight and _real(t) else t
 
 
 def _units(tour: _Tour, node: Any, mask: torch.Tensor) -> torch.Tensor:
@@ -262,13 +263,13 @@ def _units(tour: _Tour, node: Any, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _see(tour: _Tour, state: dict, inputs: tuple, here: dict) -> bool:
-    "Note where the units are for an input, in the tour and in a map of one state; whether the tour learned."
+    "Note where the units are for an input, in the tour and in a map of one state; whether the map learned."
     try: shown, outputs = _passed(tour, state, inputs)
     except Exception: return False  # the program does not run with these numbers
-    outputs, news = [t for t in outputs if t.requires_grad and t.is_floating_point() and t.isfinite().all()], False
+    outputs = [t for t in outputs if t.requires_grad and t.is_floating_point() and t.isfinite().all()]
     if not outputs: return False
     smooth = [v for _, v, _ in shown if isinstance(v, torch.Tensor) and v.requires_grad]
-    slopes = {}
+    slopes, news, first = {}, False, False
     if smooth:
         mixed = sum((t*_randn(tour.bench, t)).sum() for t in outputs)
         slopes = dict(zip(map(id, smooth), torch.autograd.grad(mixed, smooth, allow_unused=True), strict=True))
@@ -277,9 +278,9 @@ def _see(tour: _Tour, state: dict, inputs: tuple, here: dict) -> bool:
         for words, _, hit in sides:
             same = slope is not None and slope.shape == hit.shape
             felt = hit & (slope != 0) if same else hit & (slope is not None)
-            _note(tour, here, node, words, hit, felt)
-            news |= _note(tour, tour.sides, node, words, hit, felt)
-    if news: tour.stops.append((state, inputs))
+            news |= _note(tour, here, node, words, hit, felt)
+            first |= _note(tour, tour.sides, node, words, hit, felt)
+    if first: tour.stops.append((state, inputs))
     return news
 
 
@@ -292,11 +293,12 @@ def _note(tour: _Tour, sides: dict, node: Any, words: str, hit: torch.Tensor, fe
     return news
 
 # %% ../nbs/08_reach.ipynb #reachseek1
-def _reached(tour: _Tour, state: dict, tries: int = 12, pool: int = 18) -> list:
-    "Inputs that were needed beyond the drawn ones to visit the sides at a state."
-    here, found, failed = {}, [], set()
-    drawn = [_drawn(tour.bench, k) for k in (*range(2*pool//3), *range(2, 3*pool//2, 3))]
-    for inputs in drawn: _see(tour, state, inputs, here)
+def _reached(tour: _Tour, state: dict, tries: int = 12, pool: int = 12) -> list:
+    "Inputs far from the example that were needed to visit the sides at a state: drawn ones, and sought ones."
+    here, failed, tour.bench.far = {}, set(), []
+    drawn = [_drawn(tour.bench, k) for k in (*range(0, pool, 2), *range(1, 2*pool, 2))]
+    news = [_see(tour, state, inputs, here) for inputs in drawn]
+    found = [x for x, new in zip(drawn[pool//2:], news[pool//2:], strict=True) if new][:6]
     for k in range(tries):
         left = [(s, mask) for s, mask in tour.left(here) if (s.node, s.words) not in failed]
         if not left: break
