@@ -92,13 +92,13 @@ def _many_pulled(desk: Any, slopes: Callable, leaves: list, ways: torch.Tensor, 
 # %% ../nbs/08_certificate.ipynb #certdraw01
 def _jacobian(bench: Bench, state: dict, names: list, least: int, start: int = 0, most: int = 64) -> tuple:
     "At least so many rows, at fresh inputs from the `start`-th on; and the number of the next input."
-    rows, count, k, idle, size, last = [], 0, start, 0, 0.0, start + max(16, 4*len(bench.far))  # rows without a slope count for nothing
+    rows, count, k, idle, size, last = [], 0, start, 0, 0.0, start + max(16, 4*len(bench.far))
     while (count < least or k < last) and idle < 20 and k < last + 2*least:
         try: new = _level(bench, state, _drawn(bench, k), names, most, size) if _is_far(k) else _slope_rows(
             bench, state, _drawn(bench, k), names, most)
         except Exception: new = ()  # the model does not run with these numbers
         if len(new) and not _is_far(k): size = max(size, float(new.norm(dim=1).median()))
-        k, idle, new = k + 1, 0 if len(new) else idle + 1, new[new.any(1)] if len(new) else new
+        k, idle, new = k + 1, 0 if len(new) else idle + 1, new[new.any(1)] if len(new) else new  # no empty rows
         count += len(new)
         if len(new): rows.append(new)
     none = torch.zeros(0, sum(state[n].numel() for n in names), dtype=torch.float64)
@@ -500,6 +500,7 @@ def _translation(bench: Bench, state: dict, names: list, v: torch.Tensor) -> Can
     fixed = float((_unit_rows(bench, _randomised(bench, state), names) @ v).abs().max()) < 1e-9
     def apply(here, rng):
         basis = v if fixed else _straight(bench, here, names)
+        if basis.shape != v.shape: return {}  # another group, at special weights or where a side is out of reach
         draw = torch.randn(basis.shape[1], generator=rng, dtype=torch.float64)
         size = math.sqrt(sum(float(here[n].square().sum()) for n in names))
         step = basis @ draw*max(size, 0.3)/max(float(draw.norm()), 1e-300)
@@ -514,7 +515,7 @@ def _transport(bench: Bench, state: dict, names: list, terms: list, c: torch.Ten
     fixed = everywhere is not None and everywhere.shape[1] == c.shape[1]
     def apply(here, rng):
         found = c if fixed else _field(bench, here, names, terms)
-        if found is None or not found.shape[1]: return {}
+        if found is None or found.shape[1] != c.shape[1]: return {}
         x = found @ torch.randn(found.shape[1], generator=rng, dtype=torch.float64)
         size = lambda tensors: math.sqrt(sum(float(t.square().sum()) for t in tensors))
         x = x*0.4*size(here[n] for n in names)/max(size(_velocity(terms, x, here).values()), 1e-300)

@@ -391,7 +391,7 @@ def _unmoved(tour: _Tour, c: Any, most: int = 6) -> bool:
 def _otherwise(tour: _Tour, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     "What turns some units of a value into others."
     if value.dtype == torch.bool: return mask.expand(value.shape)
-    return (float(value.double().abs().max()) + 1.0)*_randn(tour.bench, value)*mask
+    return (float(value.detach().double().abs().max()) + 1.0)*_randn(tour.bench, value)*mask
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor, mask: Any = None) -> bool:

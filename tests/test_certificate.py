@@ -129,8 +129,8 @@ def bench_of(model, x):
 def test_a_family_that_is_withheld_is_missed_by_name():
     torch.manual_seed(0)
     bench = bench_of(nn.Sequential(L(4, 3, bias=False), nn.ReLU(), L(3, 2, bias=False)).double(), X(9, 4).double())
-    found, more = _certified(bench, [], lambda c: False)
-    assert (found.null_dimension, found.explained, found.complete, more) == (3, 0, False, [])
+    found, more, refused = _certified(bench, [], lambda c: False)
+    assert (found.null_dimension, found.explained, found.complete, more, refused) == (3, 0, False, [], [])
     assert found.verdict.startswith("3 directions unexplained") and "0.weight" in str(found)
     assert sum(u["dimension"] for u in found.unexplained) == 3
     assert all(abs(sum(u["tensors"].values()) - 1) < 0.01 and set(u["tensors"]) == {"0.weight", "2.weight"} for u in found.unexplained)
