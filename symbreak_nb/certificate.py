@@ -500,6 +500,8 @@ def _translation(bench: Bench, state: dict, names: list, v: torch.Tensor) -> Can
     fixed = float((_unit_rows(bench, _randomised(bench, state), names) @ v).abs().max()) < 1e-9
     def apply(here, rng):
         basis = v if fixed else _straight(bench, here, names)
+        for _ in range(3):  # more inputs
+            if basis.shape[1] > v.shape[1]: basis = _straight(bench, here, names, basis)
         if basis.shape != v.shape: return {}  # another group, at special weights or where a side is out of reach
         draw = torch.randn(basis.shape[1], generator=rng, dtype=torch.float64)
         size = math.sqrt(sum(float(here[n].square().sum()) for n in names))
@@ -515,6 +517,7 @@ def _transport(bench: Bench, state: dict, names: list, terms: list, c: torch.Ten
     fixed = everywhere is not None and everywhere.shape[1] == c.shape[1]
     def apply(here, rng):
         found = c if fixed else _field(bench, here, names, terms)
+        if found is not None and found.shape[1] > c.shape[1]: found = _field(bench, here, names, terms)  # other inputs
         if found is None or found.shape[1] != c.shape[1]: return {}
         x = found @ torch.randn(found.shape[1], generator=rng, dtype=torch.float64)
         size = lambda tensors: math.sqrt(sum(float(t.square().sum()) for t in tensors))
