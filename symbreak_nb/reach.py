@@ -195,7 +195,7 @@ class _Tour:
         found = [(s, ~(s.live if s.node in felt else s.hit)) for s in sides.values()]
         return [(s, mask) for s, mask in found if mask.any()]
 
-
+# %% ../nbs/08_reach.ipynb #reachtour3
 def _tour(bench: Bench, program: Any) -> _Tour | None:
     "A tour of a program that is the model; None of another."
     try:
@@ -261,7 +261,7 @@ def _units(tour: _Tour, node: Any, mask: torch.Tensor) -> torch.Tensor:
     shared = tour.batch and tour.bends[node] and mask.ndim > 1 and len(mask) % tour.batch == 0
     return mask.any(0) if shared else mask
 
-
+# %% ../nbs/08_reach.ipynb #reachtour4
 def _see(tour: _Tour, state: dict, inputs: tuple, here: dict) -> bool:
     "Note where the units are for an input, in the tour and in a map of one state; whether the map learned."
     try: shown, outputs = _passed(tour, state, inputs)
@@ -326,7 +326,7 @@ def _sought(tour: _Tour, state: dict, here: dict, side: _Side, unit: tuple, star
             inputs = ways[max(range(len(ways)), key=heights.__getitem__)]
     return None
 
-
+# %% ../nbs/08_reach.ipynb #reachseek3
 def _moved(inputs: tuple, slope: list, step: float) -> tuple:
     slope = iter(slope)
     return _map(lambda t: t + step*next(slope) if _real(t) else t, inputs)
