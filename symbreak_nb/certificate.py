@@ -21,8 +21,9 @@ from .channels import _as_rows, _from_rows, _parts
 from .distances import _span
 from .groups import Candidate, _no_distances
 from symbreak_nb.proofs import (
-    Bench, _by_owner, _call, _load, _noisy, _randn, _randomised, _redrawn, _rounded, _settle, _width, borrowed, prepare,
+    Bench, _by_owner, _call, _load, _point, _randn, _randomised, _rounded, _settle, _width, borrowed, prepare,
 )
+from .reach import _drawn, _is_far, _near, _reached, _stands, _tour, _unmoved, _unreached
 from .run import ParameterError, between
 from .trace import _floats
 
@@ -89,36 +90,39 @@ def _many_pulled(desk: Any, slopes: Callable, leaves: list, ways: torch.Tensor, 
     return torch.cat(parts)
 
 # %% ../nbs/08_certificate.ipynb #certdraw01
-def _drawn(bench: Bench, k: int) -> tuple:
-    "The k-th input like the example."
-    size = (1.0, 2.0, 0.5, 4.0)[k % 4]
-    def one(t):
-        if not isinstance(t, torch.Tensor) or t.is_complex(): return t
-        if t.is_floating_point(): return size*t
-        if k % 2 == 0 or t.dtype == torch.bool: return t
-        return torch.randint(int(t.min()), int(t.max()) + 1, t.shape, generator=bench.generator).to(t.dtype)
-    drawn = torch.utils._pytree.tree_map(one, _redrawn(bench, _noisy(bench, bench.inputs[0])))
-    return _widened(bench, drawn, 1 + k//5 % 3) if k % 5 == 4 else drawn
-
-
-def _widened(bench: Bench, inputs: tuple, axis: int) -> tuple:
-    "Two elements instead of one along an axis, such as two tokens."
-    def one(t):
-        if not isinstance(t, torch.Tensor) or not t.is_floating_point() or t.ndim <= axis or t.shape[axis] > 1: return t
-        return _randn(bench, t.new_empty([2 if d == axis else n for d, n in enumerate(t.shape)]))
-    return torch.utils._pytree.tree_map(one, inputs)
-
-
 def _jacobian(bench: Bench, state: dict, names: list, least: int, start: int = 0, most: int = 64) -> tuple:
     "At least so many rows, at fresh inputs from the `start`-th on; and the number of the next input."
-    rows, count, k, idle = [], 0, start, 0
-    while (count < least or k < start + 4) and idle < 20:
-        try: new = _slope_rows(bench, state, _drawn(bench, k), names, most)
+    rows, count, k, idle, size, last = [], 0, start, 0, 0.0, start + max(16, 4*len(bench.far))
+    while (count < least or k < last) and idle < 20 and k < last + 2*least:
+        try: new = _level(bench, state, _drawn(bench, k), names, most, size) if _is_far(k) else _slope_rows(
+            bench, state, _drawn(bench, k), names, most)
         except Exception: new = ()  # the model does not run with these numbers
-        k, idle, count = k + 1, 0 if len(new) else idle + 1, count + len(new)
+        if len(new) and not _is_far(k): size = max(size, float(new.norm(dim=1).median()))
+        k, idle, new = k + 1, 0 if len(new) else idle + 1, new[new.any(1)] if len(new) else new  # no empty rows
+        count += len(new)
         if len(new): rows.append(new)
     none = torch.zeros(0, sum(state[n].numel() for n in names), dtype=torch.float64)
     return torch.cat([none, *rows]), k
+
+
+_AMPLIFIED, _EXACT = 1e3, 1e13  # most enlargement of a row; size of a row in units of its rounding, at least
+
+
+def _level(bench: Bench, state: dict, inputs: tuple, names: list, most: int, size: float) -> torch.Tensor:
+    "Slopes at an input of any size, each row brought to the size of other rows as far as rounding allows."
+    rounded, before = _rounded(bench, state), bench.generator.get_state()
+    rows = _slope_rows(bench, state, inputs, names, most)
+    after = bench.generator.get_state()
+    bench.generator.set_state(before)
+    again = _slope_rows(bench, rounded, inputs, names, most)
+    bench.generator.set_state(after)
+    if again.shape != rows.shape: return rows[:0]
+    floats = [t for t in torch.utils._pytree.tree_leaves(inputs) if isinstance(t, torch.Tensor)]
+    floats = [t[t.isfinite()] for t in floats if t.is_floating_point()]
+    far = max([1.0, *(float(t.abs().max()) for t in floats if t.numel())])
+    own, rounding = rows.norm(dim=1), (rows - again).norm(dim=1)
+    whole = torch.maximum(own, _EXACT*rounding).clamp(min=max(size*far/_AMPLIFIED, 1e-300))
+    return rows*((size or 1.0)/whole)[:, None]
 
 # %% ../nbs/08_certificate.ipynb #certspec01
 CUT, CLEAR = 1e-10, 300.0  # what is zero, in units of the largest singular value; least ratio across a gap
@@ -212,13 +216,16 @@ def _spectrum(bench: Bench, state: dict, names: list, dense: float = 1.25, guess
     return replace(found, inputs=k, rows=count)
 
 # %% ../nbs/08_certificate.ipynb #certstat00
+def _fresh(bench: Bench, size: float) -> dict:
+    "Weights of a size, other than the model's own."
+    normal = lambda t: size*_randn(bench, t)/(_width(t)**0.5 if t.ndim > 1 else 1.0)
+    return {n: t if n in bench.desk.buffers else normal(t) for n, t in bench.states[0].items()}
+
+
 def _states(bench: Bench) -> Iterator[tuple]:
     "Generic weights, and rows a parameter: near the model's own, and fresh ones of several sizes."
-    def fresh(size):
-        normal = lambda t: size*_randn(bench, t)/(_width(t)**0.5 if t.ndim > 1 else 1.0)
-        return {n: t if n in bench.desk.buffers else normal(t) for n, t in bench.states[0].items()}
     yield bench.states[1], 1.25
-    for size, dense in ((1.0, 1.25), (4.0, 4.0), (2.0, 2.0), *[(1.0, 1.25)]*5): yield fresh(size), dense
+    for size, dense in ((1.0, 1.25), (4.0, 4.0), (2.0, 2.0), *[(1.0, 1.25)]*5): yield _fresh(bench, size), dense
 
 # %% ../nbs/08_certificate.ipynb #certgene01
 def _flat(names: list, tensors: dict, state: dict) -> torch.Tensor:
@@ -454,7 +461,9 @@ def _field(bench: Bench, state: dict, names: list, terms: list, anywhere: bool =
         there = _randomised(bench, state) if anywhere else _varied(bench, state, names)
         rows = _unit_rows(bench, there, names)
         rows = torch.cat([t.pull(rows[:, places[t.name]], there) for t in terms], 1)
-        if found is None: scale, found = rows.norm(dim=0).clamp(min=1e-3*float(rows.norm(dim=0).max())), torch.eye(wide)
+        if found is None:
+            norms, found = rows.norm(dim=0), torch.eye(wide)
+            scale = norms.clamp(min=1e-300 + 1e-3*float(norms.max()))
         rows = rows/scale
         whole, kept = _triangular(torch.cat([whole, rows/_largest(rows)])), _small(rows @ found.double()/_largest(rows))
         idle, found = idle + 1 if kept.shape[1] == found.shape[1] else 0, found.double() @ kept
@@ -491,6 +500,9 @@ def _translation(bench: Bench, state: dict, names: list, v: torch.Tensor) -> Can
     fixed = float((_unit_rows(bench, _randomised(bench, state), names) @ v).abs().max()) < 1e-9
     def apply(here, rng):
         basis = v if fixed else _straight(bench, here, names)
+        for _ in range(3):  # more inputs
+            if basis.shape[1] > v.shape[1]: basis = _straight(bench, here, names, basis)
+        if basis.shape != v.shape: return {}  # another group, at special weights or where a side is out of reach
         draw = torch.randn(basis.shape[1], generator=rng, dtype=torch.float64)
         size = math.sqrt(sum(float(here[n].square().sum()) for n in names))
         step = basis @ draw*max(size, 0.3)/max(float(draw.norm()), 1e-300)
@@ -505,7 +517,8 @@ def _transport(bench: Bench, state: dict, names: list, terms: list, c: torch.Ten
     fixed = everywhere is not None and everywhere.shape[1] == c.shape[1]
     def apply(here, rng):
         found = c if fixed else _field(bench, here, names, terms)
-        if found is None or not found.shape[1]: return {}
+        if found is not None and found.shape[1] > c.shape[1]: found = _field(bench, here, names, terms)  # other inputs
+        if found is None or found.shape[1] != c.shape[1]: return {}
         x = found @ torch.randn(found.shape[1], generator=rng, dtype=torch.float64)
         size = lambda tensors: math.sqrt(sum(float(t.square().sum()) for t in tensors))
         x = x*0.4*size(here[n] for n in names)/max(size(_velocity(terms, x, here).values()), 1e-300)
@@ -594,6 +607,8 @@ class Certificate:
         Directions of families that hold at eps = 0, or with running statistics that move too.
     missing : str
         What was not counted, and why; empty if nothing.
+    unreached : tuple of str
+        Sides of operations that no input reached. No family rests on them.
     """
     parameters: int
     null_dimension: int | None
@@ -606,6 +621,7 @@ class Certificate:
     unexplained: tuple = ()
     limit: int = 0
     missing: str = ""
+    unreached: tuple = ()
 
     @property
     def complete(self) -> bool:
@@ -635,6 +651,9 @@ def _remarks(c: Certificate) -> list:
              for u in c.unexplained]
     if c.here is not None and c.null_dimension is not None and c.here != c.null_dimension:
         moves.append(f"  at the model's own weights {c.here} directions are flat; {c.null_dimension} at generic ones")
+    if c.unreached:
+        more = f"; and {len(c.unreached) - 2} more" if len(c.unreached) > 2 else ""
+        moves.append(f"  no input reached, and nothing rests on: {'; '.join(c.unreached[:2])}{more}")
     if c.limit: moves.append(f"  {c.limit} more hold at eps = 0, or with running statistics that move too")
     return moves
 
@@ -642,32 +661,81 @@ def _remarks(c: Certificate) -> list:
 MOST = 2000  # parameters whose Jacobian is taken as a whole
 
 
-def _certified(bench: Bench, families: list, prove: Callable) -> tuple[Certificate, list]:
-    "The certificate of proved families, and further families that `prove` has accepted."
+@dataclass(eq=False)
+class _Count:
+    "The spectrum with the fewest flat directions so far, and where it was taken."
+    spectrum: _Spectrum | None = None
+    state: dict | None = None
+    far: list = ()                       # inputs that were sought for it
+    untouched: torch.Tensor | None = None
+
+    def take(self, found: _Spectrum, there: dict, far: list) -> bool:
+        "Keep the better one; whether both say the same."
+        best = self.spectrum
+        same = best is not None and found.clear and best.clear and found.null.shape[1] == best.null.shape[1]
+        order = lambda s: (s.null.shape[1], not s.clear)
+        if best is None or order(found) < order(best): self.spectrum, self.state, self.far = found, there, far
+        self.untouched = found.untouched if self.untouched is None else self.untouched & found.untouched
+        return same
+
+
+def _counted(bench: Bench, tour: Any, families: list, names: list, total: int) -> _Count:
+    "The flat directions at generic weights, near the model's own and fresh ones."
+    count, agree = _Count(), 0
+    def at(there, dense, tries):
+        bench.far = _reached(tour, there, tries) if tour else []
+        return count.take(_spectrum(bench, there, names, dense, total//8), there, bench.far)
+    for k, (there, dense) in enumerate(_states(bench)):
+        agree = agree + 1 if at(there, dense, 12 if k == 0 else 4) else 0
+        best, asleep = count.spectrum, bool(count.untouched.any())
+        done = best.null.shape[1] == _explained(best, families, count.state, count.untouched)[0].shape[1]
+        if best.clear and (agree > 2 or done and (k > 1 or not asleep)) or total > 1200 and k: break
+    for size in (30.0, 300.0, 3000.0):  # a side that only large weights reach
+        if not tour or not (left := tour.left()): break
+        there = _fresh(bench, size)
+        _reached(tour, there, 0)
+        if sum(int(m.sum()) for _, m in tour.left()) < sum(int(m.sum()) for _, m in left): at(there, 4.0, 4)
+    bench.far = count.far
+    return count
+
+# %% ../nbs/08_certificate.ipynb #certcert04
+def _holds_everywhere(bench: Bench, tour: Any, c: Candidate) -> bool:
+    "Whether a family stands at all stops of the tour and at fresh inputs of all sizes."
+    fresh = [(s, _drawn(bench, 4*k + 1)) for s in (bench.states[2], _fresh(bench, 1.0)) for k in range(4)]
+    return _stands(bench, c, (tour.stops[-24:] if tour else []) + fresh)
+
+
+def _refused(bench: Bench, tour: Any, exact: list) -> list:
+    "Families that do not hold everywhere, and shifts that rest on a side which no input reached."
+    rests = lambda c: bool(tour) and c.symmetry == "translation" and not _unmoved(tour, c)
+    return [c for c in exact if not _holds_everywhere(bench, tour, c) or rests(c)]
+
+
+def _certified(bench: Bench, families: list, prove: Callable, program: Any = None, exact: list = ()) -> tuple:
+    "The certificate, families that `prove` has accepted, and those of the exact ones that do not hold for all inputs."
     names = bench.desk.parameters
     total = sum(bench.states[0][n].numel() for n in names)
-    if total > MOST: return _sampled(bench, families), []
-    best, added, state, agree, untouched = None, [], None, 0, torch.ones(total, dtype=torch.bool)
-    for k, (there, dense) in enumerate(_states(bench)):
-        found = _spectrum(bench, there, names, dense, total//8)
-        same = best is not None and found.clear and best.clear and found.null.shape[1] == best.null.shape[1]
-        agree = agree + 1 if same else 0
-        order = lambda s: (s.null.shape[1], not s.clear)
-        if best is None or order(found) < order(best): best, state = found, there
-        untouched = untouched & found.untouched
-        known, limit = _explained(best, families, state, untouched)
-        done = best.null.shape[1] == known.shape[1] and (k > 1 or not untouched.any())
-        if best.clear and (agree > 2 or done) or total > 1200 and k: break
+    if total > MOST: return _sampled(bench, families), [], []
+    tour = _tour(bench, program) if program is not None else None
+    count = _counted(bench, tour, families, names, total)
+    best, state, untouched, added = count.spectrum, count.state, count.untouched, []
+    refused = _refused(bench, tour, exact)
+    known, limit = _explained(best, [c for c in families if c not in refused], state, untouched)
+    bench.points += [_point(bench, bench.run, s, i) for s, i in (tour.stops[-3:] if tour else [])]
     for c, new in _search(bench, state, best, known) if best.clear else ():
-        if not prove(c): continue
+        if tour and not _unmoved(tour, c) or not _holds_everywhere(bench, tour, c) or not prove(c): continue
         added.append(c)
         known = _orthonormal(torch.cat([known, _orthonormal(new)], 1), 1e-7)
-    here = _spectrum(bench, bench.states[0], names, guess=total//8).null.shape[1] if total <= 1200 else None
+    here, bench.far = None, _reached(tour, bench.states[0], 4) if tour else []
+    if total <= 1200:
+        here = _spectrum(bench, bench.states[0], names, guess=total//8).null.shape[1]
     idle = int(untouched.sum())
-    missing = f"no output depends on {idle} of {total} parameters" if idle else ""
+    said = [f"no output depends on {idle} of {total} parameters"] if idle else []
+    if added and (tour is None or tour.uncounted): said.append("the sides of its operations could not be followed")
     counts = best.null.shape[1] - idle, known.shape[1] - idle, here if here is None else here - idle
     return Certificate(total - idle, *counts, best.gap, best.clear, best.inputs, best.rows,
-                       _left(best, known, state) if best.clear else (), limit, missing), added
+                       _left(best, known, state) if best.clear else (), limit, "; ".join(said),
+                       _unreached(tour) if tour else ()), added, refused
 
 # %% ../nbs/08_certificate.ipynb #certbigm01
 WINDOW = 4  # neighbouring tensors whose probes are counted together
@@ -699,7 +767,7 @@ def _probed(bench: Bench, state: dict, names: list, probes: list, rows: int) -> 
     "Slopes along all probes: (rows, probes)."
     places, found, k = _places(names, state), [], 0
     while len(found) < rows and k < 2*rows + 8:
-        try: some = _slope_rows(bench, state, _drawn(bench, 4*k), names, 1)
+        try: some = _slope_rows(bench, state, _near(bench, 4*k), names, 1)
         except Exception: some = ()  # the model does not run with these numbers
         k += 1
         for row in some:

@@ -357,6 +357,10 @@ class Bench:
         States and inputs with what the outputs are there.
     limit : list of _Point or None
         The same for the traced program with eps = 0; empty if that program is not the model.
+    far : list of (args, kwargs)
+        Inputs that were sought, because drawn ones did not visit each piece of the model.
+    ends : list of (int, int) or None
+        For each input of whole numbers the range that the model accepts; None before that was tried.
     """
     desk: _Desk
     generator: torch.Generator
@@ -365,6 +369,8 @@ class Bench:
     first: list
     points: list = field(default_factory=list)
     limit: list | None = None
+    far: list = field(default_factory=list)
+    ends: list | None = None
 
     def run(self, state: dict, inputs: tuple) -> list:
         "Copies of all outputs in a state."

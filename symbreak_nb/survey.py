@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .certificate import Certificate, _certified
+from .certificate import MOST, Certificate, _certified
 from .distances import _check_model, _short, degree_of_symmetry, delta
 from .groups import Candidate, candidates
 from .channels import Structure, _as_rows, _from_rows, gather
@@ -380,7 +380,8 @@ class SymmetryReport:
         lines = [f"{self.model}: {len(rows)} families of symmetries in {self.total:,} parameters"]
         lines += [f"  {_short(r.layer)}: {r.symmetry} {r.group}{_brokenness(r)}" for r in shown]
         if len(rows) > len(shown): lines.append(f"  and {len(rows) - len(shown)} smaller ones")
-        return "\n".join([*lines, *_missing(self), *str(self.certificate or "").splitlines()[:2]])
+        last = str(self.certificate or _uncertified(self.total)).splitlines()[:2]
+        return "\n".join([*lines, *_missing(self), *last])
 
     def to_json(self) -> str:
         "The report as JSON, see `views.as_json`."
@@ -416,6 +417,10 @@ def _missing(report: SymmetryReport) -> list[str]:
     parts = [reason + (f" ({n:,})" if several else "") for reason, n in report.unexamined.items()]
     count = sum(report.unexamined.values())
     return [f"{count:,} of {report.total:,} parameters were not examined: {'; '.join(parts)}"]
+
+
+def _uncertified(total: int) -> str:
+    return f"not certified; certify=True {'counts' if total <= MOST else 'examines a sample'}"
 
 # %% ../nbs/08_survey.ipynb #7cba887e
 _COLOURS = dict(zip(("permutation", "sign flip", "rescaling", "rotation", "double rotation"),
@@ -454,7 +459,7 @@ def plot_broken(rows: list[tuple], ax: Any = None) -> Any:
 # %% ../nbs/08_survey.ipynb #b7186a6e
 def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 0.1, pairs: str = "neighbours",
                     squared: bool = False, to: str = "partner", eps: str = "limit", seed: int = 0,
-                    certify: bool = False) -> SymmetryReport:
+                    certify: bool | None = None) -> SymmetryReport:
     """Find the parameter symmetries of a model, prove each, and measure how broken each is (ziyin2025 Table 1).
 
     Parameters
@@ -473,9 +478,9 @@ def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 
         Scalings before a norm: "limit" proves them at eps = 0, "own" leaves them out.
     seed : int
         Of the random group elements.
-    certify : bool
+    certify : bool, optional
         Whether to count the continuous symmetries by the Jacobian's null space, and to add families found there. They
-        hold for inputs like the example; far from it a neuron may behave otherwise.
+        hold for inputs of all sizes. None: for models of at most 1,000 parameters, in a few seconds.
 
     Returns
     -------
@@ -517,10 +522,14 @@ def _arguments(example: Any) -> tuple[tuple, dict]:
     return (example if isinstance(example, tuple) else (example,)), {}
 
 # %% ../nbs/08_survey.ipynb #surveyc0
+_SMALL = 1000  # parameters of a model that is certified unless asked otherwise
+
+
 def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, threshold: float,
-              certify: bool) -> SymmetryReport:
+              certify: bool | None) -> SymmetryReport:
     "The report on a model and its arguments, or why nothing can be proved."
     name, total = type(model).__name__, sum(p.numel() for p in model.parameters())
+    if certify is None: certify = total <= _SMALL
     elsewhere = [_running(model, *inputs)]  # given up before the trace, for its memory
     with borrowed(model) as shared:
         bench = prepare(model, *inputs, shared)
@@ -534,22 +543,25 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
         attempt = lambda c, notes=notes: _tried(bench, walk, c, seed, eps, how, threshold, notes)
         rows = _judged(bench, suggested, attempt)
         tried, certificate, added = list(zip(suggested, rows, strict=True)), None, []
-        if certify: certificate, added = _certificate(bench, tried, attempt, total)
+        if certify: certificate, added, rows = _certificate(bench, walk, tried, attempt, total, notes)
     rows = [row for row in rows + added if row]
     return SymmetryReport(name, _proved(rows, notes, eps), notes, threshold, unexamined, total, certificate)
 
 
-def _certificate(bench: Bench, tried: list, attempt: Callable, total: int) -> tuple:
-    "The certificate, and families that it has found, each with its proved row."
+def _certificate(bench: Bench, walk: Trace, tried: list, attempt: Callable, total: int, notes: list) -> tuple:
+    "The certificate, families that it has found, each with its proved row, and the rows that hold for all inputs."
     added, proved = [], lambda row: row is not None and row.error <= TOLERANCE and not row.control <= EVIDENCE
     for p in bench.points: p.replay = None  # from here the model itself is asked
     def prove(c):
         if proved(row := attempt(c, [])): added.append(row)
         return proved(row)
-    try: certificate, _ = _certified(bench, [c for c, row in tried if proved(row)], prove)
+    good = [c for c, row in tried if proved(row)]
+    exact = [c for c, row in tried if proved(row) and row.own_error <= TOLERANCE]
+    try: certificate, _, lost = _certified(bench, good, prove, walk.program, exact)
     except Exception as error:  # the model fails at other weights
-        return Certificate(total, None, missing=_line(error)), []
-    return certificate, added
+        return Certificate(total, None, missing=_line(error)), [], [row for _, row in tried]
+    if lost: notes.append("not for all inputs: " + ", ".join(sorted({f"{c.symmetry} of {c.first}" for c in lost})))
+    return certificate, added, [row for c, row in tried if not any(c is x for x in lost)]
 
 
 def _running(model: nn.Module, args: tuple, kwargs: dict) -> tuple:

@@ -20,7 +20,8 @@ __all__ = ['as_json', 'named_model']
 # %% ../nbs/08_views.ipynb #viewsjson1
 _ROW = ("layer", "symmetry", "group", "dimension", "delta", "dos", "dosb", "error", "control", "own_error",
         "parameters")
-_CERTIFICATE = ("parameters", "null_dimension", "explained", "here", "complete", "unexplained", "limit", "missing")
+_CERTIFICATE = ("parameters", "null_dimension", "explained", "here", "complete", "unexplained", "limit", "missing",
+                "unreached")
 
 
 def _plain(value: Any) -> Any:

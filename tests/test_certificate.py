@@ -129,8 +129,8 @@ def bench_of(model, x):
 def test_a_family_that_is_withheld_is_missed_by_name():
     torch.manual_seed(0)
     bench = bench_of(nn.Sequential(L(4, 3, bias=False), nn.ReLU(), L(3, 2, bias=False)).double(), X(9, 4).double())
-    found, more = _certified(bench, [], lambda c: False)
-    assert (found.null_dimension, found.explained, found.complete, more) == (3, 0, False, [])
+    found, more, refused = _certified(bench, [], lambda c: False)
+    assert (found.null_dimension, found.explained, found.complete, more, refused) == (3, 0, False, [], [])
     assert found.verdict.startswith("3 directions unexplained") and "0.weight" in str(found)
     assert sum(u["dimension"] for u in found.unexplained) == 3
     assert all(abs(sum(u["tensors"].values()) - 1) < 0.01 and set(u["tensors"]) == {"0.weight", "2.weight"} for u in found.unexplained)
@@ -204,3 +204,13 @@ def test_a_constant_mask_hides_no_direction():
     net = from_forward(lambda s, x, m: F.linear(x, s.w).masked_fill(m, -torch.inf), w=P(3, 4))
     found = symmetry_report(net, (X(5, 4), torch.tensor([[False, False, True]]*5))).certificate
     assert found.parameters in (8, 12) and not found.explained
+
+
+def test_small_models_are_certified_unless_asked_otherwise_and_others_say_so():
+    torch.manual_seed(0)
+    small, x = nn.Sequential(L(4, 6), nn.Tanh(), L(6, 2)), X(5, 4)
+    assert survey.symmetry_report(small, x).certificate.complete
+    left_out = survey.symmetry_report(small, x, certify=False)
+    assert left_out.certificate is None and left_out.summary().endswith("not certified; certify=True counts")
+    large = survey.symmetry_report(nn.Sequential(L(40, 60), nn.Tanh(), L(60, 2)), X(5, 40))
+    assert large.certificate is None and large.summary().endswith("not certified; certify=True examines a sample")

@@ -1,14 +1,17 @@
 "Symmetries are removed and added, and a refusal leaves a model as it was."
 import copy
+import functools
 
 import pytest
 import torch
+from symbreak_nb import survey
 from symbreak_nb.reparametrise import decay_penalty, scale_by_parameter, syre, w_fix
 from symbreak_nb.run import ParameterError
-from symbreak_nb.survey import symmetry_report
 from torch import nn
 
 from models import L, X
+
+symmetry_report = functools.partial(survey.symmetry_report, certify=False)  # what the trace finds
 
 
 def test_control_of_symmetries():
