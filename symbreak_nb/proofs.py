@@ -228,8 +228,9 @@ def _call(desk: _Desk, inputs: tuple) -> list:
     found, copied = [], lambda t: t.clone() if isinstance(t, torch.Tensor) else t
     with _exactly() as still:
         if desk.seed: _seeded(desk.seed)
-        before = _generators()
-        for _ in range(desk.calls):
+        before, again = _generators(), [_put_back(g)[0] for g in (torch.default_generator, *_GENERATORS.values())]
+        for k in range(desk.calls):
+            if k: [back() for back in again]  # each call with the same draws
             args, kwargs = torch.utils._pytree.tree_map(copied, inputs)
             out = desk.model(*args, **kwargs)
             found += _leaves(out)

@@ -22,8 +22,8 @@ from .distances import _check_model, _short, degree_of_symmetry, delta
 from .groups import Candidate, candidates
 from .channels import Structure, _as_rows, _from_rows, gather
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _noisy, _point,
-    _randn, _randomised, _slopes, _unproved, _width, borrowed, prepare, try_out,
+    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _load, _noisy, _point,
+    _randn, _randomised, _settle, _slopes, _unproved, _width, borrowed, prepare, try_out,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .trace import Trace, _floats, _leaves, _line, _listed, _owners, trace
@@ -639,13 +639,14 @@ def _certificate(bench: Bench, tried: list, attempt: Callable, total: int) -> tu
 def _traced(bench: Bench, inputs: tuple) -> tuple[Trace | None, str]:
     "The trace of a model, or why there is none; a bug in a rule is an error."
     model = bench.desk.model
+    _load(bench.desk, bench.states[1])
     try:
         calls = bench.desk.calls
         with _listed(model, calls) if calls > 1 else contextlib.nullcontext(): return trace(model, *_floats(inputs)), ""
     except RunError as error:
         if error.__cause__: raise
         return None, str(error)
-    finally: bench.desk.restore()
+    finally: _settle(bench.desk)
 
 
 def _drops_out(model: nn.Module) -> bool:
@@ -662,7 +663,7 @@ def _circumstances(bench: Bench, walk: Trace | None) -> list[str]:
         (f"random numbers of {', '.join(sorted(desk.drawn))}: every row holds for equal draws", desk.drawn),
         ("dropout was switched off", desk.dropped),
         ("the cache that a call returns was not compared", desk.caches),
-        (f"the path depends on numbers, so that of the example was followed ({why})", why)) if holds]
+        (f"torch cannot export it, so the path of the example was followed ({why[:90]})", why)) if holds]
 
 
 def _running(model: nn.Module, args: tuple, kwargs: dict) -> tuple:

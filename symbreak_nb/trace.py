@@ -211,38 +211,6 @@ def _unlogged() -> Iterator[None]:
         with contextlib.redirect_stderr(io.StringIO()): yield
     finally: logging.disable(before)
 
-# %% ../nbs/07_trace.ipynb #tracestep01
-@dataclass(frozen=True, eq=False)
-class _Steps:
-    "The operations of one call, on the path that the example takes."
-    graph_module: Any
-    order: list        # of its placeholders: the name of a weight, or None for an input
-    state: dict        # name -> weight or buffer
-    why: str           # torch cannot export the model
-
-    @property
-    def graph(self) -> Any: return self.graph_module.graph
-
-
-@torch.no_grad()
-def _stepwise(model: nn.Module, args: tuple, kwargs: dict, why: str) -> _Steps:
-    "The operations of one call as they happen; what depends on numbers is what it is for these."
-    from torch.fx.experimental.proxy_tensor import make_fx
-    state = {n: t.detach() for n, t in itertools.chain(model.named_parameters(), model.named_buffers())}
-    flat, form = torch.utils._pytree.tree_flatten((args, kwargs))
-    given = {str(k): t for k, t in enumerate(flat) if isinstance(t, torch.Tensor)}
-    def run(weights, tensors):
-        a, k = torch.utils._pytree.tree_unflatten([tensors.get(str(k), t) for k, t in enumerate(flat)], form)
-        return [t for t in _leaves(torch.func.functional_call(model, weights, a, k)) if isinstance(t, torch.Tensor)]
-    copy = {k: t.clone() for k, t in given.items()}
-    made = make_fx(torch.func.functionalize(run), _error_on_data_dependent_ops=False)(state, copy)
-    for node in reversed(made.graph.nodes):  # what is written back to the arguments when all is done
-        if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
-            if node.users: raise NotImplementedError("a write in place")
-            made.graph.erase_node(node)
-    return _Steps(made, [*state, *[None]*len(given)], state, why)
-
-
 # %% ../nbs/07_trace.ipynb #tracewrite1
 def _without_writes(graph: Any) -> bool:
     "Operations that write become their twins that do not, where nothing else sees the write; whether all did."
@@ -268,6 +236,45 @@ def _twin(target: Any) -> Any:
     packet = getattr(torch.ops.aten, name[:-1], None)
     found = getattr(packet, target._overloadname, None) if packet else None
     return found if found and [a.name for a in found._schema.arguments] == [a.name for a in args] else None
+
+# %% ../nbs/07_trace.ipynb #tracestep01
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    "The operations of one call, on the path that the example takes."
+    graph_module: Any
+    order: list        # of its placeholders: the name of a weight, or None for an input
+    state: dict        # name -> weight or buffer
+    why: str           # torch cannot export the model
+
+    @property
+    def graph(self) -> Any: return self.graph_module.graph
+
+
+def _is_view(node: Any) -> bool:
+    "Whether the value of a node may lie in the place of another."
+    return node.op != "call_function" or any(a.alias_info for a in node.target._schema.arguments)
+
+
+@torch.no_grad()
+def _stepwise(model: nn.Module, args: tuple, kwargs: dict, why: str) -> _Steps:
+    "The operations of one call as they happen; what depends on numbers is what it is for these."
+    from torch.fx.experimental.proxy_tensor import make_fx
+    state = {n: t.detach() for n, t in itertools.chain(model.named_parameters(), model.named_buffers())}
+    flat, form = torch.utils._pytree.tree_flatten((args, kwargs))
+    given = {str(k): t for k, t in enumerate(flat) if isinstance(t, torch.Tensor)}
+    def run(weights, tensors):
+        a, k = torch.utils._pytree.tree_unflatten([tensors.get(str(k), t) for k, t in enumerate(flat)], form)
+        return [t for t in _leaves(torch.func.functional_call(model, weights, a, k)) if isinstance(t, torch.Tensor)]
+    copy = {k: t.clone() for k, t in given.items()}
+    made = make_fx(torch.func.functionalize(run), _error_on_data_dependent_ops=False)(state, copy)
+    for node in reversed(made.graph.nodes):
+        if not getattr(getattr(node.target, "_schema", None), "is_mutable", False): continue
+        fresh, twin = node.args[0], _twin(node.target)
+        if not node.users: made.graph.erase_node(node)  # what is written back to the arguments when all is done
+        elif twin and set(fresh.users) == {node} and not _is_view(fresh): node.target = twin
+        else: raise NotImplementedError(f"a write in place by {node.target}")
+    return _Steps(made, [*state, *[None]*len(given)], state, why)
+
 
 # %% ../nbs/07_trace.ipynb #a4939ef6
 def _nodes(tree: Any) -> list:
@@ -389,7 +396,8 @@ def _owner(weights: _Weights, data: Any) -> tuple:
 def _incoming(weights: _Weights, data: torch.Tensor, live: bool) -> Value:
     "What a tensor brings to the trace; labels only if it is a weight and an output depends on it."
     name, same = _owner(weights, data)
-    if name is None or name in weights.buffers or not live: return Value(tuple(data.shape), data=data)
+    if name is None or name in weights.buffers or not live:
+        return Value(tuple(data.shape), data=data, zero=name in weights.buffers and not data.any())
     owner, tensors = weights.owners[name].detach(), weights.tensors
     if name not in tensors: tensors[name] = _fresh(weights.facts, owner, weights.joint.get(name))
     if same: return tensors[name]
@@ -472,9 +480,15 @@ def _walk(model: nn.Module, program: Any, sources: dict) -> Trace:
             data = numbers[node] = getattr(program.graph_module, node.target)
             values[node] = _incoming(weights, data, node in live) if isinstance(data, torch.Tensor) else data
         elif node.op == "output":
-            for arg in _nodes(node.args): _pin_output(facts, values[arg])
+            for arg in _returned(program, node): _pin_output(facts, values[arg])
     tensors = {n: weights.tensors[n] for n in weights.owners if n in weights.tensors}
     return Trace(facts, tensors, _parameters(model, weights.owners), program)
+
+
+def _returned(program: Any, node: Any) -> list:
+    "The nodes that a model returns; what it writes to its buffers is no output."
+    written = getattr(getattr(program, "graph_signature", None), "buffers_to_mutate", ())
+    return [arg for arg in _nodes(node.args) if arg.name not in written]
 
 
 def _step(facts: Facts, node: Any, values: dict, numbers: dict, live: bool) -> None:
