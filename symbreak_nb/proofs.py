@@ -12,6 +12,7 @@ import math
 import operator
 import random
 import types
+import warnings
 import weakref
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -138,7 +139,9 @@ def _shared(tensors: list) -> list:
     def on(o):
         try: return issubclass(type(o), torch.Tensor) and kinds.get(o.untyped_storage().data_ptr()) == o.dtype
         except Exception: return False  # a tensor without storage
-    return [o for o in gc.get_objects() if on(o)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the tensors that it traces with
+        return [o for o in gc.get_objects() if on(o)]
 
 
 def _widened(tensors: list) -> list:
@@ -277,7 +280,9 @@ def _slopes(desk: _Desk, state: dict, inputs: tuple, seed: int, names: list | No
             outputs = [t for t in outputs if t.requires_grad]
             if not outputs: return {}
             total = sum((t*torch.randn(t.shape, generator=rng, dtype=torch.float64)).sum() for t in outputs)
-        grads = torch.autograd.grad(total, leaves, allow_unused=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            grads = torch.autograd.grad(total, leaves, allow_unused=True)
     finally:
         for t, b in zip(leaves, before, strict=True): t.requires_grad_(b) if t.is_leaf else None
         _settle(desk)

@@ -572,7 +572,8 @@ def _quantised(model: Any) -> int:
     own = [w() if callable(w) else w for w in own]
     own += [t for m in modules if hasattr(m, "get_weight") for t in m.get_weight().values()]
     own += [t for t in [*model.parameters(), *model.buffers()] if t.is_quantized]
-    return sum(t.numel() for t in own if isinstance(t, torch.Tensor))
+    plain = set(map(id, model.parameters()))
+    return sum(t.numel() for t in own if isinstance(t, torch.Tensor) and id(t) not in plain)
 
 
 def _bar(progress: bool | None) -> Any:

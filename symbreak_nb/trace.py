@@ -266,7 +266,8 @@ def _stepwise(model: nn.Module, args: tuple, kwargs: dict, why: str) -> _Steps:
         a, k = torch.utils._pytree.tree_unflatten([tensors.get(str(k), t) for k, t in enumerate(flat)], form)
         return [t for t in _leaves(torch.func.functional_call(model, weights, a, k)) if isinstance(t, torch.Tensor)]
     copy = {k: t.clone() for k, t in given.items()}
-    made = make_fx(torch.func.functionalize(run), _error_on_data_dependent_ops=False)(state, copy)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        made = make_fx(torch.func.functionalize(run), _error_on_data_dependent_ops=False)(state, copy)
     for node in reversed(made.graph.nodes):
         if not getattr(getattr(node.target, "_schema", None), "is_mutable", False): continue
         fresh, twin = node.args[0], _twin(node.target)
