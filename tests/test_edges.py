@@ -103,7 +103,7 @@ EDGES = {
     "random branch": Edge(lambda: two(lambda s, x: s.b(s.a(x).tanh() if random.random() < .5 else s.a(x).relu())),
                           {("permutation", "S_6")}, note="holds for this example only: "),
     "branch": Edge(lambda: two(forked, lambda s: (setattr(s, "c", L(4, 6)), setattr(s, "d", L(6, 2)))), PAIR,
-                   "44 of 88 parameters were not examined: unused by this example", "torch cannot export it, so the path of the example was followed"),
+                   "44 of 88 parameters were not examined: unused by this example", "the path of the example was followed"),
     "two ways": Edge(lambda: two(two_ways), {("permutation", "S_6")}, note="holds for this example only: "),
     "dropout": Edge(lambda: nn.Sequential(L(4, 6), nn.Tanh(), nn.Dropout(.5), L(6, 2)).train(), PAIR, note="dropout was switched off"),
     "dropout function": Edge(lambda: two(lambda s, x: s.b(F.dropout(torch.tanh(s.a(x)), .5))), PAIR, note="dropout was switched off"),
