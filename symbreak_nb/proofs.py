@@ -210,7 +210,7 @@ def _desk(model: nn.Module, shared: list = ()) -> _Desk:
     restore = _snapshot([model, *_GENERATORS.values()], [*shared, *held.values()])
     return _Desk(model, list(shared), held, {n for n, _ in model.named_buffers()}, restore)
 
-
+# %% ../nbs/08_proofs.ipynb #proofload01
 def _load(desk: _Desk, state: dict) -> None:
     "Write the tensors that do not stand there yet."
     for n, t in state.items():

@@ -154,7 +154,7 @@ class _Rows:
             left = float((rows.sum(0) if len(where) == len(rows) else rows[where].sum(0)).abs().max())
             self.rest[j] = max(self.rest[j], 0.0 if left == whole == 0 else left/whole if whole > 0 else math.inf)
 
-
+# %% ../nbs/08_survey.ipynb #surveyflat1
 def _flat_directions(bench: Bench, s: Structure, rows: _Rows, largest: float) -> Candidate | None:
     "Rows of a tensor that have no slope at all, or whose slopes cancel."
     zero, ones, within = [], [], 1e-5 if bench.desk.coarse else 1e-9
@@ -636,7 +636,7 @@ def _certificate(bench: Bench, tried: list, attempt: Callable, total: int) -> tu
         return Certificate(total, None, missing=_line(error)), []
     return certificate, added
 
-
+# %% ../nbs/08_survey.ipynb #surveytrac1
 def _traced(bench: Bench, inputs: tuple) -> tuple[Trace | None, str]:
     "The trace of a model, or why there is none; a bug in a rule is an error."
     model = bench.desk.model

@@ -92,7 +92,7 @@ def _wide(v: Any) -> Any:
     if isinstance(v, torch.Tensor): return v.double() if v.is_floating_point() and v.dtype != torch.float64 else v
     return type(v)(map(_wide, v)) if type(v) in (list, tuple) else v
 
-
+# %% ../nbs/07_trace.ipynb #tracestill1
 def _drops(p: float = 0.5, training: bool = True, *_: Any, **__: Any) -> bool: return bool(training) and p > 0
 
 
@@ -502,7 +502,7 @@ def _step(facts: Facts, node: Any, values: dict, numbers: dict, live: bool) -> N
         values[node] = follow(facts, node.target, put(values), (args, kwargs), numbers[node])
     else: values[node] = _plain(facts, node, put(values), numbers[node])
 
-
+# %% ../nbs/07_trace.ipynb #tracewalk02
 def _plain(facts: Facts, node: Any, args: tuple, number: Any) -> Any:
     "getitem and arithmetic on sizes."
     if node.target.__name__ == "getitem":
