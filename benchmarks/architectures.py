@@ -41,10 +41,10 @@ NAMES = [*IMAGES, *TEXTS]
 
 def built(name: str) -> tuple[torch.nn.Module, object]:
     "A model and an example of its input."
+    from symbreak_nb.run import import_torchvision
     torch.manual_seed(0)
+    import_torchvision()  # transformers imports it, too
     if name in IMAGES:
-        from symbreak_nb.run import import_torchvision
-        import_torchvision()
         from torchvision import models
         more = dict(aux_logits=False, init_weights=False) if name in ("googlenet", "inception_v3") else {}
         more |= dict(input_size=(224, 224)) if name == "maxvit_t" else {}
