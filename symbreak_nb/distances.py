@@ -292,15 +292,16 @@ def _apart_in_storage(t: torch.Tensor) -> bool:
 def _short(name: str, width: int = 34) -> str: return name if len(name) <= width else "…" + name[1 - width:]
 
 # %% ../nbs/06_distances.ipynb #modelgate2
-def _check_model(model: Any) -> None:
-    "One line for a model whose weights cannot be measured or transformed."
+def _check_model(model: Any, quantised: bool = False) -> None:
+    "One line for a model whose weights cannot be measured or transformed; some of them may be `quantised`."
     name = type(model).__name__
     if not isinstance(model, nn.Module): raise ParameterError("model", name, "a torch.nn.Module")
     if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
         raise ParameterError("model", name, "a model whose operations can be followed, not one compiled by torch.jit")
     lazy = nn.parameter.UninitializedTensorMixin
     tensors = dict([*model.named_parameters(), *model.named_buffers()])
-    if any("quantized" in type(m).__module__ for m in model.modules()) or any(t.is_quantized for t in tensors.values()):
+    if not quantised and (any("quantized" in type(m).__module__ for m in model.modules())
+                          or any(t.is_quantized for t in tensors.values())):
         raise ParameterError("model", name, "a model in floating point; quantised weights cannot be transformed")
     if not any(p.numel() for p in model.parameters() if not isinstance(p, lazy)):
         raise ParameterError("model", name, "a module with parameters that are initialised")

@@ -86,8 +86,8 @@ def _on_copy(facts, call): return _move(facts, call.args["src"], lambda t: t.exp
 
 def _on_write(facts, call):
     "A value of which a part is written over: the labels of both, side by side."
-    part = next(n for n in ("src", "source", "values") if n in call.args)
-    if call.args.get("accumulate") or not isinstance(call.args[part], Value): raise _Unfollowed(call.name)
+    part = next((n for n in ("src", "source", "values") if n in call.args), "")
+    if call.args.get("accumulate") or not isinstance(call.args.get(part), Value): raise _Unfollowed(call.name)
     whole = call.args["self"] if "self" in call.args else call.args["input"]
     schema = call.target._schema.arguments
     def how(parts):

@@ -12,9 +12,11 @@ import math
 import operator
 import random
 import types
+import warnings
+import weakref
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,9 @@ from .fingerprint import Memo
 from .groups import Candidate
 from .replays import _record, _replay, _value
 from .run import RunError
-from .trace import Trace, _exactly, _leaves, _line, _meet_in_storage, _nodes, _owners, _sources
+from symbreak_nb.trace import (
+    Trace, _exactly, _inside, _is_cache, _leaves, _line, _meet_in_storage, _nodes, _owners, _same_view, _sources,
+)
 
 # %% auto #0
 __all__ = ['Proof']
@@ -135,7 +139,9 @@ def _shared(tensors: list) -> list:
     def on(o):
         try: return issubclass(type(o), torch.Tensor) and kinds.get(o.untyped_storage().data_ptr()) == o.dtype
         except Exception: return False  # a tensor without storage
-    return [o for o in gc.get_objects() if on(o)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the tensors that it traces with
+        return [o for o in gc.get_objects() if on(o)]
 
 
 def _widened(tensors: list) -> list:
@@ -175,7 +181,7 @@ def _in_own_storage(model: nn.Module, args: tuple, kwargs: dict) -> tuple[dict, 
         _quiet(model, dtype)
         with _exactly(), torch.no_grad(): outputs = _leaves(model(*args, **kwargs))
         outputs = [t.detach().to("cpu", copy=True) for t in outputs]
-    return {n: t.to("cpu", torch.float64) for n, t in state.items()}, outputs
+    return {n: t.to("cpu") for n, t in state.items()}, outputs
 
 # %% ../nbs/08_proofs.ipynb #e0926afc
 @dataclass(eq=False)
@@ -186,9 +192,14 @@ class _Desk:
     held: dict        # name -> weight or buffer
     buffers: set      # names of buffers
     restore: Callable # puts back what a call has changed
-    now: dict = field(default_factory=dict)   # name -> the tensor that was written there last
+    now: dict = field(default_factory=dict)   # name -> a weak reference to the tensor that was written there last
     writes: bool = True    # whether a call may change the weights themselves
     coarse: bool = False   # whether slopes come through a view that was made before, in its number format
+    calls: int = 1         # how many calls in a row are compared
+    seed: int = 0          # of the random numbers that a call draws
+    drawn: set = field(default_factory=set)   # which generators a call has drawn from
+    caches: bool = False   # whether a call returns a cache, which is not compared
+    dropped: bool = False  # whether a call asks for dropout, which is switched off
 
     @property
     def parameters(self) -> list[str]: return [n for n, _ in self.model.named_parameters() if n in self.held]
@@ -196,15 +207,15 @@ class _Desk:
 
 def _desk(model: nn.Module, shared: list = ()) -> _Desk:
     held = _owners(model)
-    restore = _snapshot(model, [*shared, *held.values()])
+    restore = _snapshot([model, *_GENERATORS.values()], [*shared, *held.values()])
     return _Desk(model, list(shared), held, {n for n, _ in model.named_buffers()}, restore)
 
-
+# %% ../nbs/08_proofs.ipynb #proofload01
 def _load(desk: _Desk, state: dict) -> None:
     "Write the tensors that do not stand there yet."
     for n, t in state.items():
-        if desk.now.get(n) is t: continue
-        desk.now[n] = t
+        if (there := desk.now.get(n)) is not None and there() is t: continue
+        desk.now[n] = weakref.ref(t)
         desk.held[n].data.copy_(t)
 
 
@@ -216,9 +227,36 @@ def _settle(desk: _Desk) -> None:
 
 
 def _call(desk: _Desk, inputs: tuple) -> list:
-    "One call on copies of the inputs, nothing put back."
-    args, kwargs = torch.utils._pytree.tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, inputs)
-    with _exactly(): return _leaves(desk.model(*args, **kwargs))
+    "Calls in a row, each on copies of the inputs, nothing put back."
+    found, copied = [], lambda t: t.clone() if isinstance(t, torch.Tensor) else t
+    with _exactly() as still:
+        if desk.seed: _seeded(desk.seed)
+        before, again = _generators(), [_put_back(g)[0] for g in (torch.default_generator, *_GENERATORS.values())]
+        for k in range(desk.calls):
+            if k: [back() for back in again]  # each call with the same draws
+            args, kwargs = torch.utils._pytree.tree_map(copied, inputs)
+            out = desk.model(*args, **kwargs)
+            found += _leaves(out)
+        desk.dropped, desk.caches = desk.dropped or still.dropped, desk.caches or _returns_cache(out)
+        desk.drawn.update(k for k, state in _generators().items() if state != before[k])
+    return found
+
+
+def _generators() -> dict:
+    "What the generators that everyone shares would draw next."
+    python, (_, numbers, place, *_) = _GENERATORS["python"].getstate(), _GENERATORS["numpy"].get_state()
+    return {"torch": torch.default_generator.get_state().numpy().tobytes(), "Python": python,
+            "numpy": (numbers.tobytes(), place)}
+
+
+def _seeded(seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+    for generator in _GENERATORS.values(): generator.seed(seed)
+
+
+def _returns_cache(out: Any) -> bool:
+    if isinstance(out, Mapping): return any(k == "past_key_values" or _returns_cache(v) for k, v in out.items())
+    return any(map(_returns_cache, out)) if isinstance(out, (list, tuple)) else _is_cache(out)
 
 
 @torch.no_grad()
@@ -229,9 +267,9 @@ def _outputs(desk: _Desk, state: dict, inputs: tuple) -> list:
     finally: _settle(desk)
 
 # %% ../nbs/08_proofs.ipynb #proofslope0
-def _slopes(desk: _Desk, state: dict, inputs: tuple, seed: int) -> dict:
+def _slopes(desk: _Desk, state: dict, inputs: tuple, seed: int, names: list | None = None) -> dict:
     "Slopes of a random mixture of the outputs, through whatever tensors on the storage of each weight."
-    places = {_span(desk.held[n])[0] for n in desk.parameters}
+    places = {_span(desk.held[n])[0] for n in (desk.parameters if names is None else names)}
     leaves = [t for t in desk.shared or desk.held.values() if _span(t)[0] in places]
     before, rng = [t.requires_grad for t in leaves], torch.Generator().manual_seed(seed)
     _load(desk, state)
@@ -242,7 +280,9 @@ def _slopes(desk: _Desk, state: dict, inputs: tuple, seed: int) -> dict:
             outputs = [t for t in outputs if t.requires_grad]
             if not outputs: return {}
             total = sum((t*torch.randn(t.shape, generator=rng, dtype=torch.float64)).sum() for t in outputs)
-        grads = torch.autograd.grad(total, leaves, allow_unused=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            grads = torch.autograd.grad(total, leaves, allow_unused=True)
     finally:
         for t, b in zip(leaves, before, strict=True): t.requires_grad_(b) if t.is_leaf else None
         _settle(desk)
@@ -283,12 +323,12 @@ class _Point:
     replay: Callable | None = None   # change -> outputs and what was closed, by a recording
 
 # %% ../nbs/08_proofs.ipynb #proofpointm
-def _point(bench: Bench, run: Callable, state: dict, inputs: tuple) -> _Point:
-    "Measure the outputs in a state."
+def _point(bench: Bench, run: Callable, state: dict, inputs: tuple, count: int = 2) -> _Point:
+    "Measure the outputs in a state, beside those in `count` other states and with `count` ways to round the weights."
     point = _Point(run, state, inputs, run(state, inputs))
-    others = [s for s in bench.states[::-1] if s is not state][:2]
+    others = [s for s in bench.states[::-1] if s is not state][:count]
     others = [run(s, inputs) for s in others]
-    rounded = [run(_rounded(bench, state), inputs) for _ in range(2)]
+    rounded = [run(_rounded(bench, state), inputs) for _ in range(count)]
     for k, want in enumerate(point.want):
         noise = torch.stack([_apart(r[k], want) for r in rounded]).amax(0)
         scale, seen = _movement(want, [_apart(o[k], want) for o in others], noise)
@@ -361,6 +401,10 @@ class Bench:
         Inputs that were sought, because drawn ones did not visit each piece of the model.
     ends : list of (int, int) or None
         For each input of whole numbers the range that the model accepts; None before that was tried.
+    state : str
+        How far a second call on one input is from the first; empty if it is the same.
+    small : _Point or None
+        The second state with parts of large images, if the model takes them: for what needs no whole image.
     """
     desk: _Desk
     generator: torch.Generator
@@ -371,6 +415,8 @@ class Bench:
     limit: list | None = None
     far: list = field(default_factory=list)
     ends: list | None = None
+    state: str = ""
+    small: _Point | None = None
 
     def run(self, state: dict, inputs: tuple) -> list:
         "Copies of all outputs in a state."
@@ -481,30 +527,49 @@ def _unproved(bench: Bench, state: dict, outputs: list) -> str:
     "Measure the points; why no comparison of outputs would prove anything, empty if it does."
     if reason := _unsteady(bench): return reason
     bench.points = [_point(bench, bench.run, s, i) for s, i in zip(bench.states, bench.inputs, strict=False)]
+    bench.small = _small_point(bench)
     if not any(mask.any() for p in bench.points for mask in p.seen):
         return "no output moves when the weights do; nothing was proved"
-    point = _point(bench, bench.run, state, bench.inputs[0])
+    first, n, calls = bench.points[0], len(outputs), bench.desk.calls
+    bench.desk.calls = 1  # as in the model's own storage
+    try: point = replace(first, want=bench.run(state, first.inputs), scale=first.scale[:n], seen=first.seen[:n])
+    finally: bench.desk.calls = calls
     if (far := _error(point, outputs, seen=True)) <= 1e-6: return ""
     return (f"with weights in their own storage the outputs are others, by {far:.0e}: the model reads them in a way "
             "that is not followed; nothing was proved")
 
 
 def _unsteady(bench: Bench) -> str:
-    "Why nothing can be proved by comparing calls; empty if two calls on one input agree."
-    states = _GENERATORS["python"].getstate, _GENERATORS["numpy"].get_state
-    drawn = lambda: (states[0](), states[1]()[1].tolist(), states[1]()[2])
-    before = drawn()
-    _load(bench.desk, bench.states[0])
-    with torch.no_grad():
-        try: first, again = ([t.clone() for t in _call(bench.desk, bench.inputs[0])] for _ in range(2))
-        finally: _settle(bench.desk)
-    far = [float(_apart(a, b).max()) for a, b in zip(first, again, strict=False) if a.numel()]
+    "Why nothing can be proved by comparing calls; empty if calls that begin alike end alike."
+    desk, run = bench.desk, functools.partial(bench.run, bench.states[0], bench.inputs[0])
+    desk.calls = 2
+    both = run()
+    half = len(both)//2
+    far = _differ(both[:half], both[half:])
+    if far: bench.state, before, bench.first = f"two calls on one input differ by {far:.2g}", both, run()
+    else: desk.calls, before = 1, both[:half]
+    if not (far := _differ(bench.first, before)): return ""
+    return (f"two calls on one input differ by {far:.2g}, each from the state that the model is in: it is random in a "
+            "way that cannot be repeated; nothing was proved")
+
+
+def _small_point(bench: Bench) -> _Point | None:
+    "A point with parts of large images, if there are any and the model takes them."
+    for side in (64, 96):
+        large = lambda t, side=side: isinstance(t, torch.Tensor) and t.ndim > 3 and min(t.shape[-2:]) >= 1.5*side
+        if not any(map(large, torch.utils._pytree.tree_leaves(bench.inputs[1]))): return None
+        cut = lambda t, side=side, large=large: t[..., :side, :side].clone() if large(t) else t
+        try: return _point(bench, bench.run, bench.states[1], torch.utils._pytree.tree_map(cut, bench.inputs[1]), 1)
+        except Exception: continue  # of this size the model takes none
+    return None
+
+
+def _differ(first: list, again: list) -> float:
+    "The largest difference of two lists of outputs, beyond rounding."
     near = functools.partial(torch.allclose, rtol=1e-9, atol=0, equal_nan=True)
     close = lambda a, b: a.shape == b.shape and near(a.double(), b.double())
-    if len(first) != len(again) or not all(map(close, first, again)):
-        return (f"two calls on one input differ by {max(far, default=math.inf):.2g}: the model carries state between "
-                "calls or is random; nothing was proved")
-    return "a call draws random numbers from Python or numpy; nothing was proved" if drawn() != before else ""
+    if len(first) == len(again) and all(map(close, first, again)): return 0.0
+    return max((float(_apart(a, b).max()) for a, b in zip(first, again, strict=False) if a.numel()), default=math.inf)
 
 # %% ../nbs/08_proofs.ipynb #3828c4bf
 def _limit_points(bench: Bench, trace: Trace) -> list[_Point]:
@@ -512,7 +577,7 @@ def _limit_points(bench: Bench, trace: Trace) -> list[_Point]:
     if bench.limit is None:
         p, run = bench.points[1], _traced_run(bench, trace, 0.0)
         faithful = p.replay or _error(p, _traced_run(bench, trace, None)(p.state, p.inputs)) <= 1e3*TOLERANCE
-        bench.limit = [_point(bench, run, q.state, q.inputs) for q in bench.points] if faithful else []
+        bench.limit = [_point(bench, run, q.state, q.inputs, 1) for q in bench.points] if faithful else []
         for q in bench.limit: q.replay = _replayer(bench, trace, q, 0.0)
     return bench.limit
 
@@ -535,25 +600,48 @@ def _traced_run(bench: Bench, trace: Trace, eps: float | None) -> Callable:
 # %% ../nbs/08_proofs.ipynb #proofreply1
 def _film(bench: Bench, trace: Trace) -> None:
     "Give each measured point a recording of the traced program, where that gives the outputs of the model."
-    for p in bench.points: p.replay = _replayer(bench, trace, p, None)
+    for p in [*bench.points, *([bench.small] if bench.small else [])]: p.replay = _replayer(bench, trace, p, None)
 
 
 def _replayer(bench: Bench, trace: Trace, p: _Point, eps: float | None) -> Callable | None:
     "The outputs at a point when some tensors change, and the largest closed difference; None without a faithful film."
-    desk, nodes = bench.desk, defaultdict(set)
-    _load(desk, p.state)
     args, kwargs = torch.utils._pytree.tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, p.inputs)
-    made = _record(trace.program, _sources(trace.program, args, kwargs), eps, desk.buffers, _ROOM//len(bench.points))
-    if made is None or not _error(p, _gathered([made.values[n] for n in made.outputs])) <= 1e3*TOLERANCE: return None
-    for node in made.values:
-        if node.op != "placeholder" or not isinstance(t := made.sources[node.name][2], torch.Tensor): continue
-        for n, owner in desk.held.items():
-            if t.layout == torch.strided and _meet_in_storage(t, owner): nodes[n].add(node)
+    sources = _sources(trace.program, args, kwargs)
+    places = _seats(bench.desk, sources)
+    if places is None: return None
+    def seated(state): return {x: (*sources[x][:2], how(state[n])) for n in state for x, how in places.get(n, ())}
+    own = sources | seated(p.state)
+    try: made = _record(trace.program, own, eps, bench.desk.buffers, _ROOM//len(bench.points))
+    except RuntimeError: return None  # a program of other shapes
+    if made is None or any(n.op == "get_attr" and n in made.live for n in made.values): return None
+    if not _error(p, _gathered([made.values[n] for n in made.outputs])) <= 1e3*TOLERANCE: return None
+    nodes = {node.name: node for node in made.values if node.op == "placeholder"}
     def replay(change: dict) -> tuple[list, float]:
-        _load(desk, p.state | change)
-        outputs, closed = _replay(made, set().union(*(nodes[n] for n in change)))
+        new = seated(change)
+        made.sources = own | new
+        try: outputs, closed = _replay(made, {nodes[x] for x in new})
+        finally: made.sources = own
         return _gathered(outputs), closed
     return replay
+
+
+def _seats(desk: _Desk, sources: dict) -> dict | None:
+    "Name of a weight -> (placeholder, how its tensor follows from the weight); None if one lies across several."
+    found = defaultdict(list)
+    for x, (_, _, t) in sources.items():
+        if not isinstance(t, torch.Tensor) or t.layout != torch.strided or not t.numel(): continue
+        near = [n for n, owner in desk.held.items() if _meet_in_storage(t, owner)]
+        if not near: continue
+        if len(near) > 1 or not _inside(t, desk.held[near[0]]): return None
+        found[near[0]].append((x, functools.partial(_seat, desk.held[near[0]].detach(), t)))
+    return found
+
+
+def _seat(owner: torch.Tensor, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    "What stands in the place of t when x stands in that of its owner."
+    if _same_view(t, owner): return x
+    laid = torch.empty_strided(owner.shape, owner.stride(), dtype=x.dtype).copy_(x)
+    return laid.as_strided(t.shape, t.stride(), t.storage_offset() - owner.storage_offset())
 
 
 def _gathered(outputs: list) -> list:
@@ -569,7 +657,7 @@ def _judged(bench: Bench, suggested: list, tried: Callable) -> list:
     rows = [tried(c) for c in suggested]
     whole = [c for c, r in zip(suggested, rows, strict=True) if r and r.error <= TOLERANCE and r.own_error == r.error]
     if not any(p.replay for p in bench.points) or _together(bench, whole): return rows
-    for p in bench.points: p.replay = None
+    for p in [*bench.points, *([bench.small] if bench.small else [])]: p.replay = None
     return [tried(c) for c in suggested]
 
 
@@ -633,6 +721,7 @@ def try_out(bench: Bench, trace: Trace, c: Candidate, seed: int = 0, eps: str = 
     limit = own > TOLERANCE and "scaling" in c.symmetry and eps == "limit" and bool(
         trace.facts.eps and _limit_points(bench, trace))
     if limit: error = far(points := bench.limit)
+    if bench.small and not limit: points, changes = [*points, bench.small], [*changes, changes[1]]
     control = math.nan if c.free or error > TOLERANCE else _left_out(points, c, changes, rng)
     return Proof(error, control, own, limit)
 

@@ -113,6 +113,10 @@ def _differs(film: _Film, node: Any, new: Any) -> float | None:
     "How far a value is from the recorded one, in units of its size, if this is rounding; None if it is more."
     old = film.values[node]
     if node in film.live or type(new) is not type(old): return None
+    with torch._C.DisableTorchFunction(): return _distance(film, node, new, old)
+
+
+def _distance(film: _Film, node: Any, new: Any, old: Any) -> float | None:
     if not isinstance(new, torch.Tensor): return 0.0 if not _tensors(new) and new == old else None
     if new.shape != old.shape or new.dtype != old.dtype: return None
     if torch.equal(new, old): return 0.0

@@ -5,6 +5,7 @@
 # %% ../nbs/08_survey.ipynb #surveyimpr0
 from __future__ import annotations
 
+import contextlib
 import math
 import types
 from collections import defaultdict
@@ -21,11 +22,11 @@ from .distances import _check_model, _short, degree_of_symmetry, delta
 from .groups import Candidate, candidates
 from .channels import Structure, _as_rows, _from_rows, gather
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _noisy, _point,
-    _randn, _randomised, _slopes, _unproved, _width, borrowed, prepare, try_out,
+    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _load, _noisy, _point,
+    _randn, _randomised, _settle, _slopes, _unproved, _width, borrowed, prepare, try_out,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
-from .trace import Trace, _floats, _leaves, _line, _owners, trace
+from .trace import Trace, _floats, _leaves, _line, _listed, _owners, trace
 from .twins import _gates, _with_gates, merge
 from .views import as_json
 
@@ -50,7 +51,7 @@ def _siblings(model: nn.Module) -> list[tuple[str, list]]:
 
 def _exchanges(bench: Bench) -> list[Candidate]:
     "Permutations of whole submodules: branches of an ensemble, experts, factors of a product."
-    found, point = [], bench.points[1]
+    found, point = [], bench.small or bench.points[1]
     for path, members in _siblings(bench.desk.model):
         if any(n not in bench.states[0] for names in members for n in names): continue
         alike = lambda m, first=members[0]: _change(point, _exchanged(bench.states[1], [first, m], [1, 0])) <= TOLERANCE
@@ -76,6 +77,9 @@ def _exchanged(state: dict, group: list, order: list) -> dict:
     return {n: state[m] for names, j in zip(group, order, strict=True) for n, m in zip(names, group[j], strict=True)}
 
 # %% ../nbs/08_survey.ipynb #9e53b2f1
+def _cheap(bench: Bench) -> tuple: return bench.small.inputs if bench.small else bench.inputs[0]
+
+
 @dataclass(eq=False)
 class _Translations:
     "What slopes at random weights tell."
@@ -87,48 +91,79 @@ class _Translations:
 def _translations(bench: Bench, s: Structure) -> _Translations:
     "Directions along which no output has a slope, whatever the weights."
     size, out = sum(t.numel() for t in bench.states[0].values()), _Translations()
-    slopes = [_slopes(bench.desk, _randomised(bench, bench.states[0]), _noisy(bench, bench.inputs[0]), seed)
-              for seed in range(24 if size < 10**5 else 6)]
     names = [n for n in s.trace.tensors if n in s.trace.parameters]
-    out.flat = sorted(n for n in names if not all(n in one for one in slopes))
-    largest = max((float(g.abs().max()) for one in slopes for g in one.values() if g.numel()), default=0.0)
+    rows = {(n, k): _Rows(s, n, k) for n in names for k in range(len(s.trace.tensors[n].axes))}
+    for seed in range(24 if size < 10**5 else 6):
+        asked = [n for n in names if seed == 0 or any(row.open for (m, _), row in rows.items() if m == n)]
+        if not asked: break  # no direction is flat any more
+        state, inputs = _randomised(bench, bench.states[0]), _noisy(bench, _cheap(bench))
+        slopes = _slopes(bench.desk, state, inputs, seed, asked)
+        out.flat = sorted({*out.flat, *(n for n in asked if n not in slopes)})
+        for (n, _), row in rows.items(): row.add(slopes[n]) if n in slopes else None
+    largest = max((row.largest for row in rows.values()), default=0.0)
     for name in names:
         if name in out.flat: continue
-        mine = [one[name] for one in slopes]
         for k in range(len(s.trace.tensors[name].axes)):
-            hit = _flat_directions(bench, s, name, k, mine, largest)
+            hit = _flat_directions(bench, s, rows[name, k], largest)
             if hit: out.found.append(hit)
             if hit and hit.free: break
-        if count := _asleep(bench, s, name, mine): out.dead[name] = count
+        if count := _asleep(bench, s, name, rows): out.dead[name] = count
     return out
 
 
-def _asleep(bench: Bench, s: Structure, name: str, slopes: list) -> int:
+def _asleep(bench: Bench, s: Structure, name: str, rows: dict) -> int:
     "Elements in rows that this example does not look at: slopes of exactly zero, and large moves change no output."
-    most = torch.zeros(slopes[0].shape, dtype=torch.bool)
-    for k in range(len(s.trace.tensors[name].axes)):
-        rest = [d for d in range(most.ndim) if d not in s.places.dims[name, k]]
-        still = sum(g.abs().sum(rest, keepdim=True) if rest else g.abs() for g in slopes) == 0
-        if int(still.expand(most.shape).sum()) > int(most.sum()): most = still.expand(most.shape)
+    shape = s.trace.tensors[name].shape
+    most = torch.zeros(shape, dtype=torch.bool)
+    for k in range(len(s.trace.tensors[name].axes) if most.numel() else 0):
+        dims = s.places.dims[name, k]
+        still = (rows[name, k].highest == 0).reshape([n if d in dims else 1 for d, n in enumerate(shape)]).expand(shape)
+        if int(still.sum()) > int(most.sum()): most = still
     if not most.any(): return 0
     moves = [(p, {name: p.state[name] + step*_randn(bench, most)*most}) for p in bench.points for step in (1, 10)]
     return int(most.sum()) if all(_change(p, change) <= TOLERANCE for p, change in moves) else 0
 
 # %% ../nbs/08_survey.ipynb #aeebe1ce
-def _flat_directions(bench: Bench, s: Structure, name: str, k: int, slopes: list, largest: float) -> Candidate | None:
+class _Rows:
+    "What the slopes of the rows of a tensor were at most, and how nearly those of one kind cancelled."
+
+    def __init__(self, s: Structure, name: str, k: int):
+        self.name, self.dims, self.largest = name, s.places.dims[name, k], 0.0
+        self.kinds = _places_of_a_kind(s, name, k)
+        self.rest, self.highest = [math.inf if len(where) < 2 else 0.0 for where in self.kinds], None
+
+    @property
+    def open(self) -> bool:
+        "Whether some direction may still be flat."
+        within = 1e-8*self.largest
+        return self.highest is None or any(
+            r <= 1e-5 or float(self.highest[where].max()) <= within
+            for r, where in zip(self.rest, self.kinds, strict=True)) or bool((self.highest == 0).any())
+
+    def add(self, slopes: torch.Tensor) -> None:
+        "Take in the slopes at one more state."
+        if not self.open or not slopes.numel(): return
+        rows, _ = _as_rows(slopes, self.dims)
+        size = rows.abs()
+        high = size.amax(1)
+        self.highest = high if self.highest is None else torch.maximum(self.highest, high)
+        self.largest = max(self.largest, float(high.max()))
+        for j, where in enumerate(self.kinds):
+            if self.rest[j] > 1e-5: continue
+            whole = float((size.sum(0) if len(where) == len(rows) else size[where].sum(0)).max())
+            left = float((rows.sum(0) if len(where) == len(rows) else rows[where].sum(0)).abs().max())
+            self.rest[j] = max(self.rest[j], 0.0 if left == whole == 0 else left/whole if whole > 0 else math.inf)
+
+# %% ../nbs/08_survey.ipynb #surveyflat1
+def _flat_directions(bench: Bench, s: Structure, rows: _Rows, largest: float) -> Candidate | None:
     "Rows of a tensor that have no slope at all, or whose slopes cancel."
-    dims = s.places.dims[name, k]
     zero, ones, within = [], [], 1e-5 if bench.desk.coarse else 1e-9
-    for where in _places_of_a_kind(s, name, k):
-        rows = [_as_rows(g, dims)[0][where] for g in slopes]
-        if all(float(r.abs().max()) <= 1e-11*largest for r in rows): zero.append(where)
-        elif len(where) > 1 and all(_cancels(r, within) for r in rows): ones.append(where)
+    for where, rest in zip(rows.kinds, rows.rest, strict=True):
+        if rows.highest is not None and float(rows.highest[where].max()) <= 1e-11*largest: zero.append(where)
+        elif rest <= within: ones.append(where)
     if not zero and not ones: return None
-    return _translation(name, dims, s.trace.tensors[name].shape, zero or ones, free=bool(zero))
-
-
-def _cancels(rows: torch.Tensor, within: float) -> bool:
-    return float(rows.sum(0).abs().max()) <= within*float(rows.abs().sum(0).max())
+    shape = s.trace.tensors[rows.name].shape
+    return _translation(rows.name, rows.dims, shape, zero or ones, free=bool(zero))
 
 
 def _translation(name: str, dims: tuple, shape: tuple, chosen: list, free: bool) -> Candidate:
@@ -172,7 +207,7 @@ def _both(parts: list[Candidate]) -> Candidate:
 # %% ../nbs/08_survey.ipynb #eaad9cea
 def _elsewhere(bench: Bench) -> Iterator[tuple]:
     "Other weights and other inputs: smaller, larger and fresh ones, and longer ones where an axis has one element."
-    args, own = bench.inputs[0], bench.states[0]
+    args, own = _cheap(bench), bench.states[0]
     normal = lambda n, t: _randn(bench, t)/(_width(t)**0.5 if t.ndim > 1 else 1.0)
     moved = lambda f: {n: f(n, t) if n not in bench.desk.buffers else t for n, t in own.items()}
     real = lambda t: isinstance(t, torch.Tensor) and t.is_floating_point()
@@ -183,25 +218,37 @@ def _elsewhere(bench: Bench) -> Iterator[tuple]:
     yield moved(normal), fed(lambda t: 1e4*_randn(bench, t).abs())
     yield own, fed(lambda t: _randn(bench, t))
     wide = lambda t, d: t.new_empty([2 if (n, k) == (1, d) else n for k, n in enumerate(t.shape)])
-    for d in range(4): yield moved(normal), fed(lambda t, d=d: _randn(bench, wide(t, d)))  # one token, for instance
+    ones = {d for t in torch.utils._pytree.tree_leaves(args) if real(t) for d, n in enumerate(t.shape[:4]) if n == 1}
+    for d in sorted(ones): yield moved(normal), fed(lambda t, d=d: _randn(bench, wide(t, d)))  # one token, for instance
 
 
 def _confirmed(bench: Bench, found: list[Candidate]) -> tuple[list[Candidate], list[str]]:
     "Candidates that were found by numbers alone and hold elsewhere too, and a note on the others."
     kept = list(found)
-    for state, inputs in _elsewhere(bench) if found else ():
-        try: point = _point(bench, bench.run, state, inputs)
-        except Exception: continue  # the model does not run there
-        kept = [c for c in kept if _holds(bench, c, point)]
+    desk = bench.desk
+    try:
+        for k, (state, inputs) in enumerate(_elsewhere(bench) if found else ()):
+            desk.seed = k if desk.drawn else 0
+            try: point = _point(bench, bench.run, state, inputs, 1)
+            except Exception: continue  # the model does not run there
+            if len(kept) < 2 or not _hold(bench, kept, point): kept = [c for c in kept if _holds(bench, c, point)]
+    finally: desk.seed = 0
     lost = sorted({f"{c.symmetry} of {c.first.rpartition('.')[0] or c.first}" for c in found if c not in kept})
     return kept, [f"holds for this example only: {', '.join(lost)}"] if lost else []
+
+
+def _hold(bench: Bench, found: list[Candidate], point: Any) -> bool:
+    "Whether the outputs stay when all candidates are applied, one after another."
+    rng, new = torch.Generator().manual_seed(1), {}
+    for c in found: new |= c.apply(point.state | new, rng)
+    return _change(point, new) <= TOLERANCE
 
 
 def _holds(bench: Bench, c: Candidate, point: Any) -> bool:
     "Whether the outputs stay, to within what rounding of the weights does to them on either side."
     new = c.apply(point.state, torch.Generator().manual_seed(1))
     if _change(point, new) <= TOLERANCE: return True
-    there = _point(bench, bench.run, point.state | new, point.inputs)
+    there = _point(bench, bench.run, point.state | new, point.inputs, 1)
     return _error(there, point.want) <= TOLERANCE
 
 # %% ../nbs/08_survey.ipynb #f147a06d
@@ -459,7 +506,7 @@ def plot_broken(rows: list[tuple], ax: Any = None) -> Any:
 # %% ../nbs/08_survey.ipynb #b7186a6e
 def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 0.1, pairs: str = "neighbours",
                     squared: bool = False, to: str = "partner", eps: str = "limit", seed: int = 0,
-                    certify: bool | None = None) -> SymmetryReport:
+                    certify: bool | None = None, progress: bool | None = None) -> SymmetryReport:
     """Find the parameter symmetries of a model, prove each, and measure how broken each is (ziyin2025 Table 1).
 
     Parameters
@@ -482,6 +529,9 @@ def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 
         Whether to count the continuous symmetries by the Jacobian's null space, and to add families found there. They
         hold for inputs of all sizes. None: for models of at most 1,000 parameters, in a few seconds.
 
+    progress : bool, optional
+        Whether a line on the error stream says what is done; if left out, on a terminal only.
+
     Returns
     -------
     SymmetryReport
@@ -490,7 +540,7 @@ def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 
     Raises
     ------
     ParameterError, RunError
-        If an argument or a weight is not allowed; if the model cannot be traced, or the example does not run.
+        If an argument or a weight is not allowed, or if the example does not run.
 
     Examples
     --------
@@ -499,10 +549,16 @@ def symmetry_report(model: nn.Module, example_input: Any, *, threshold: float = 
     [('permutation', 'S_6'), ('rescaling', 'R+^6')]
     """
     _check_options(threshold, pairs, to, eps, seed)
-    _check_model(model)
-    inputs = _floats(_arguments(example_input))
-    with torch.inference_mode(False):
-        return _examined(model, inputs, seed, eps, dict(pairs=pairs, squared=squared, to=to), threshold, certify)
+    coarse = _quantised(model)
+    if coarse and not any(p.is_floating_point() for p in model.parameters()):
+        return SymmetryReport(type(model).__name__, [], [], threshold, {"quantised weights": coarse}, coarse)
+    _check_model(model, quantised=bool(coarse))
+    inputs, how = _floats(_arguments(example_input)), dict(pairs=pairs, squared=squared, to=to)
+    with torch.inference_mode(False), _bar(progress) as bar:
+        report = _examined(model, inputs, seed, eps, how, threshold, certify, bar)
+    if coarse: report.unexamined["quantised weights"] = coarse
+    report.total += coarse
+    return report
 
 # %% ../nbs/08_survey.ipynb #surveyall001
 def _check_options(threshold: float, pairs: str, to: str, eps: str, seed: int) -> None:
@@ -511,6 +567,29 @@ def _check_options(threshold: float, pairs: str, to: str, eps: str, seed: int) -
     one_of("partner", "state")("to", to)
     between(0, None)("threshold", threshold)
     if not isinstance(seed, (int, np.integer)): raise ParameterError("seed", seed, "an integer")
+
+
+def _quantised(model: Any) -> int:
+    "Number of weights that are quantised."
+    if not isinstance(model, nn.Module): return 0
+    modules = [m for m in model.modules() if "quantized" in type(m).__module__]
+    own = [getattr(m, name, None) for m in modules for name in ("weight", "bias")]
+    own = [w() if callable(w) else w for w in own]
+    own += [t for m in modules if hasattr(m, "get_weight") for t in m.get_weight().values()]
+    own += [t for t in [*model.parameters(), *model.buffers()] if t.is_quantized]
+    plain = set(map(id, model.parameters()))
+    return sum(t.numel() for t in own if isinstance(t, torch.Tensor) and id(t) not in plain)
+
+
+def _bar(progress: bool | None) -> Any:
+    "A line on the error stream, on a terminal or where asked for."
+    from tqdm import tqdm
+    return tqdm(total=5, leave=False, disable=None if progress is None else not progress)
+
+
+def _now(bar: Any, what: str) -> None:
+    bar.set_description_str(what)
+    bar.update()
 
 
 def _arguments(example: Any) -> tuple[tuple, dict]:
@@ -526,29 +605,35 @@ _SMALL = 1000  # parameters of a model that is certified unless asked otherwise
 
 
 def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, threshold: float,
-              certify: bool | None) -> SymmetryReport:
+              certify: bool | None, bar: Any) -> SymmetryReport:
     "The report on a model and its arguments, or why nothing can be proved."
-    name, total = type(model).__name__, sum(p.numel() for p in model.parameters())
+    name, total, drops = type(model).__name__, sum(p.numel() for p in model.parameters()), _drops_out(model)
     if certify is None: certify = total <= _SMALL
+    _now(bar, "running the example")
     elsewhere = [_running(model, *inputs)]  # given up before the trace, for its memory
     with borrowed(model) as shared:
         bench = prepare(model, *inputs, shared)
+        bench.desk.dropped = drops
         if reason := _unproved(bench, *elsewhere.pop()):
             return SymmetryReport(name, [], [reason], threshold, {reason: total}, total,
                                   Certificate(total, None, missing=reason) if certify else None)
-        walk = trace(model, *_floats(inputs))
-        bench.desk.restore()
-        _film(bench, walk)
-        suggested, notes, unexamined = _searched(bench, walk)
+        _now(bar, "tracing")
+        walk, why = _traced(bench, inputs)
+        _now(bar, "searching")
+        if walk: _film(bench, walk)
+        suggested, notes, unexamined = _searched(bench, walk) if walk else _untraced(bench, why)
+        notes += _circumstances(bench, walk)
+        _now(bar, f"proving {len(suggested)} families")
         attempt = lambda c, notes=notes: _tried(bench, walk, c, seed, eps, how, threshold, notes)
         rows = _judged(bench, suggested, attempt)
         tried, certificate, added = list(zip(suggested, rows, strict=True)), None, []
+        _now(bar, "counting directions" if certify else "writing")
         if certify: certificate, added, rows = _certificate(bench, walk, tried, attempt, total, notes)
     rows = [row for row in rows + added if row]
     return SymmetryReport(name, _proved(rows, notes, eps), notes, threshold, unexamined, total, certificate)
 
 
-def _certificate(bench: Bench, walk: Trace, tried: list, attempt: Callable, total: int, notes: list) -> tuple:
+def _certificate(bench: Bench, walk: Trace | None, tried: list, attempt: Callable, total: int, notes: list) -> tuple:
     "The certificate, families that it has found, each with its proved row, and the rows that hold for all inputs."
     added, proved = [], lambda row: row is not None and row.error <= TOLERANCE and not row.control <= EVIDENCE
     for p in bench.points: p.replay = None  # from here the model itself is asked
@@ -557,11 +642,42 @@ def _certificate(bench: Bench, walk: Trace, tried: list, attempt: Callable, tota
         return proved(row)
     good = [c for c, row in tried if proved(row)]
     exact = [c for c, row in tried if proved(row) and row.own_error <= TOLERANCE]
-    try: certificate, _, lost = _certified(bench, good, prove, walk.program, exact)
+    program = walk and walk.program  # a path that was followed is not the whole model
+    try: certificate, _, lost = _certified(bench, good, prove, None if getattr(program, "why", "") else program, exact)
     except Exception as error:  # the model fails at other weights
         return Certificate(total, None, missing=_line(error)), [], [row for _, row in tried]
     if lost: notes.append("not for all inputs: " + ", ".join(sorted({f"{c.symmetry} of {c.first}" for c in lost})))
     return certificate, added, [row for c, row in tried if not any(c is x for x in lost)]
+
+# %% ../nbs/08_survey.ipynb #surveytrac1
+def _traced(bench: Bench, inputs: tuple) -> tuple[Trace | None, str]:
+    "The trace of a model, or why there is none; a bug in a rule is an error."
+    model = bench.desk.model
+    _load(bench.desk, bench.states[1])
+    try:
+        calls = bench.desk.calls
+        with _listed(model, calls) if calls > 1 else contextlib.nullcontext(): return trace(model, *_floats(inputs)), ""
+    except RunError as error:
+        if error.__cause__: raise
+        return None, str(error)
+    finally: _settle(bench.desk)
+
+
+def _drops_out(model: nn.Module) -> bool:
+    "Whether some module is in training and drops out."
+    chance = lambda m: m.p if isinstance(m, nn.modules.dropout._DropoutNd) else getattr(m, "dropout", 0)
+    return any(m.training and isinstance(p := chance(m), (int, float)) and p > 0 for m in model.modules())
+
+
+def _circumstances(bench: Bench, walk: Trace | None) -> list[str]:
+    "Under which circumstances the model was called, where they are not the usual ones."
+    desk, why = bench.desk, getattr(walk.program, "why", "") if walk else ""
+    return [text for text, holds in (
+        (f"{bench.state}: it carries state, so two calls in a row were compared, from its present state", bench.state),
+        (f"random numbers of {', '.join(sorted(desk.drawn))}: every row holds for equal draws", desk.drawn),
+        ("dropout was switched off", desk.dropped),
+        ("the cache that a call returns was not compared", desk.caches),
+        (f"torch cannot export it, so the path of the example was followed ({why[:90]})", why)) if holds]
 
 
 def _running(model: nn.Module, args: tuple, kwargs: dict) -> tuple:
@@ -588,7 +704,18 @@ def _searched(bench: Bench, walk: Trace) -> tuple[list[Candidate], list[str], di
     if moved.flat: notes.append(f"no slope, so no translations looked for: {', '.join(moved.flat)}")
     found += [c for c in kept if c.symmetry != "translation"]
     found += _merged([c for c in kept if c.symmetry == "translation" and not (c.free and c.first in moved.dead)])
+    if hasattr(walk.program, "why") or bench.desk.drawn:
+        found, other = _attempt(notes, lost, "other paths", lambda: _confirmed(bench, found)) or ([], [])
+        more += other
     return found, notes + more, _counted(bench, lost, structure, moved.dead)
+
+
+def _untraced(bench: Bench, why: str) -> tuple[list[Candidate], list[str], dict]:
+    "The same for a model that cannot be traced: exchanges of modules need no trace."
+    notes, lost = [], dict.fromkeys(bench.desk.parameters, why)
+    search = lambda: _confirmed(bench, _exchanges(bench))
+    kept, more = _attempt(notes, {}, "exchanges", search) or ([], [])
+    return kept, notes + more, _counted(bench, lost)
 
 
 def _attempt(notes: list, lost: dict, what: str, search: Callable, names: Any = ()) -> Any:

@@ -42,10 +42,16 @@ def _leaves(out: Any, depth: int = 8) -> list:
     "Tensors of an output: in containers, dataclasses or attributes; numbers too."
     if isinstance(out, torch.Tensor): return [out.to_dense() if out.layout != torch.strided else out]
     if isinstance(out, (bool, int, float, np.ndarray, np.number)): return [torch.as_tensor(out)]
-    if isinstance(out, Mapping): inner = out.values()
+    if _is_cache(out): return []
+    if isinstance(out, Mapping): inner = [v for k, v in out.items() if k != "past_key_values"]
     elif isinstance(out, (list, tuple)): inner = out
     else: inner = vars(out).values() if hasattr(out, "__dict__") and not isinstance(out, (type, nn.Module)) else ()
     return [t for x in inner for t in _leaves(x, depth - 1)] if depth else []
+
+
+def _is_cache(out: Any) -> bool:
+    "Whether an output is what a language model keeps for its next call."
+    return any(c.__name__ in ("Cache", "DynamicCache", "EncoderDecoderCache") for c in type(out).__mro__)
 
 
 def _line(error: BaseException) -> str:
@@ -55,6 +61,7 @@ def _line(error: BaseException) -> str:
 # %% ../nbs/07_trace.ipynb #339fbcaa
 class _Still(TorchFunctionMode):
     "Dropout does nothing, and nothing is rounded below float64, wherever the model asks for it."
+    dropped = False  # whether the model has asked for dropout
 
     def __torch_function__(self, f, types, args=(), kwargs=None):
         name, kwargs = getattr(f, "__name__", ""), dict(kwargs or {})
@@ -62,8 +69,13 @@ class _Still(TorchFunctionMode):
         if name == "__get__":  # a question about a tensor computes nothing; `data` cannot be traced, `detach` can
             asked = f.__self__.__name__
             if asked not in _COMPUTED: return args[0].detach() if asked == "data" else f(args[0])
-        if "dropout" in name and args and "attention" not in name: return args[0]
+        if "quantized" in str(f): return _coarse(f, args, kwargs)
+        if "dropout" in name and args and "attention" not in name:
+            self.dropped |= _drops(*args[1:3], **kwargs)
+            return args[0]
+        if "grouped_mm" in name: return _grouped(*map(_wide, args[:2]), *args[2:3], **kwargs)
         if name == "scaled_dot_product_attention":
+            self.dropped |= bool(args[4] if len(args) > 4 else kwargs.get("dropout_p", 0))
             if len(args) < 5: kwargs["dropout_p"] = 0.0
             args = args[:4] + (0.0,)*(len(args) > 4) + args[5:]
         if name.startswith("__i") or name == "__setitem__" or name.endswith("_") and not name.endswith("__"):
@@ -80,16 +92,37 @@ def _wide(v: Any) -> Any:
     if isinstance(v, torch.Tensor): return v.double() if v.is_floating_point() and v.dtype != torch.float64 else v
     return type(v)(map(_wide, v)) if type(v) in (list, tuple) else v
 
+# %% ../nbs/07_trace.ipynb #tracestill1
+def _drops(p: float = 0.5, training: bool = True, *_: Any, **__: Any) -> bool: return bool(training) and p > 0
+
+
+def _coarse(f: Any, args: tuple, kwargs: dict) -> Any:
+    "A quantised operation takes float32, whatever surrounds it."
+    narrow = lambda t: t.float() if isinstance(t, torch.Tensor) and t.is_floating_point() else t
+    with torch._C.DisableTorchFunction(): out = f(*map(narrow, args), **kwargs)
+    return out.double() if isinstance(out, torch.Tensor) and out.is_floating_point() else out
+
+
+def _grouped(x: torch.Tensor, weights: torch.Tensor, offs: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
+    "Each group of rows times a matrix of its own; torch refuses that in float64."
+    if x.ndim == 3 and weights.ndim == 3: return x @ weights
+    if offs is None or weights.ndim != 3: raise NotImplementedError("a grouped product of other shapes")
+    row, start, out = torch.arange(len(x))[:, None], 0, 0
+    for k in range(len(weights)):
+        out = out + torch.where((row >= start) & (row < offs[k]), x @ weights[k], 0.0)
+        start = offs[k]
+    return out
+
 
 @contextlib.contextmanager
-def _exactly() -> Iterator[None]:
+def _exactly() -> Iterator[_Still]:
     "Everything in float64, without dropout, warnings or a trace in the global random state."
     before = torch.get_default_dtype()
-    with _Still(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with _Still() as still, torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.set_default_dtype(torch.float64)
         torch.default_generator.manual_seed(0)  # and not those of other devices, which would stay seeded
-        try: yield
+        try: yield still
         finally: torch.set_default_dtype(before)
 
 # %% ../nbs/07_trace.ipynb #6e1b82d4
@@ -138,7 +171,9 @@ def _exported(model: nn.Module, args: tuple, kwargs: dict) -> Any:
             with outputs(model), context(), _unlogged(), torch.no_grad():
                 return _flattened(torch.export.export(model, args, kwargs, strict=False))
         except Exception as error: problem = error  # of the model, or of torch: there is another way to try
-    raise RunError(f"{type(model).__name__} cannot be traced: {_line(problem)}")
+    try:
+        with _exactly(), _unlogged(): return _stepwise(model, args, kwargs, _line(problem))
+    except Exception: raise RunError(f"{type(model).__name__} cannot be traced: {_line(problem)}") from None
 
 
 def _flattened(program: Any) -> Any:
@@ -156,10 +191,11 @@ def _is_cell(target: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _listed(model: nn.Module) -> Iterator[None]:
-    "The outputs as a plain list, for containers that torch cannot trace."
+def _listed(model: nn.Module, calls: int = 1) -> Iterator[None]:
+    "The outputs as a plain list, for containers that torch cannot trace; of several calls in a row, if asked for."
     forward, before = model.forward, vars(model).get("forward")
-    model.forward = functools.wraps(forward)(lambda *args, **kwargs: _leaves(forward(*args, **kwargs)))
+    called = lambda *args, **kwargs: [t for _ in range(calls) for t in _leaves(forward(*args, **kwargs))]
+    model.forward = functools.wraps(forward)(called)
     try: yield
     finally:
         del model.forward
@@ -201,6 +237,46 @@ def _twin(target: Any) -> Any:
     found = getattr(packet, target._overloadname, None) if packet else None
     return found if found and [a.name for a in found._schema.arguments] == [a.name for a in args] else None
 
+# %% ../nbs/07_trace.ipynb #tracestep01
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    "The operations of one call, on the path that the example takes."
+    graph_module: Any
+    order: list        # of its placeholders: the name of a weight, or None for an input
+    state: dict        # name -> weight or buffer
+    why: str           # torch cannot export the model
+
+    @property
+    def graph(self) -> Any: return self.graph_module.graph
+
+
+def _is_view(node: Any) -> bool:
+    "Whether the value of a node may lie in the place of another."
+    return node.op != "call_function" or any(a.alias_info for a in node.target._schema.arguments)
+
+
+@torch.no_grad()
+def _stepwise(model: nn.Module, args: tuple, kwargs: dict, why: str) -> _Steps:
+    "The operations of one call as they happen; what depends on numbers is what it is for these."
+    from torch.fx.experimental.proxy_tensor import make_fx
+    state = {n: t.detach() for n, t in itertools.chain(model.named_parameters(), model.named_buffers())}
+    flat, form = torch.utils._pytree.tree_flatten((args, kwargs))
+    given = {str(k): t for k, t in enumerate(flat) if isinstance(t, torch.Tensor)}
+    def run(weights, tensors):
+        a, k = torch.utils._pytree.tree_unflatten([tensors.get(str(k), t) for k, t in enumerate(flat)], form)
+        return [t for t in _leaves(torch.func.functional_call(model, weights, a, k)) if isinstance(t, torch.Tensor)]
+    copy = {k: t.clone() for k, t in given.items()}
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        made = make_fx(torch.func.functionalize(run), _error_on_data_dependent_ops=False)(state, copy)
+    for node in reversed(made.graph.nodes):
+        if not getattr(getattr(node.target, "_schema", None), "is_mutable", False): continue
+        fresh, twin = node.args[0], _twin(node.target)
+        if not node.users: made.graph.erase_node(node)  # what is written back to the arguments when all is done
+        elif twin and set(fresh.users) == {node} and not _is_view(fresh): node.target = twin
+        else: raise NotImplementedError(f"a write in place by {node.target}")
+    return _Steps(made, [*state, *[None]*len(given)], state, why)
+
+
 # %% ../nbs/07_trace.ipynb #a4939ef6
 def _nodes(tree: Any) -> list:
     found = []
@@ -220,6 +296,11 @@ def _sources(program: Any, args: tuple, kwargs: dict) -> dict:
     "Placeholder -> (input, state or constant; name; tensor)."
     from torch.export.graph_signature import InputKind
     flat = iter(torch.utils._pytree.tree_leaves((args, kwargs)))
+    if isinstance(program, _Steps):
+        flat = iter(t for t in flat if isinstance(t, torch.Tensor))
+        places = [node.name for node in program.graph.nodes if node.op == "placeholder"]
+        of = lambda name: ("input", "", next(flat)) if name is None else ("state", name, program.state[name])
+        return {place: of(name) for place, name in zip(places, program.order, strict=True)}
     def source(spec):
         name = spec.target
         if spec.kind == InputKind.USER_INPUT: return "input", "", next(flat)
@@ -316,7 +397,8 @@ def _owner(weights: _Weights, data: Any) -> tuple:
 def _incoming(weights: _Weights, data: torch.Tensor, live: bool) -> Value:
     "What a tensor brings to the trace; labels only if it is a weight and an output depends on it."
     name, same = _owner(weights, data)
-    if name is None or name in weights.buffers or not live: return Value(tuple(data.shape), data=data)
+    if name is None or name in weights.buffers or not live:
+        return Value(tuple(data.shape), data=data, zero=name in weights.buffers and not data.any())
     owner, tensors = weights.owners[name].detach(), weights.tensors
     if name not in tensors: tensors[name] = _fresh(weights.facts, owner, weights.joint.get(name))
     if same: return tensors[name]
@@ -381,7 +463,9 @@ def trace(model: nn.Module, args: tuple, kwargs: Mapping | None = None) -> Trace
     try:
         with _exactly(), _unlogged(): return _walk(model, program, _sources(program, args, kwargs))
     except RunError: raise
-    except Exception as error: raise RunError(f"{type(model).__name__} cannot be followed: {_line(error)}") from error
+    except Exception as error:
+        bug = None if isinstance(program, _Steps) else error  # a program of steps has forms that no rule has met
+        raise RunError(f"{type(model).__name__} cannot be followed: {_line(error)}") from bug
 
 # %% ../nbs/07_trace.ipynb #dbc17c7a
 def _walk(model: nn.Module, program: Any, sources: dict) -> Trace:
@@ -393,11 +477,19 @@ def _walk(model: nn.Module, program: Any, sources: dict) -> Trace:
             data = numbers[node] = sources[node.name][2]
             values[node] = _incoming(weights, data, node in live) if isinstance(data, torch.Tensor) else data
         elif node.op == "call_function": _step(facts, node, values, numbers, node in live)
-        elif node.op == "get_attr": numbers[node] = values[node] = getattr(program.graph_module, node.target)
+        elif node.op == "get_attr":
+            data = numbers[node] = getattr(program.graph_module, node.target)
+            values[node] = _incoming(weights, data, node in live) if isinstance(data, torch.Tensor) else data
         elif node.op == "output":
-            for arg in _nodes(node.args): _pin_output(facts, values[arg])
+            for arg in _returned(program, node): _pin_output(facts, values[arg])
     tensors = {n: weights.tensors[n] for n in weights.owners if n in weights.tensors}
     return Trace(facts, tensors, _parameters(model, weights.owners), program)
+
+
+def _returned(program: Any, node: Any) -> list:
+    "The nodes that a model returns; what it writes to its buffers is no output."
+    written = getattr(getattr(program, "graph_signature", None), "buffers_to_mutate", ())
+    return [arg for arg in _nodes(node.args) if arg.name not in written]
 
 
 def _step(facts: Facts, node: Any, values: dict, numbers: dict, live: bool) -> None:
@@ -410,7 +502,7 @@ def _step(facts: Facts, node: Any, values: dict, numbers: dict, live: bool) -> N
         values[node] = follow(facts, node.target, put(values), (args, kwargs), numbers[node])
     else: values[node] = _plain(facts, node, put(values), numbers[node])
 
-
+# %% ../nbs/07_trace.ipynb #tracewalk02
 def _plain(facts: Facts, node: Any, args: tuple, number: Any) -> Any:
     "getitem and arithmetic on sizes."
     if node.target.__name__ == "getitem":

@@ -2,11 +2,9 @@
 import ast
 import copy
 import functools
-import random
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 import torch
 from symbreak_nb import operations, survey
@@ -187,14 +185,12 @@ def test_bad_input_ends_in_one_line(example, model, error):
     assert "\n" not in str(caught.value)
 
 
-def test_nan_weights_quantised_models_and_models_that_cannot_be_traced_are_named():
+def test_nan_weights_and_weights_of_unknown_quantised_modules_are_named():
     net = nn.Linear(2, 2)
     net.weight.data[0, 0] = torch.nan
     with pytest.raises(ParameterError, match="finite weights"): symmetry_report(net, torch.zeros(1, 2))
     quantised = type("QLinear", (nn.Linear,), {"__module__": "torch.ao.nn.quantized.modules"})(2, 2)
     with pytest.raises(ParameterError, match="floating point"): symmetry_report(quantised, torch.zeros(1, 2))
-    branch = from_forward(lambda s, x: s.a(x) if float(x.sum()) > 0 else s.a(-x), a=nn.Linear(2, 2))
-    with pytest.raises(RunError, match="cannot be traced"): symmetry_report(branch, torch.zeros(1, 2))
 
 
 def test_nan_after_a_transformation_is_no_symmetry():
@@ -230,7 +226,7 @@ def test_unusual_inputs(monkeypatch, capfd):
     with pytest.raises(ParameterError, match="not empty"): symmetry_report(L(2, 2), torch.zeros(0, 2))
     with pytest.raises(ParameterError, match="seed"): symmetry_report(L(2, 2), X(1, 2), seed="a")
     branch = from_forward(lambda s, x: s.a(x) if float(x.sum()) > 0 else s.a(-x), a=L(2, 2))
-    with pytest.raises(RunError): symmetry_report(branch, X(1, 2))
+    assert not len(symmetry_report(branch, X(1, 2)))
     assert capfd.readouterr().err == ""
 
 
@@ -305,43 +301,6 @@ def test_other_number_formats(dtype):
     assert [r.group for r in report] == ["S_6", "Z2^6"] and all(r.error < 1e-12 for r in report)
 
 
-def with_state(s, x):
-    h = torch.tanh(s.a(x) + s.h)
-    s.h = h.detach()
-    return s.b(h)
-
-
-def with_buffer(s, x):
-    h = torch.tanh(s.a(x) + s.c)
-    s.c.copy_(h.detach())
-    return s.b(h)
-
-
-def with_list(s, x):
-    s.past.append(s.a(x).detach())
-    return s.b(torch.tanh(s.a(x) + sum(s.past)))
-
-
-STATES = {"attribute": (with_state, lambda s: setattr(s, "h", 0.)),
-          "buffer": (with_buffer, lambda s: s.register_buffer("c", torch.zeros(5, 6))),
-          "list": (with_list, lambda s: setattr(s, "past", [])),
-          "generator": (lambda s, x: late(s, s.a(x))*float(s.g.normal()), lambda s: setattr(s, "g", np.random.default_rng(0)))}
-
-
-@pytest.mark.parametrize("name", STATES)
-def test_a_module_with_state_between_calls_says_so(name):
-    net = two(*STATES[name])
-    report = untouched(net, X(5, 4))
-    assert not len(report) and first_line(report).startswith("44 of 44 parameters were not examined: two calls on one input differ by")
-    if name == "list": assert net.past == []
-    if name == "generator": assert float(net.g.normal()) == float(np.random.default_rng(0).normal())
-
-
-def test_a_branch_drawn_by_python_proves_nothing():
-    report = untouched(two(lambda s, x: late(s, s.a(x))*(1 if random.random() < 2 else s.a.bias[0])), X(5, 4))
-    assert not len(report) and "draws random numbers" in first_line(report)
-
-
 def test_state_that_changes_no_output_is_put_back():
     def counted(s, x):
         s.count += 1
@@ -358,7 +317,7 @@ def test_state_that_changes_no_output_is_put_back():
 CALLS = []
 
 
-@pytest.mark.parametrize("last", [1, 2, 5, 30])
+@pytest.mark.parametrize("last", [1, 2, 5, 20])
 def test_a_model_that_fails_midway_comes_back_as_it_was(last):
     def failing(s, x):
         CALLS.append(1)
