@@ -97,6 +97,16 @@ def _on_write(facts, call):
     return _join_parts(facts, [whole, call.args[part]], how)
 
 
+def _on_complex(facts, call):
+    "Real and imaginary part: one channel, as of a sum."
+    parts = _inputs(call)
+    if call.name == "view_as_complex": parts = _move(facts, parts[0], lambda t: t.unbind(-1))
+    return _add(facts, list(parts))
+
+
+def _on_real(facts, call): return _move(facts, call.args["self"], lambda t: t.unsqueeze(-1).expand(*t.shape, 2))
+
+
 def _on_where(facts, call):
     "x where a condition holds, else y: a product with the condition, and a sum."
     if call.name == "masked_fill":
@@ -427,7 +437,9 @@ def _on_unknown(facts, call):
 # %% ../nbs/07_operations.ipynb #fec3f1d7
 OPERATIONS = {
     _on_pass: "alias clone contiguous detach dropout alpha_dropout feature_dropout dropout_ to _to_copy type_as "
-              "lift_fresh_copy lift_fresh float double native_dropout _assert_tensor_metadata",
+              "lift_fresh_copy lift_fresh float double native_dropout _assert_tensor_metadata real imag conj _conj "
+              "resolve_conj conj_physical",
+    _on_complex: "view_as_complex complex", _on_real: "view_as_real",
     _on_view: "view reshape _unsafe_view",
     _on_move: "view_as reshape_as permute transpose transpose_ t numpy_T mT T unsqueeze unsqueeze_ squeeze squeeze_ "
               "expand expand_as broadcast_to slice select narrow split split_with_sizes chunk unbind flatten unflatten "
