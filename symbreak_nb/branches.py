@@ -21,7 +21,7 @@ from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _part
 from .distances import delta
 from symbreak_nb.groups import (
     Candidate, _equations, _in_order, _matrix_of, _no_distances, _own_exponents, _producer, _product_text, _rotated, _scaled,
-    _singular, _spread,
+    _singular, _spread, _turned,
 )
 from .proofs import TOLERANCE, Bench, _change, _idle
 from .trace import _live, _nodes, _same_view, _sources
@@ -377,11 +377,11 @@ def _turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
             if not _stays(bench, lambda state, f=first, m=moved: _rotated(split, state, f, _turn(angle), m)): continue
             planes = [list(_planes(s, c))[k] for c in channels]
             done |= set().union(*(rows for plane in planes for rows in plane))
-            yield _turned(split, planes, moved, family[0][0])
+            yield _plane_turns(split, planes, moved, family[0][0])
             break
 
 
-def _turned(split: Structure, planes: list, moved: dict, family: int) -> Candidate:
+def _plane_turns(split: Structure, planes: list, moved: dict, family: int) -> Candidate:
     def apply(state, rng):
         new = {}
         for plane, angle in zip(planes, 6*torch.rand(len(planes), generator=rng, dtype=torch.float64), strict=True):
@@ -424,13 +424,16 @@ class _Gained:
         return [int(_parts(self.s, c)[name, 0][0][0]) for context in self.contexts for c in context]
 
 # %% ../nbs/08_branches.ipynb #brangain2
-def _gained(s: Structure, e: Any, family: list, marks: dict) -> _Gained | None:
-    "The channels of a family, if norms with gains read them."
+_SIZES = {"rsqrt", "norm", "linalg_vector_norm", "var", "std", "var_mean"}  # operations of a norm that is written out
+
+
+def _gained(s: Structure, e: Any, family: list, marks: dict, spelled: bool) -> _Gained | None:
+    "The channels of a family, if norms with gains may read them."
     contexts = [[_descendants(s, c) for c in context] for context in family if len(context) > 1]
     if len(contexts) != 1 or s.frozen[list(contexts[0][0])].any(): return None
     channels, first = contexts[0], contexts[0][0]
     kinds = {kind for kind, hit in marks.items() if hit[list(first)].any()}
-    if "diagonal" not in kinds or not kinds & {"centred", "orthogonal"}: return None
+    if "diagonal" not in kinds or not (spelled or kinds & {"centred", "orthogonal"}): return None
     gains = {}
     for x in _own_exponents(s, e, family[0][0], False):
         for name, k, j in x:
@@ -445,8 +448,9 @@ def _gained(s: Structure, e: Any, family: list, marks: dict) -> _Gained | None:
 def _gain_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
     "Rotations of channels that norms with gains read: with the gains in the next layers they see the norm only."
     e, marks = _equations(s), {kind: _hit(s.root, parts) for kind, parts in s.trace.facts.marks.items()}
+    spelled = any(_name(n) in _SIZES for n in s.trace.program.graph.nodes)
     for family in families(s):
-        g = _gained(s, e, family, marks)
+        g = _gained(s, e, family, marks, spelled)
         for gained in _choices_of_gains(g) if g else ():
             turn = lambda state, rng, g=gained: g.act(state, lambda new: new | _rotated(
                 s, new, g.contexts[0], _matrix_of("rotation", len(g.contexts[0]), rng, g.centred), g.turning))
@@ -461,8 +465,9 @@ def _gain_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
 
 def _choices_of_gains(g: _Gained) -> Iterator[_Gained]:
     "A norm may have a gain and a shift of one shape: all vectors as gains, or those that end in weight."
-    yield from (replace(g, gains=some, turning=g.turning | {(n, 0, 0): 1 for n, _, _ in g.gains if n not in {x[0] for x in some}})
-                for some in (g.gains, [x for x in g.gains if not x[0].endswith("bias")]) if some)
+    for some in (g.gains, [x for x in g.gains if not x[0].endswith("bias")]):
+        others = {(n, 0, 0): 1 for n, _, _ in g.gains if n not in {x[0] for x in some}}
+        if some: yield replace(g, gains=some, turning=g.turning | others)
 
 
 def _gain_tangents(g: _Gained, state: dict) -> Iterator[dict]:
@@ -483,6 +488,30 @@ def _gain_tangents(g: _Gained, state: dict) -> Iterator[dict]:
             return v
         yield g.act(state, move)
 
+# %% ../nbs/08_branches.ipynb #branspel1
+def _written_out(sketch: _Sketch) -> bool:
+    "Whether a program has sums of products that it spells out, element by element."
+    for node in sketch.nodes:
+        if node.op != "call_function": continue
+        names = [_name(n) for n in _operands(node)]
+        if _name(node) == "sum" and names[0] in ("mul", "stack", "cat"): return True
+        if _name(node) == "add" and _top(node) is node and len(names) > 2 and names.count("mul") > 2: return True
+    return False
+
+
+def _written_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
+    "Double rotations of channels that are multiplied one by one and then added up."
+    e, marks = _equations(s), {kind: _hit(s.root, parts) for kind, parts in s.trace.facts.marks.items()}
+    for family in families(s):
+        contexts = [[_descendants(s, c) for c in context] for context in family if len(context) > 1]
+        if not contexts or not any(hit[list(contexts[0][0])].any() for kind, hit in marks.items() if kind == "diagonal"): continue
+        for x in _own_exponents(s, e, family[0][0], False):
+            if set(map(abs, x.values())) != {1.0} or not s.trace.parameters & {k[0] for k in x}: continue
+            mixed, two = torch.tensor([[1.2, 0.5], [-0.3, 0.8]], dtype=torch.float64), contexts[0][:2]
+            if not _stays(bench, lambda state, x=x, two=two: _rotated(s, state, two, mixed, x)): continue
+            yield _turned(s, contexts, x, "double rotation", False, family[0][0])
+            break
+
 # %% ../nbs/08_branches.ipynb #branall01
 def branches(bench: Bench, s: Structure) -> list[Candidate]:
     """Exchanges of branches, of factors and of neurons of different tensors, and turns of planes within a channel.
@@ -499,7 +528,8 @@ def branches(bench: Bench, s: Structure) -> list[Candidate]:
     list of Candidate
         Groups that hold at two points; no two move the same tensors in the same way.
     """
-    sketch, found = _sketch(bench, s), [*_turns(bench, s), *_gain_turns(bench, s)]
+    sketch = _sketch(bench, s)
+    found = [*_turns(bench, s), *_gain_turns(bench, s), *(_written_turns(bench, s) if _written_out(sketch) else ())]
     for units in _branches(sketch, s):
         fine = [_candidate(s, cut, c) for cut, c in _by_channel(bench, s, units)]
         whole = _completed(s, units)

@@ -144,6 +144,9 @@ def _on_pointwise(facts, call):
 def _on_mixed(facts, call):
     "A function of several tensors, element by element, of which nothing more is known."
     degree = 1 if call.name in ("maximum", "minimum", "fmax", "fmin", "max", "min") else None
+    nothing = lambda v: v.zero or v.data is not None and not v.axes and not v.data.any()
+    rest = [v for v in _inputs(call) if not nothing(v)]
+    if degree == len(rest) == 1: return replace(_power(facts, rest[0], 1, None), shape=call.shape)  # the larger of x and 0
     still = [_power(facts, v, degree, None) for v in _inputs(call)]
     return replace(_add(facts, still), shape=call.shape)
 

@@ -55,7 +55,7 @@ ATTEND = dict(
     einsum=lambda q, k, v: torch.einsum("bhnm,bhmd->bhnd", torch.einsum("bhnd,bhmd->bhnm", q, k).softmax(-1), v),
     sums=lambda q, k, v: ((q[..., :, None, :]*k[..., None, :, :]).sum(-1).softmax(-1)[..., None]*v[..., None, :, :]).sum(-2),
     exponentials=lambda q, k, v: (e := (q@k.mT).exp())@v/e.sum(-1, keepdim=True),
-    vmap=lambda q, k, v: torch.vmap(lambda q, k, v: (q@k.mT).softmax(-1)@v, 1, 1)(q, k, v),
+    vmap=lambda q, k, v: torch.vmap(torch.vmap(lambda q, k, v: (q@k.T).softmax(-1)@v))(q, k, v),
     loop=lambda q, k, v: torch.stack([(q[:, h]@k[:, h].mT).softmax(-1)@v[:, h] for h in range(q.shape[1])], 1),
     written=looped,
 )
