@@ -503,6 +503,7 @@ def follow(facts: Facts, target: Any, values: tuple, numbers: tuple, result: Any
     Value or list of Value
         The result with its labels and numbers.
     """
+    if isinstance(result, torch.Tensor) and not result.numel(): return Value(tuple(result.shape), data=result, zero=True)
     name, source = target._schema.name.split("::")[-1], target._schema.name.replace("::", ".")
     call = _Call(name, target, _bind(target, *values), _bind(target, *numbers), result)
     known, still = len(facts.unknown), len(facts.frozen)

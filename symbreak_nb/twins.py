@@ -59,8 +59,9 @@ def merge(bench: Bench, s: Structure) -> Structure:
     Structure
         The same channels with fewer colours, and with blocks for what can only be exchanged together.
     """
-    coarse = _colours(s.trace, s.root, s.frozen, s.relations, np.zeros(s.root.size, np.uint64))
-    afar, color = replace(s, color=coarse), s.color.copy()
+    given, afar = s, gather(s.trace, np.zeros(s.root.size, np.uint64))  # where channels are told apart by place alone
+    coarse, color = afar.color, _colours(s.trace, afar.root, afar.frozen, afar.relations)
+    s = replace(afar, color=color.copy())
     for kinds in _suspects(s, coarse):
         heads = []
         for family in kinds:
@@ -68,8 +69,8 @@ def merge(bench: Bench, s: Structure) -> Structure:
             twin = next((d for d in heads if _works(bench, afar, {c: d, d: c})), None)
             if twin is None: heads.append(c)
             else: _alike(color, _closure(afar, {c: twin, twin: c}))
-    if (color != s.color).any(): s = gather(s.trace, color)
-    return _with_blocks(bench, s, replace(afar, color=coarse))
+    s = gather(s.trace, color) if (color != s.color).any() else given
+    return _with_blocks(bench, s, replace(s, color=_colours(s.trace, s.root, s.frozen, s.relations, np.zeros_like(color))))
 
 # %% ../nbs/08_twins.ipynb #twinsblk1
 def _with_blocks(bench: Bench, s: Structure, afar: Structure) -> Structure:
