@@ -16,7 +16,7 @@ test: $(READY)     ## every check: exported code, clean notebooks, lint, tests, 
 seeds: $(READY)    ## each section at fresh seeds, threads and instructions; SECTIONS="ising qcd", MORE="--count 6 --all"
 	$(BIN)/python tools/seeds.py $(SECTIONS) $(MORE)
 
-variants: $(READY) ## quick at seed 1 and with two threads: which verdicts turn; SECTIONS="ising qcd"
+variants: $(READY) ## quick at another seed, with two threads, with AVX2: which verdicts turn; SECTIONS="ising qcd"
 	$(BIN)/python tools/variants.py run $(SECTIONS)
 
 lab: $(READY)      ## open JupyterLab on the notebooks

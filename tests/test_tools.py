@@ -24,6 +24,7 @@ TOOLS = Path(__file__).resolve().parent.parent/"tools"
 
 
 def tool(name):
+    if str(TOOLS) not in sys.path: sys.path.append(str(TOOLS))   # tools import each other
     spec = importlib.util.spec_from_file_location(f"tool_{name}", TOOLS/f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -81,6 +82,15 @@ def test_another_question_is_no_variant(variants, tmp_path, capsys):
     assert "0 sections with 0 claims were run; 0 of them are narrow." in (tmp_path/"docs"/"processors.md").read_text()
 
 
+def test_a_run_on_other_data_is_no_variant(variants, tmp_path, capsys):
+    results(tmp_path/"other"/"wells", 1.5)
+    path = tmp_path/"other"/"wells"/"metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict(sources=["table.csv in the cache"])))
+    variants.main(["collect", str(tmp_path/"other"), "other"])
+    assert "wells: left out, data (table.csv, reference none)" in capsys.readouterr().out
+    assert not (tmp_path/"reference"/"wells"/"smoke"/"variants.json").exists()
+
+
 def test_another_seed_is_a_variant_and_what_has_no_rules_goes(variants, tmp_path):
     place = tmp_path/"reference"/"wells"/"smoke"
     (place/"variants.json").write_text(json.dumps(dict(settings=dict(old=dict(verdicts={"fok.near": "fails"})))))
@@ -93,20 +103,24 @@ def test_another_seed_is_a_variant_and_what_has_no_rules_goes(variants, tmp_path
     assert re.search(r"^\| seed3 \| 3 \| \w+ \| 1 \|", (tmp_path/"docs"/"processors.md").read_text(), re.MULTILINE)
 
 
-def test_one_command_runs_another_seed_and_two_threads_and_collects_both(variants, tmp_path, monkeypatch, capsys):
+def test_one_command_runs_every_setting_and_collects_them(variants, tmp_path, monkeypatch, capsys):
     asked = []
 
     def run(command, env):
         out, seed = Path(command[-1]), int(command[command.index("--seed") + 1])
-        asked.append((command[2:command.index("--profile")], seed, env["OMP_NUM_THREADS"]))
+        asked.append((command[2:command.index("--profile")], seed, env["OMP_NUM_THREADS"], env.get("ATEN_CPU_CAPABILITY")))
         results(out/"wells", 0.5 if seed else 1.5, seed=seed)
         return SimpleNamespace(returncode=0)
     monkeypatch.setattr(variants, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     variants.main(["run", "wells", "--out", str(tmp_path/"out")])
-    assert asked == [(["wells"], 1, "1"), (["wells"], 0, "2")]
+    assert asked == [(["wells"], 1, "1", None), (["wells"], 0, "2", None), (["wells"], 0, "1", "avx2")]
     found = _read_variants(tmp_path/"reference"/"wells"/"smoke"/"variants.json")
-    assert {k: (v["seed"], v["threads"]) for k, v in found.items()} == dict(seed1=(1, 1), two_threads=(0, 2))
+    assert {k: (v["seed"], v["threads"]) for k, v in found.items()} == dict(seed1=(1, 1), two_threads=(0, 2), avx2=(0, 1))
     assert "| `fok.near` |" in (tmp_path/"docs"/"processors.md").read_text()
+    asked.clear()
+    variants.main(["run", "wells", "--only", "avx2", "--out", str(tmp_path/"out")])
+    assert asked == [(["wells"], 0, "1", "avx2")]
 
 
 def test_a_new_reference_drops_the_verdicts_of_another_rule_or_value(tmp_path):

@@ -1,6 +1,7 @@
 """Keep the verdicts of the same run at another seed and on other processors beside the reference, and write docs/processors.md from them.
 
-    python tools/variants.py run [SECTION ...] [--out DIR]     # quick at seed 1, and with two threads; then collect and table
+    python tools/variants.py run [SECTION ...] [--only SETTING] [--out DIR]
+                       # quick at seed 1, with two threads, and with AVX2 instructions; then collect and table
     python tools/variants.py collect RESULTS_DIR NAME [--capability C] [--threads T] [--cpu TEXT]
     python tools/variants.py table
 """
@@ -17,6 +18,8 @@ from pathlib import Path
 from symbreak_nb.comparison import _narrow_claims, _processor, _read_variants, _unlike
 from symbreak_nb.records import _format_interval, _format_number, read_metrics, read_results
 from symbreak_nb.run import write_atomic
+
+from seeds import CAPABILITIES, KERNELS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE, PAGE = ROOT/"reference", ROOT/"docs"/"processors.md"
@@ -36,14 +39,16 @@ On a GPU (one H200) six verdicts were other than on a CPU: four of `expansion`, 
 """
 
 
-SETTINGS = dict(seed1=dict(seed=1, threads=1), two_threads=dict(seed=0, threads=2))   # what `run` runs, beside the reference
+SETTINGS = dict(seed1=dict(seed=1, threads=1, kernels="own"), two_threads=dict(seed=0, threads=2, kernels="own"),
+                avx2=dict(seed=0, threads=1, kernels="avx2"))   # what `run` runs, beside the reference
 SYMBREAK = Path(sys.executable).parent/"symbreak"
 
 
 def run(name: str, sections: list[str], out: Path) -> Path:
     "Run sections at quick on one setting; finished units are kept, so that a run that was stopped goes on."
-    seed, threads = SETTINGS[name]["seed"], SETTINGS[name]["threads"]
-    env = os.environ | {f"{word}_NUM_THREADS": str(threads) for word in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+    seed, threads, kernels = (SETTINGS[name][key] for key in ("seed", "threads", "kernels"))
+    env = os.environ | {f"{word}_NUM_THREADS": str(threads) for word in ("OMP", "MKL", "OPENBLAS", "NUMBA")} | \
+        dict(zip(KERNELS, CAPABILITIES[kernels], strict=False))
     jobs = max(1, (os.cpu_count() or 1)//threads)
     command = [SYMBREAK, "figures", *sections, "--profile", "quick", "--seed", str(seed), "--jobs", str(jobs), "--out", out/name]
     if subprocess.run(command, env=env).returncode: print(f"{name}: not every section ended; the same command goes on from there")
@@ -77,7 +82,8 @@ def collect(folder: Path, name: str, capability: str, threads: int | None, cpu: 
         record, place = section.record, REFERENCE/section.name/str(section.record.get("profile"))
         stored = read_metrics(place/"metrics.json")
         why = record["error"] or (not record["claims"] and "it decided nothing") or \
-            (not stored["claims"] and "it has no reference at this profile") or _unlike(comparable(record), comparable(stored))
+            (not stored["claims"] and "it has no reference at this profile") or _unlike(comparable(record), comparable(stored)) or \
+            (read_from(record) != read_from(stored) and f"data ({listing(record)}, reference {listing(stored)})")
         if why: yield f"{section.name}: left out, {why}"; continue
         kept = {k: v for k, v in _read_variants(place/"variants.json").items() if "rules" in v}
         settings = kept | {name: setting(record, capability, threads, cpu)}
@@ -88,6 +94,14 @@ def collect(folder: Path, name: str, capability: str, threads: int | None, cpu: 
 def comparable(record: dict) -> dict:
     "Without what may differ: the folder and the seed."
     return record | dict(seed=None, params={k: v for k, v in record["params"].items() if k != "out_dir"})
+
+
+def read_from(record: dict) -> list[str]:
+    "The data that a run read, without the place where they lay."
+    return sorted(source.split(" in ")[0] for source in record.get("sources") or [])
+
+
+def listing(record: dict) -> str: return "; ".join(read_from(record)) or "none"
 
 
 def differing(place: Path) -> tuple[dict, dict[str, dict]]:
@@ -133,11 +147,13 @@ def main(arguments: list[str]) -> None:
     commands.add_parser("table", help="write docs/processors.md")
     runs = commands.add_parser("run", help=f"run quick at {', '.join(SETTINGS)}, collect both, write the table")
     runs.add_argument("sections", nargs="*", help="default: every section")
+    runs.add_argument("--only", action="append", choices=list(SETTINGS), help="of the settings; may be repeated")
     runs.add_argument("--out", type=Path, default=ROOT/"results"/"variants", help="default: results/variants")
     given = parser.parse_args(arguments)
     if given.command == "run":
-        for name, chosen in SETTINGS.items():
-            for line in collect(run(name, given.sections, given.out), name, "", chosen["threads"], cpu_name()): print(line, flush=True)
+        for name in given.only or SETTINGS:
+            folder, threads = run(name, given.sections, given.out), SETTINGS[name]["threads"]
+            for line in collect(folder, name, "", threads, cpu_name()): print(line, flush=True)
         return print(write_atomic(PAGE, table()))
     if given.command == "table": return print(write_atomic(PAGE, table()))
     if not re.fullmatch(r"[\w.-]+", given.name) or given.name == "reference": parser.error(f"name {given.name!r} is not allowed")
