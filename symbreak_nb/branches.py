@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,8 +19,8 @@ import torch
 from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _parts, _places, families
 from .distances import delta
 from symbreak_nb.groups import (
-    Candidate, _equations, _in_order, _matrix_of, _no_distances, _own_exponents, _producer, _product_text, _rotated, _scaled,
-    _singular, _spread, _turned,
+    Candidate, _equations, _in_order, _matrix_of, _no_distances, _own_exponents, _producer, _product_text, _rotated,
+    _scaled, _singular, _spread, _turned,
 )
 from .proofs import TOLERANCE, Bench, _change, _idle
 from .trace import _live, _nodes, _same_view, _sources
@@ -88,8 +87,9 @@ def _sketch(bench: Bench, s: Structure) -> _Sketch:
         else: sketch.below[node] = number(*_leaf(bench, s, sketch, program, sources, node))
     for node in reversed(list(program.graph.nodes)):
         if node.op == "output": sketch.above[node] = number("output")
-        elif node in live: sketch.above[node] = number("up", *sorted(_use(sketch, node, user, number) for user in node.users
-                                                                     if user in sketch.above))
+        elif node in live:
+            uses = [_use(sketch, node, user, number) for user in node.users if user in sketch.above]
+            sketch.above[node] = number("up", *sorted(uses))
     return sketch
 
 # %% ../nbs/08_branches.ipynb #bransket3
@@ -234,7 +234,8 @@ def _completed(s: Structure, units: list) -> list:
                     for key, where in one.items():
                         for j, w in enumerate(where): found[(*key, j)] += w.tolist()
     place = lambda key, rows: _Place(key[0], s.places.dims[key[0], key[1]], tuple(rows))
-    return [unit + [place(key, rows) for key, rows in sorted(found.items())] for unit, found in zip(units, more, strict=True)]
+    return [unit + [place(key, rows) for key, rows in sorted(found.items())]
+            for unit, found in zip(units, more, strict=True)]
 
 # %% ../nbs/08_branches.ipynb #branwith1
 def _within(s: Structure, place: _Place, parts: dict) -> _Place | None:
@@ -247,9 +248,10 @@ def _within(s: Structure, place: _Place, parts: dict) -> _Place | None:
     dims = tuple(sorted({*other, *place.dims}))
     at = [dict(zip(axes, np.unravel_index(rows, [shape[d] for d in axes]), strict=True)) if axes else {}
           for axes, rows in ((place.dims, place.rows), (other, where))]
-    rows = [np.ravel_multi_index([(at[0] | {d: x[j] for d, x in at[1].items()})[d] if d in at[1] else at[0][d][i] for d in dims],
-                                 [shape[d] for d in dims]) for i in range(len(place.rows)) for j in range(len(where))]
-    return _Place(place.name, dims, tuple(int(r) for r in rows))
+    spot = lambda i, j: [at[1][d][j] if d in at[1] else at[0][d][i] for d in dims]
+    rows = [int(np.ravel_multi_index(spot(i, j), [shape[d] for d in dims]))
+            for i in range(len(place.rows)) for j in range(len(where))]
+    return _Place(place.name, dims, tuple(rows))
 
 
 def _by_channel(bench: Bench, s: Structure, units: list) -> Iterator[tuple]:
@@ -282,7 +284,8 @@ def _copies(s: Structure, sketch: _Sketch) -> Iterator[tuple]:
             rows = defaultdict(list)
             for (name, k), where in sorted(_parts(s, {c}).items()):
                 rest = tuple(n for d, n in enumerate(s.trace.tensors[name].shape) if d not in s.places.dims[name, k])
-                for w in where: rows[sketch.colour(name), k, rest, len(w)].append(_Place(name, s.places.dims[name, k], tuple(w.tolist())))
+                dims, colour = s.places.dims[name, k], sketch.colour(name)
+                for w in where: rows[colour, k, rest, len(w)].append(_Place(name, dims, tuple(w.tolist())))
             return [row for row in rows.values() if 1 < len(row) <= 8 and {p.name for p in row} & forked]
         yield family, units
 
@@ -354,7 +357,8 @@ def _planes(s: Structure, c: int) -> Iterator[list]:
     if not by or any(len(labels) % 2 for labels in by.values()): return
     yield [{x for labels in by.values() for x in labels[k::2]} for k in (0, 1)]
     if any(len(labels) > 2 for labels in by.values()):
-        yield [{x for labels in by.values() for x in (labels[:len(labels)//2], labels[len(labels)//2:])[k]} for k in (0, 1)]
+        half = lambda labels, k: labels[k*len(labels)//2:(k + 1)*len(labels)//2]
+        yield [{x for labels in by.values() for x in half(labels, k)} for k in (0, 1)]
 
 
 def _turn(angle: torch.Tensor) -> torch.Tensor:
@@ -366,10 +370,10 @@ def _turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
     if not any(_name(n) in _TURNING for n in s.trace.program.graph.nodes): return
     apart = np.arange(s.root.size)   # each label a channel of its own
     split = replace(s, root=apart, places=_places(s.trace, apart))
-    done = set()
+    done, angle = set(), torch.tensor(0.8, dtype=torch.float64)
     size = lambda family: len(_descendants(s, family[0][0]))
     for family in sorted(families(s, frozen=True), key=size):
-        channels, angle = [c for context in family for c in context], torch.tensor(0.8, dtype=torch.float64)
+        channels = [c for context in family for c in context]
         for k, first in enumerate(_planes(s, channels[0])):
             if done & first[0]: break   # of a smaller family
             moved = {(*key, j): 1 for key, where in _parts(split, first[0]).items() for j in range(len(where))}
@@ -440,7 +444,8 @@ def _gained(s: Structure, e: Any, family: list, marks: dict, spelled: bool) -> _
             vector = s.trace.tensors[name].shape == (len(channels),) and (k, j) == (0, 0)
             if vector and min(x.values()) < 0: gains.setdefault(name, {key: p*x[name, k, j] for key, p in x.items()})
     if not gains: return None
-    turning = {(*key, j): 1 for key, where in _parts(s, first).items() for j in range(len(where)) if key[0] not in gains}
+    parts = {key: where for key, where in _parts(s, first).items() if key[0] not in gains}
+    turning = {(*key, j): 1 for key, where in parts.items() for j in range(len(where))}
     scalings = [(name, x, _spread(s, channels, x)) for name, x in gains.items()]
     return _Gained(s, contexts, scalings, turning, "centred" in kinds)
 
@@ -501,13 +506,14 @@ def _written_out(sketch: _Sketch) -> bool:
 
 def _written_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
     "Double rotations of channels that are multiplied one by one and then added up."
-    e, marks = _equations(s), {kind: _hit(s.root, parts) for kind, parts in s.trace.facts.marks.items()}
+    e, diagonal = _equations(s), _hit(s.root, s.trace.facts.marks.get("diagonal", []))
+    mixed = torch.tensor([[1.2, 0.5], [-0.3, 0.8]], dtype=torch.float64)
     for family in families(s):
         contexts = [[_descendants(s, c) for c in context] for context in family if len(context) > 1]
-        if not contexts or not any(hit[list(contexts[0][0])].any() for kind, hit in marks.items() if kind == "diagonal"): continue
+        if not contexts or not diagonal[list(contexts[0][0])].any(): continue
         for x in _own_exponents(s, e, family[0][0], False):
             if set(map(abs, x.values())) != {1.0} or not s.trace.parameters & {k[0] for k in x}: continue
-            mixed, two = torch.tensor([[1.2, 0.5], [-0.3, 0.8]], dtype=torch.float64), contexts[0][:2]
+            two = contexts[0][:2]
             if not _stays(bench, lambda state, x=x, two=two: _rotated(s, state, two, mixed, x)): continue
             yield _turned(s, contexts, x, "double rotation", False, family[0][0])
             break

@@ -146,7 +146,7 @@ def _on_mixed(facts, call):
     degree = 1 if call.name in ("maximum", "minimum", "fmax", "fmin", "max", "min") else None
     nothing = lambda v: v.zero or v.data is not None and not v.axes and not v.data.any()
     rest = [v for v in _inputs(call) if not nothing(v)]
-    if degree == len(rest) == 1: return replace(_power(facts, rest[0], 1, None), shape=call.shape)  # the larger of x and 0
+    if degree == len(rest) == 1: return replace(_power(facts, rest[0], 1, None), shape=call.shape)  # max(x, 0)
     still = [_power(facts, v, degree, None) for v in _inputs(call)]
     return replace(_add(facts, still), shape=call.shape)
 
@@ -503,7 +503,7 @@ def follow(facts: Facts, target: Any, values: tuple, numbers: tuple, result: Any
     Value or list of Value
         The result with its labels and numbers.
     """
-    if isinstance(result, torch.Tensor) and not result.numel(): return Value(tuple(result.shape), data=result, zero=True)
+    if isinstance(result, torch.Tensor) and not result.numel(): return Value(tuple(result.shape), (), -1, result, True)
     name, source = target._schema.name.split("::")[-1], target._schema.name.replace("::", ".")
     call = _Call(name, target, _bind(target, *values), _bind(target, *numbers), result)
     known, still = len(facts.unknown), len(facts.frozen)

@@ -70,7 +70,8 @@ def merge(bench: Bench, s: Structure) -> Structure:
             if twin is None: heads.append(c)
             else: _alike(color, _closure(afar, {c: twin, twin: c}))
     s = gather(s.trace, color) if (color != s.color).any() else given
-    return _with_blocks(bench, s, replace(s, color=_colours(s.trace, s.root, s.frozen, s.relations, np.zeros_like(color))))
+    coarse = _colours(s.trace, s.root, s.frozen, s.relations, np.zeros(s.root.size, np.uint64))
+    return _with_blocks(bench, s, replace(s, color=coarse))
 
 # %% ../nbs/08_twins.ipynb #twinsblk1
 def _with_blocks(bench: Bench, s: Structure, afar: Structure) -> Structure:

@@ -22,7 +22,7 @@ LINEAR = dict(
     left=lambda x, w, b: (w@x.mT).mT + b,
     tensordot=lambda x, w, b: torch.tensordot(x, w, ([-1], [1])) + b,
     summed=lambda x, w, b: b + (x[..., None, :]*w).sum(-1),
-    parts=lambda x, w, b: torch.cat([F.linear(x, u, c) for u, c in zip(w.split([2, len(w) - 2]), b.split([2, len(w) - 2]), strict=True)], -1),
+    parts=lambda x, w, b: torch.cat([F.linear(x, w[:2], b[:2]), F.linear(x, w[2:], b[2:])], -1),
     inputs=lambda x, w, b: x[..., :3]@w[:, :3].T + b + x[..., 3:]@w[:, 3:].T,
     rows=lambda x, w, b: torch.stack([x@w[i] + b[i] for i in range(len(w))], -1),
     vmap=lambda x, w, b: torch.vmap(torch.vmap(lambda x: w@x + b))(x),
@@ -34,12 +34,14 @@ LINEAR = dict(
 )
 RELU = dict(
     relu=F.relu, clamp=lambda x: x.clamp(min=0), where=lambda x: torch.where(x > 0, x, 0), mask=lambda x: x*(x > 0),
-    place=lambda x: x.clone().relu_(), filled=lambda x: x.masked_fill(x < 0, 0), halves=lambda x: torch.cat([F.relu(y) for y in x.chunk(2, -1)], -1),
+    place=lambda x: x.clone().relu_(), filled=lambda x: x.masked_fill(x < 0, 0),
+    halves=lambda x: torch.cat([F.relu(y) for y in x.chunk(2, -1)], -1),
     maximum=lambda x: torch.maximum(x, torch.zeros_like(x)), minus=lambda x: -(-x).clamp(max=0),
 )
 SUM = dict(
     plus=lambda x, y: x + y, swapped=lambda x, y: torch.add(y, x), minus=lambda x, y: x - (-y), place=lambda x, y: x.clone().add_(y),
-    stack=lambda x, y: torch.stack([x, y]).sum(0), halves=lambda x, y: torch.cat([u + v for u, v in zip(x.chunk(2, 1), y.chunk(2, 1), strict=True)], 1),
+    stack=lambda x, y: torch.stack([x, y]).sum(0),
+    halves=lambda x, y: torch.cat([u + v for u, v in zip(x.chunk(2, 1), y.chunk(2, 1), strict=True)], 1),
 )
 
 
