@@ -77,14 +77,10 @@ def residual(s, x):
     return s.o(y + s.b(torch.tanh(s.a(y))) + s.d(torch.tanh(s.c(y))))
 
 
-def branched(s, x): return s.o(torch.tanh(s.a(x))*torch.tanh(s.b(x)))
-
-
 ORBITS = {
     "linear": (lambda: nn.Sequential(L(4, 3), L(3, 5)), (9, 4)),
     "attention": (lambda: from_forward(attention, **{n: L(5, 3, bias=False) for n in "qkv"}, o=L(3, 5)), (2, 4, 5)),
     "residual": (lambda: from_forward(residual, i=L(5, 4), a=L(4, 6), b=L(6, 4), c=L(4, 5), d=L(5, 4), o=L(4, 3)), (9, 5)),
-    "branches": (lambda: from_forward(branched, a=L(4, 5), b=L(4, 5), o=L(5, 2)), (9, 4)),
 }
 
 
