@@ -8,17 +8,18 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from .branches import _reordered, branches
 from .channels import Structure, _descendants, _parts, gather
 from .groups import Candidate, _closure, _laid, _permuted, _rotated, _scaled, _vector, candidates
 from .proofs import TOLERANCE, Bench, _error, _film, _unproved, borrowed, prepare, try_out
 from .run import ParameterError, RunError
-from .survey import _arguments, _running
+from .survey import _arguments, _confirmed, _exchanges, _running, _translations
 from .trace import _floats, _owners, trace
 from .twins import merge
 
@@ -38,9 +39,16 @@ def _workshop(model: nn.Module, example: Any) -> Iterator[tuple[Bench, Structure
         bench.desk.restore()
         _film(bench, walk)
         s = merge(bench, gather(walk))
-        tried = [(c, try_out(bench, walk, c, eps="own")) for c in candidates(s) if c.means]
+        tried = [(c, try_out(bench, walk, c, eps="own")) for c in _movable(bench, s)]
         found = [c for c, proof in tried if proof and proof.error <= TOLERANCE]
-        yield bench, s, sorted(found, key=lambda c: len(_descendants(s, c.family)))
+        yield bench, s, sorted(found, key=lambda c: (c.means[0] != "units", len(_descendants(s, c.family))))
+
+
+def _movable(bench: Bench, s: Structure) -> list[Candidate]:
+    "All families of which an element can be built on purpose."
+    shifts = [replace(c, means=("shift",)) for c in _translations(bench, s).found if not c.free]
+    found, _ = _confirmed(bench, _exchanges(bench) + branches(bench, s) + shifts)
+    return [c for c in candidates(s) + found if c.means]
 
 
 def _confirm(bench: Bench, state: dict) -> None:
@@ -85,11 +93,23 @@ def _level(s: Structure, state: dict, found: list[Candidate]) -> dict:
     for _ in range(1000):
         largest = 0.0
         for c in found:
+            if c.means[0] == "shift": state = _shifted(state, c, {n: torch.zeros_like(state[n]) for n in c.tensors})
             if c.symmetry != "rescaling": continue
             state, moved = _balanced(s, state, c)
             largest = max(largest, moved)
         if largest < 1e-13: break
     return state
+
+
+def _shifted(state: dict, c: Candidate, goal: dict) -> dict:
+    "The state moved along a translation until it is as near to a goal as can be."
+    flat = lambda tensors: torch.cat([tensors[n].reshape(-1) for n in c.tensors])
+    rng, here = torch.Generator().manual_seed(1), flat(state)
+    if c.dimension*len(here) > 2*10**6: return state
+    steps = torch.stack([flat(state | c.apply(state, rng)) - here for _ in range(c.dimension)], 1)
+    basis = torch.linalg.qr(steps).Q
+    new = (here + basis @ (basis.T @ (flat(goal) - here))).split([state[n].numel() for n in c.tensors])
+    return state | {n: x.reshape(state[n].shape) for n, x in zip(c.tensors, new, strict=True)}
 
 
 def _signed(s: Structure, state: dict, c: Candidate) -> dict:
@@ -109,9 +129,47 @@ def _sorted(s: Structure, state: dict, c: Candidate) -> dict:
     image = _closure(s, image)
     return state if image is None else state | _permuted(s, state, image)
 
+
+def _sorted_units(state: dict, c: Candidate) -> dict:
+    "The largest branch first."
+    size = lambda unit: float(sum(p.read(state).square().sum() for p in unit))
+    orders = [sorted(range(len(units)), key=lambda k, units=units: -size(units[k])) for units in c.means[1]]
+    return state | _reordered(state, c.means[1], orders)
+
+# %% ../nbs/08_canonical.ipynb #canonturn1
+def _principal(s: Structure, state: dict, c: Candidate) -> dict:
+    "The state with the channels of a rotation along their principal axes, where these are distinct."
+    kind, contexts, exponents, *split = c.means
+    s = split[0] if split else s
+    for context in contexts:
+        laid, located = _laid(s, state), [_parts(s, x) for x in context]
+        rows = lambda sign, laid=laid, located=located: torch.cat([torch.zeros(len(located), 0, dtype=torch.float64), *(
+            torch.stack([laid(n, k)[p[n, k][j]].reshape(-1) for p in located])
+            for (n, k, j), power in exponents.items() if n in s.trace.parameters and power*sign > 0)], 1)
+        matrix = _axes(rows(1), rows(-1))
+        if matrix is None: continue
+        size = (matrix @ rows(1))**3
+        sign = torch.where(size.sum(1) < 0, -1.0, 1.0).double()
+        if kind == "plane" and torch.linalg.det(sign[:, None]*matrix) < 0: sign[-1] = -sign[-1]
+        state = state | _rotated(s, state, context, sign[:, None]*matrix, exponents)
+    return state
+
+
+def _axes(up: torch.Tensor, down: torch.Tensor) -> torch.Tensor | None:
+    "The matrix that brings rows to their principal axes; None where these are not distinct."
+    if not down.shape[1]: left, sizes = torch.linalg.svd(up, full_matrices=False)[:2]
+    else:
+        lower, fault = torch.linalg.cholesky_ex(up @ up.T)
+        if fault or float(lower.diagonal().min()) < 1e-6*float(lower.diagonal().max()): return None
+        left, sizes = torch.linalg.svd(lower.T @ down, full_matrices=False)[:2]
+    if len(sizes) < len(up) or float((sizes - torch.cat([sizes[1:], sizes.new_zeros(1)])).min()) < 1e-6*float(sizes[0]):
+        return None
+    if not down.shape[1]: return left.T
+    return sizes.sqrt()[:, None]*torch.linalg.solve_triangular(lower.T, left, upper=True).T
+
 # %% ../nbs/08_canonical.ipynb #canonmove2
 def canonicalise(model: nn.Module, example_input: Any) -> nn.Module:
-    """A copy of a model at the canonical point of its orbit: balanced scales, chosen signs, sorted neurons.
+    """A copy of a model at the canonical point of its orbit: balanced scales, chosen axes and signs, sorted neurons.
 
     Parameters
     ----------
@@ -140,8 +198,11 @@ def canonicalise(model: nn.Module, example_input: Any) -> nn.Module:
     made = copy.deepcopy(model)
     with _workshop(made, example_input) as (bench, s, found):
         state, of = _level(s, dict(bench.states[0]), found), lambda kind: [c for c in found if c.symmetry == kind]
+        for c in found:
+            if c.means[0] in ("turn", "plane"): state = _principal(s, state, c)
         for c in sorted(of("sign flip"), key=lambda c: c.family): state = _signed(s, state, c)
-        for c in of("permutation"): state = _sorted(s, state, c)
+        for c in of("permutation")[::-1]:
+            state = _sorted_units(state, c) if c.means[0] == "units" else _sorted(s, state, c)
         _confirm(bench, state)
     return _written(made, state)
 
@@ -158,6 +219,15 @@ def _matched(s: Structure, a: dict, b: dict, c: Candidate, unsigned: bool, loose
         image |= {x: context[i] for x, i in zip(context, order.tolist(), strict=True)}
     image = _closure(s, image)
     return b if image is None else b | _permuted(s, b, image)
+
+
+def _matched_units(a: dict, b: dict, c: Candidate, loose: bool) -> dict:
+    "b with its branches in the order that is best for a."
+    from scipy.optimize import linear_sum_assignment
+    view = (lambda v: v.abs().sort().values) if loose else (lambda v: v)
+    rows = lambda state, units: torch.stack([torch.cat([view(p.read(state).reshape(-1)) for p in u]) for u in units])
+    orders = [linear_sum_assignment(-(rows(a, units) @ rows(b, units).T).numpy())[1].tolist() for units in c.means[1]]
+    return b | _reordered(b, c.means[1], orders)
 
 
 def _features(s: Structure, laid: Callable, channels: set, view: Callable) -> torch.Tensor:
@@ -184,7 +254,8 @@ def _rescaled(s: Structure, a: dict, b: dict, c: Candidate) -> dict:
 
 def _turned_to(s: Structure, a: dict, b: dict, c: Candidate) -> dict:
     "b with its channels rotated as is best for a."
-    _, contexts, exponents = c.means
+    kind, contexts, exponents, *split = c.means
+    s = split[0] if split else s
     for context in contexts:
         mine, its, located = _laid(s, a), _laid(s, b), [_parts(s, x) for x in context]
         total = 0.0
@@ -193,6 +264,7 @@ def _turned_to(s: Structure, a: dict, b: dict, c: Candidate) -> dict:
             rows = [torch.stack([one(name, k)[p[name, k][j]].reshape(-1) for p in located]) for one in (mine, its)]
             total = total + rows[0] @ rows[1].T
         u, _, v = torch.linalg.svd(total)
+        if kind == "plane" and torch.linalg.det(u @ v) < 0: u[:, -1] = -u[:, -1]
         b = b | _rotated(s, b, context, u @ v, exponents)
     return b
 
@@ -227,6 +299,8 @@ def _nearest(s: Structure, a: dict, b: dict, found: list[Candidate], loose: bool
         start = near = _distance(s, a, b)
         for c in found:
             if c.means[0] == "permutation": new = _matched(s, a, b, c, c.family in signed, loose and not sweep)
+            elif c.means[0] == "units": new = _matched_units(a, b, c, loose and not sweep)
+            elif c.means[0] == "shift": new = _shifted(b, c, a)
             else: new = (_rescaled if c.means[0] == "scales" else _turned_to)(s, a, b, c)
             if loose and not sweep or _distance(s, a, new) < near: b, near = new, _distance(s, a, new)
         if sweep and near > start*(1 - 1e-9): break
@@ -236,8 +310,8 @@ def _nearest(s: Structure, a: dict, b: dict, found: list[Candidate], loose: bool
 def align(model_a: nn.Module, model_b: nn.Module, example_input: Any) -> Alignment:
     """Move a copy of the second model as close to the first as its symmetries allow.
 
-    Permutations, sign flips, rescalings and rotations are used, of blocks and residual streams too. Translations
-    are not.
+    Permutations, sign flips, rescalings, rotations and translations are used, of branches, blocks and residual streams
+    too.
 
     Parameters
     ----------

@@ -238,6 +238,7 @@ def _generators(c: Candidate, names: list, state: dict) -> torch.Tensor:
     "Directions of a family at a state: (elements, number)."
     rng, size = torch.Generator().manual_seed(11), sum(state[n].numel() for n in names)
     if c.symmetry in ("permutation", "sign flip") or size == 0: found = []
+    elif c.tangents: found = [_flat(names, v, state) for v in c.tangents(state)]
     elif c.symmetry == "translation": found = [_step(c, names, state, rng) for _ in range(c.dimension + 2)]
     elif "rotation" in c.symmetry: found = _turning(c, names, state)
     else: found = _stretching(c, names, state, rng)

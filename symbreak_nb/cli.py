@@ -275,9 +275,11 @@ def _measure(device: str | None, place: Path) -> None:
 # %% ../nbs/91_cli.ipynb #clisymmet0
 @command.command("symmetries")
 @click.argument("name", metavar="MODULE:FACTORY")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the summary.")
+@click.option("--table", is_flag=True, help="Print every family, with its distances and its error.")
+@click.option("--certify/--no-certify", default=True, show_default=True, help="Count the continuous symmetries too.")
 @click.option("--seed", default=0, show_default=True, type=int, help="Seed of the random group elements.")
-def _symmetries(name: str, as_json: bool, seed: int) -> None:
+def _symmetries(name: str, as_json: bool, table: bool, certify: bool, seed: int) -> None:
     """Find and prove the parameter symmetries of a model of your own.
 
     FACTORY is a function of MODULE without arguments. It returns the model and an example input. MODULE may lie in
@@ -285,8 +287,8 @@ def _symmetries(name: str, as_json: bool, seed: int) -> None:
     """
     views = importlib.import_module("symbreak_nb.views")
     model, example = views.named_model(name)
-    report = importlib.import_module("symbreak_nb.survey").symmetry_report(model, example, seed=seed)
-    click.echo(report.to_json() if as_json else report)
+    report = importlib.import_module("symbreak_nb.survey").symmetry_report(model, example, seed=seed, certify=certify)
+    click.echo(report.to_json() if as_json else report if table else report.summary())
 
 # %% ../nbs/91_cli.ipynb #7d8cf813
 @command.command("data")

@@ -323,8 +323,10 @@ class Candidate:
     free : bool
         Whether it moves what no output depends on.
     means : tuple
-        What an element can be built from on purpose: ("permutation", contexts), ("scales", scaling, exponents) or
-        ("turn", contexts, exponents).
+        What an element can be built from on purpose: ("permutation", contexts), ("scales", scaling, exponents),
+        ("turn", contexts, exponents), ("plane", planes, exponents, structure) or ("units", contexts).
+    tangents : callable, optional
+        State -> velocities, each a dict of tensors, where they do not follow from `distances`.
     """
     symmetry: str
     group: str
@@ -336,6 +338,7 @@ class Candidate:
     family: int = 0
     free: bool = False
     means: tuple = ()
+    tangents: Callable | None = None
 
 # %% ../nbs/08_groups.ipynb #groupprodu0
 def _product_text(base: str, sizes: list) -> str:

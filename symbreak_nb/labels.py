@@ -179,8 +179,7 @@ def _lies(axis: Labels, ndim: int) -> frozenset:
 def _compress(labels: torch.Tensor) -> torch.Tensor:
     "Keep one entry along every axis on which nothing changes."
     for d in range(labels.ndim):
-        first = labels.narrow(d, 0, 1)
-        if labels.shape[d] > 1 and bool((labels == first).all()): labels = first
+        if labels.shape[d] > 1 and bool((labels == (first := labels.narrow(d, 0, 1))).all()): labels = first
     return labels
 
 

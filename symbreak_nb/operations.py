@@ -97,6 +97,16 @@ def _on_write(facts, call):
     return _join_parts(facts, [whole, call.args[part]], how)
 
 
+def _on_complex(facts, call):
+    "Real and imaginary part: one channel, as of a sum."
+    parts = _inputs(call)
+    if call.name == "view_as_complex": parts = _move(facts, parts[0], lambda t: t.unbind(-1))
+    return _add(facts, list(parts))
+
+
+def _on_real(facts, call): return _move(facts, call.args["self"], lambda t: t.unsqueeze(-1).expand(*t.shape, 2))
+
+
 def _on_where(facts, call):
     "x where a condition holds, else y: a product with the condition, and a sum."
     if call.name == "masked_fill":
@@ -134,6 +144,9 @@ def _on_pointwise(facts, call):
 def _on_mixed(facts, call):
     "A function of several tensors, element by element, of which nothing more is known."
     degree = 1 if call.name in ("maximum", "minimum", "fmax", "fmin", "max", "min") else None
+    nothing = lambda v: v.zero or v.data is not None and not v.axes and not v.data.any()
+    rest = [v for v in _inputs(call) if not nothing(v)]
+    if degree == len(rest) == 1: return replace(_power(facts, rest[0], 1, None), shape=call.shape)  # max(x, 0)
     still = [_power(facts, v, degree, None) for v in _inputs(call)]
     return replace(_add(facts, still), shape=call.shape)
 
@@ -427,7 +440,9 @@ def _on_unknown(facts, call):
 # %% ../nbs/07_operations.ipynb #fec3f1d7
 OPERATIONS = {
     _on_pass: "alias clone contiguous detach dropout alpha_dropout feature_dropout dropout_ to _to_copy type_as "
-              "lift_fresh_copy lift_fresh float double native_dropout _assert_tensor_metadata",
+              "lift_fresh_copy lift_fresh float double native_dropout _assert_tensor_metadata real imag conj _conj "
+              "resolve_conj conj_physical",
+    _on_complex: "view_as_complex complex", _on_real: "view_as_real",
     _on_view: "view reshape _unsafe_view",
     _on_move: "view_as reshape_as permute transpose transpose_ t numpy_T mT T unsqueeze unsqueeze_ squeeze squeeze_ "
               "expand expand_as broadcast_to slice select narrow split split_with_sizes chunk unbind flatten unflatten "
@@ -488,6 +503,7 @@ def follow(facts: Facts, target: Any, values: tuple, numbers: tuple, result: Any
     Value or list of Value
         The result with its labels and numbers.
     """
+    if isinstance(result, torch.Tensor) and not result.numel(): return Value(tuple(result.shape), (), -1, result, True)
     name, source = target._schema.name.split("::")[-1], target._schema.name.replace("::", ".")
     call = _Call(name, target, _bind(target, *values), _bind(target, *numbers), result)
     known, still = len(facts.unknown), len(facts.frozen)

@@ -53,7 +53,8 @@ def _leaves(model: nn.Module) -> Iterable[nn.Module]:
 
 def _refuse(part: str, why: str) -> ParameterError:
     return ParameterError("models", part, "nn.Sequential of linear and convolutional layers, batch normalisation, "
-                                          f"activations, pooling, Flatten and Dropout; {why}")
+                                          f"activations, pooling, Flatten and Dropout; {why}; for two networks of any "
+                                          "other kind there is symbreak_nb.canonical.align")
 
 
 def _next_slot(layer: nn.Module, chain: list[_Slot]) -> _Slot:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .branches import _Place, _whole, branches
 from .certificate import MOST, Certificate, _certified
 from .distances import _check_model, _short, degree_of_symmetry, delta
 from .groups import Candidate, candidates
@@ -70,7 +71,9 @@ def _exchange(path: str, group: list, gates: list = ()) -> Candidate:
         return delta(np.stack(rows), **how).reshape(-1)
     layer = (path + "." if path else "") + "/".join(g[0][len(path) + bool(path):].split(".")[0] for g in group)
     names = [n for g in group for n in g] + [name for name, _ in gates]
-    return Candidate("permutation", f"S_{len(group)}", len(group) - 1, apply, names, distances, layer + ".*")
+    units = [[*map(_whole, g), *(_Place(name, (axis,), (i,)) for name, axis in gates)] for i, g in enumerate(group)]
+    return Candidate("permutation", f"S_{len(group)}", len(group) - 1, apply, names, distances, layer + ".*",
+                     means=("units", [units]))
 
 
 def _exchanged(state: dict, group: list, order: list) -> dict:
@@ -696,6 +699,9 @@ def _searched(bench: Bench, walk: Trace) -> tuple[list[Candidate], list[str], di
     if not structure: return [], notes, _counted(bench, lost)
     found = _attempt(notes, lost, "channels", lambda: candidates(structure), bench.desk.parameters) or []
     exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench)) or []
+    known = {(c.group, frozenset(c.tensors)) for c in exchanges}
+    more = _attempt(notes, lost, "branches", lambda: branches(bench, structure)) or []
+    exchanges += [c for c in more if (c.group, frozenset(c.tensors)) not in known]
     moved = _attempt(notes, lost, "translations", lambda: _translations(bench, structure)) or _Translations()
     confirmed = lambda: _confirmed(bench, exchanges + moved.found)
     kept, more = _attempt(notes, lost, "exchanges and translations", confirmed) or ([], [])

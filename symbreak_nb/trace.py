@@ -362,7 +362,7 @@ def _fresh(facts: Facts, data: torch.Tensor, groups: tuple | None) -> Value:
     return Value(tuple(data.shape), tuple(axes), facts.variable(), data)
 
 # %% ../nbs/07_trace.ipynb #8a3d04f6
-_STATISTICS = ("running_mean", "running_var")
+_STATISTICS = ("running_mean", "running_var", "._u", "._v", "weight_u", "weight_v")  # the last of a spectral norm
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .channels import Structure, _colours, _parts, families, gather
+from .channels import Structure, _colours, _descendants, _parts, families, gather
 from .groups import _closure, _permuted
 from .proofs import TOLERANCE, Bench, _change, _idle
 
@@ -35,10 +35,15 @@ def _suspects(s: Structure, coarse: np.ndarray) -> list[list]:
     "Sets of families that lie in the same tensors, and of which one has a parameter."
     kinds = defaultdict(list)
     for family in families(s): kinds[int(coarse[family[0][0]])].append(family)
-    owned = lambda c: {name for name, _ in _parts(s, {c})} & s.trace.parameters
+    owned = lambda c: {name for name, _ in _parts(s, _descendants(s, c))} & s.trace.parameters
     return [found for found in kinds.values() if len(found) > 1 and owned(found[0][0][0])]
 
 # %% ../nbs/08_twins.ipynb #twinssus2
+def _alike(color: np.ndarray, image: dict) -> None:
+    "Give what changes places one colour, members of blocks included."
+    for x, y in image.items(): color[color == color[x]] = color[y]
+
+
 def merge(bench: Bench, s: Structure) -> Structure:
     """Give channels one colour if the model does not tell them apart, however it is spelled.
 
@@ -54,17 +59,19 @@ def merge(bench: Bench, s: Structure) -> Structure:
     Structure
         The same channels with fewer colours, and with blocks for what can only be exchanged together.
     """
-    coarse = _colours(s.trace, s.root, s.frozen, s.relations, np.zeros(s.root.size, np.uint64))
-    afar, color = replace(s, color=coarse), s.color.copy()
+    given, afar = s, gather(s.trace, np.zeros(s.root.size, np.uint64))  # where channels are told apart by place alone
+    coarse, color = afar.color, _colours(s.trace, afar.root, afar.frozen, afar.relations)
+    s = replace(afar, color=color.copy())
     for kinds in _suspects(s, coarse):
         heads = []
         for family in kinds:
             c = family[0][0]
             twin = next((d for d in heads if _works(bench, afar, {c: d, d: c})), None)
             if twin is None: heads.append(c)
-            else: color[color == s.color[c]] = color[twin]
-    if (color != s.color).any(): s = gather(s.trace, color)
-    return _with_blocks(bench, s, replace(afar, color=coarse))
+            else: _alike(color, _closure(afar, {c: twin, twin: c}))
+    s = gather(s.trace, color) if (color != s.color).any() else given
+    coarse = _colours(s.trace, s.root, s.frozen, s.relations, np.zeros(s.root.size, np.uint64))
+    return _with_blocks(bench, s, replace(s, color=coarse))
 
 # %% ../nbs/08_twins.ipynb #twinsblk1
 def _with_blocks(bench: Bench, s: Structure, afar: Structure) -> Structure:

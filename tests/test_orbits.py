@@ -92,6 +92,10 @@ def test_what_is_no_chain_is_named(model, words):
     with pytest.raises(ParameterError, match=words): orbits._read_chain(model)
 
 
+def test_a_network_that_is_no_chain_is_sent_to_align():
+    with pytest.raises(ParameterError, match="symbreak_nb.canonical.align"): orbits._read_chain(nn.TransformerEncoderLayer(4, 2))
+
+
 def test_maximum_pooling_takes_the_sign_away():
     pooled = lambda pool: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), pool, nn.Flatten(), nn.Linear(8, 2))
     assert [orbits._read_chain(pooled(p))[0].symmetry for p in (nn.AvgPool2d(2), nn.MaxPool2d(2))] == ["sign", "permutation"]

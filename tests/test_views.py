@@ -13,7 +13,7 @@ from symbreak_nb.survey import symmetry_report
 from symbreak_nb.views import named_model
 from torch import nn
 
-from models import L, X
+from models import L, X, from_forward
 
 MODULE = """
 import torch
@@ -35,8 +35,11 @@ def own(tmp_path, monkeypatch):
 
 
 def test_the_command_line_reports_on_a_model_of_the_users_own(own):
-    table = CliRunner().invoke(command, ["symmetries", f"{own}:small"])
-    assert table.exit_code == 0 and "S_6" in table.output and "R+^6" in table.output
+    short = CliRunner().invoke(command, ["symmetries", f"{own}:small"])
+    assert short.exit_code == 0 and len(short.output.splitlines()) <= 10 and "S_6" in short.output and "R+^6" in short.output
+    assert "continuous symmetries: complete (6 of 6 directions explained)" in short.output
+    table = CliRunner().invoke(command, ["symmetries", f"{own}:small", "--table", "--no-certify"])
+    assert table.exit_code == 0 and "error" in table.output and "continuous symmetries" not in table.output
     found = json.loads(CliRunner().invoke(command, ["symmetries", f"{own}:small", "--json"]).output)
     assert found["total"] == 38 and {"S_6", "R+^6"} <= {row["group"] for row in found["rows"]}
 
@@ -64,6 +67,34 @@ def test_every_model_of_an_orbit_has_one_canonical_point_and_is_aligned_to_any_o
     moved = align(net, twin, x)
     assert moved.after < 1e-3 < moved.before and torch.allclose(moved.model(x), net(x))
     assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
+
+
+def attention(s, x): return s.o((s.q(x)@s.k(x).mT).softmax(-1)@s.v(x))
+
+
+def residual(s, x):
+    y = s.i(x)
+    return s.o(y + s.b(torch.tanh(s.a(y))) + s.d(torch.tanh(s.c(y))))
+
+
+ORBITS = {
+    "linear": (lambda: nn.Sequential(L(4, 3), L(3, 5)), (9, 4)),
+    "attention": (lambda: from_forward(attention, **{n: L(5, 3, bias=False) for n in "qkv"}, o=L(3, 5)), (2, 4, 5)),
+    "residual": (lambda: from_forward(residual, i=L(5, 4), a=L(4, 6), b=L(6, 4), c=L(4, 5), d=L(5, 4), o=L(4, 3)), (9, 5)),
+}
+
+
+@pytest.mark.parametrize("name", ORBITS)
+def test_rotations_residual_streams_and_branches_have_one_canonical_point(name):
+    torch.manual_seed(0)
+    net, x = ORBITS[name][0]().double(), X(*ORBITS[name][1]).double()
+    twin = copy.deepcopy(net)
+    for row in symmetry_report(net, x): row.apply(twin, seed=1)
+    assert apart(net, twin) > 0.1 and torch.allclose(net(x), twin(x))
+    points = canonicalise(net, x), canonicalise(twin, x)
+    assert apart(*points) < 1e-7 and all(torch.allclose(point(x), net(x)) for point in points)
+    moved = align(net, twin, x)
+    assert moved.after < moved.before and torch.allclose(moved.model(x), net(x))
 
 
 def test_models_of_two_architectures_are_not_aligned():
