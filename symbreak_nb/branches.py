@@ -449,7 +449,7 @@ def _gained(s: Structure, e: Any, family: list, marks: dict, spelled: bool) -> _
     scalings = [(name, x, _spread(s, channels, x)) for name, x in gains.items()]
     return _Gained(s, contexts, scalings, turning, "centred" in kinds)
 
-
+# %% ../nbs/08_branches.ipynb #brangac0
 def _gain_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
     "Rotations of channels that norms with gains read: with the gains in the next layers they see the norm only."
     e, marks = _equations(s), {kind: _hit(s.root, parts) for kind, parts in s.trace.facts.marks.items()}

@@ -111,7 +111,7 @@ def _shifted(state: dict, c: Candidate, goal: dict) -> dict:
     new = (here + basis @ (basis.T @ (flat(goal) - here))).split([state[n].numel() for n in c.tensors])
     return state | {n: x.reshape(state[n].shape) for n, x in zip(c.tensors, new, strict=True)}
 
-
+# %% ../nbs/08_canonical.ipynb #canonmc0
 def _signed(s: Structure, state: dict, c: Candidate) -> dict:
     "Signs such that the first tensor of each channel has a positive sum."
     laid, first = _laid(s, state), c.first
@@ -236,7 +236,7 @@ def _features(s: Structure, laid: Callable, channels: set, view: Callable) -> to
             if name in s.trace.parameters for where in places]
     return torch.cat(rows)
 
-
+# %% ../nbs/08_canonical.ipynb #canonac0
 def _rescaled(s: Structure, a: dict, b: dict, c: Candidate) -> dict:
     "b with the factors, or signs, that are best for a."
     mine, its = _laid(s, a), _laid(s, b)
