@@ -22,7 +22,7 @@ HEAD = """# The claims of the four papers
 
 Each row is something that a paper says, the rule that decides it, and what came out. A rule is written before its measurement.
 `holds` and `fails` need the whole 95% interval on one side where the rule asks for an interval; between the two a claim is `inconclusive`.
-A verdict at `quick` speaks of reduced networks and data, not of the paper's own scale. *Open* claims have no section yet.
+A verdict at `quick` speaks of reduced networks and data, one at `paper` of the paper's own scale. *Open* claims have no section yet.
 A claim about trained networks names a premise, such as that they are trained. Where the premise fails, the claim is `inconclusive` and
 says so. *Narrow* rows are close to their bound, or another seed or processor gave another verdict. *By Holm* stands where the correction
 for the number of rows of a paper in a section gives another verdict than the row alone.
