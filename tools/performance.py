@@ -85,7 +85,8 @@ def span(folder: Path) -> str:
     ends = [datetime.fromisoformat(r["started"]).timestamp() + float(r["wall_s"]) for r in records if r.get("started") and r.get("wall_s")]
     if not ends: return ""
     drawn = [path.stat().st_mtime for path in folder.glob("*/figures/*.png")]
-    first = f" The first picture was there after {_format_duration(min(drawn) - min(starts))}." if drawn and min(drawn) > min(starts) else ""
+    early = drawn and min(drawn) > min(starts)
+    first = f" The first picture was there after {_format_duration(min(drawn) - min(starts))}." if early else ""
     return f"From the first start to the last end it took {(max(ends) - min(starts))/60:.1f} minutes.{first}\n"
 
 
