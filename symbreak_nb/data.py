@@ -438,8 +438,8 @@ def _squared(image,           # PIL image
 # %% ../nbs/01_data.ipynb #444bb4cf
 def _cache_dir() -> Path:  # a folder, perhaps not there yet
     "Where decoded downloads are kept: $SYMBREAK_CACHE, or the user's cache folder."
-    if named := os.environ.get("SYMBREAK_CACHE"): return Path(named).expanduser()
-    return Path(need("platformdirs", "data", "the cache of data sets").user_cache_dir("symbreak_nb"))
+    user_cache_dir = need("platformdirs", "data", "the cache of data sets").user_cache_dir
+    return Path(os.environ.get("SYMBREAK_CACHE") or user_cache_dir("symbreak_nb")).expanduser()
 
 
 def _store_pack(name: str,    # data set

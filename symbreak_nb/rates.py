@@ -10,6 +10,7 @@ import datetime
 import functools
 import json
 import math
+import os
 import platform
 import re
 import time
@@ -20,9 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from .checks import MissingPackage, RunError
+from .checks import MissingPackage, RunError, need
 from .comparison import find_reference
-from .data import _cache_dir
 from .files import read_json, write_atomic
 from .work import Kernels, count_work
 
@@ -274,8 +274,14 @@ def _rates_place() -> Path:
     "Where a measurement goes: the checkout's reference, or the user's cache."
     here = Path(__file__).resolve().parent.parent if "__file__" in globals() else Path.cwd().parent
     if (here/"settings.ini").is_file() and (here/"reference").is_dir(): return here/"reference"/_RATES
-    try: return _cache_dir()/_RATES
-    except MissingPackage: return Path.home()/".cache"/"symbreak_nb"/_RATES
+    return _cache()/_RATES
+
+
+def _cache() -> Path:
+    "The user's cache, as for data sets, also in the light core, where the package that finds it may be missing."
+    if named := os.environ.get("SYMBREAK_CACHE"): return Path(named).expanduser()
+    try: return Path(need("platformdirs", "data", "the cache").user_cache_dir("symbreak_nb"))
+    except MissingPackage: return Path.home()/".cache"/"symbreak_nb"
 
 
 def store_rates(entry: Mapping[str, Any], path: Path | None = None) -> Path:
