@@ -278,7 +278,7 @@ def _rates_place() -> Path:
 
 
 def _cache() -> Path:
-    "The user's cache, as for data sets."
+    "The user's cache, as for data sets, also in the light core, where the package that finds it may be missing."
     if named := os.environ.get("SYMBREAK_CACHE"): return Path(named).expanduser()
     try: return Path(need("platformdirs", "data", "the cache").user_cache_dir("symbreak_nb"))
     except MissingPackage: return Path.home()/".cache"/"symbreak_nb"

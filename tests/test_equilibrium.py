@@ -161,7 +161,7 @@ def test_records_reach_from_the_first_step_to_the_last():
 def test_the_plan():
     unit, = eq.plan_units(eq.PARAMETERS["smoke"])
     unit.step()
-    assert unit.count == 900 and unit.flops > 0 and unit.repeats == 10
+    assert unit.count == 900 and unit.flops > 0 and unit.repeats == 200
 
 
 def test_the_theorem_is_judged_at_the_minimum_and_at_the_equilibrium_only():

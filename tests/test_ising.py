@@ -55,7 +55,7 @@ def test_the_plan_lists_work_that_can_be_tried():
         if profile == "smoke":
             for u in units: u.step()
     assert ising.plan_units(ising.PARAMETERS["smoke"] | dict(L=8))[0].step is None
-    assert units[3].count == -(-11*16*24000//200)   # wolff at the first size of paper's checks, two chains at once
+    assert units[3].count == -(-11*16*24000//100)   # wolff at the first size of paper's checks, a hundred samples of a chain each
 
 
 def test_every_row_says_what_would_turn_it_and_algebra_is_an_identity():

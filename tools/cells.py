@@ -37,7 +37,7 @@ FINDINGS_HEAD = """# What came out
 
 Written by `tools/cells.py` from the first screens of the notebooks and from `reference/`: profile `quick`, seed 0. The counts are exact.
 The trainings are of reduced scale, with networks and data of our own. A verdict speaks of them, and not of the papers' own networks, which
-need a GPU and have not been run. Sections without large networks were run at the papers' size, too: their rows say `paper`. A claim whose
+need a GPU and have not been run. Some small sections were run at the papers' size, too: their rows say `paper`. A claim whose
 premise the small scale does not reach stays open. [`CLAIMS.md`](../CLAIMS.md) has every
 claim with its rule, its interval, and the reason where nothing could be decided. Minutes are wall time on two shared cores."""
 

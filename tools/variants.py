@@ -8,7 +8,6 @@
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from symbreak_nb.comparison import _narrow_claims, _processor, _read_variants, _unlike
+from symbreak_nb.rates import _processor as cpu_name
 from symbreak_nb.records import _format_interval, _format_number, read_metrics, read_results
 from symbreak_nb.run import write_atomic
 
@@ -53,13 +53,6 @@ def run(name: str, sections: list[str], out: Path) -> Path:
     command = [SYMBREAK, "figures", *sections, "--profile", "quick", "--seed", str(seed), "--jobs", str(jobs), "--out", out/name]
     if subprocess.run(command, env=env).returncode: print(f"{name}: not every section ended; the same command goes on from there")
     return out/name
-
-
-def cpu_name() -> str:
-    "The processor's own name for itself."
-    try: found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError: found = None
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 def measured(record: dict) -> dict[str, dict]:
