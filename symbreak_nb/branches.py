@@ -20,7 +20,7 @@ from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _part
 from .distances import delta
 from symbreak_nb.groups import (
     Candidate, _equations, _in_order, _matrix_of, _no_distances, _own_exponents, _producer, _product_text, _rotated,
-    _scaled, _singular, _spread, _turned,
+    _scaled, _singular, _spread, _turned, rotations,
 )
 from .proofs import TOLERANCE, Bench, _change, _idle
 from .trace import _live, _nodes, _same_view, _sources
@@ -365,12 +365,18 @@ def _turn(angle: torch.Tensor) -> torch.Tensor:
     return torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).reshape(2, 2)
 
 
+def _turned_already(s: Structure) -> set:
+    "Labels of channels that a rotation of all channels turns."
+    channels = [d for c in rotations(s) for context in c.distances.args[1] for some in context for d in some]
+    return {x for d in channels for x in s.places.labels[d]}
+
+
 def _turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
     "Turns of pairs of rows of one channel, such as the planes of a rotary embedding."
     if not any(_name(n) in _TURNING for n in s.trace.program.graph.nodes): return
     apart = np.arange(s.root.size)   # each label a channel of its own
     split = replace(s, root=apart, places=_places(s.trace, apart))
-    done, angle = set(), torch.tensor(0.8, dtype=torch.float64)
+    done, angle = _turned_already(s), torch.tensor(0.8, dtype=torch.float64)
     size = lambda family: len(_descendants(s, family[0][0]))
     for family in sorted(families(s, frozen=True), key=size):
         channels = [c for context in family for c in context]

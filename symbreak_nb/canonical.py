@@ -171,6 +171,8 @@ def _axes(up: torch.Tensor, down: torch.Tensor) -> torch.Tensor | None:
 def canonicalise(model: nn.Module, example_input: Any) -> nn.Module:
     """A copy of a model at the canonical point of its orbit: balanced scales, chosen axes and signs, sorted neurons.
 
+    The orbit of the families that the trace finds; those that only a certificate finds are left alone.
+
     Parameters
     ----------
     model : nn.Module

@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,10 +68,15 @@ def _pulled(desk: Any, flat: torch.Tensor, leaves: list, ways: torch.Tensor, nam
         found = _by_owner(desk, [(t, g) for t, g in zip(leaves, slopes(way), strict=True) if g is not None])
         none = lambda n: torch.zeros(size[n], dtype=torch.float64)
         return torch.cat([found[n].double().reshape(-1) if n in found else none(n) for n in names])
-    first = row(ways[0])
-    rows = _many_pulled(desk, slopes, leaves, ways, size) if len(ways) > 1 else first[None]
-    if rows is not None and torch.allclose(rows[0], first, rtol=1e-9, atol=1e-12*float(first.abs().max())): return rows
-    return torch.stack([first, *map(row, ways[1:])])
+    key, many = tuple(names), len(ways) > 1
+    if many and desk.batched.get(key, True):
+        rows = _many_pulled(desk, slopes, leaves, ways, size)
+        if rows is not None and key not in desk.batched:  # compared once
+            first, close = row(ways[0]), 1e-12*float(rows[0].nan_to_num().abs().max())
+            desk.batched[key] = torch.allclose(rows[0], first, rtol=1e-9, atol=close, equal_nan=True)
+        if rows is not None and desk.batched[key]: return rows
+        desk.batched[key] = False
+    return torch.stack([*map(row, ways)])
 
 
 def _many_pulled(desk: Any, slopes: Callable, leaves: list, ways: torch.Tensor, size: dict) -> torch.Tensor | None:
@@ -90,9 +96,10 @@ def _many_pulled(desk: Any, slopes: Callable, leaves: list, ways: torch.Tensor, 
     return torch.cat(parts)
 
 # %% ../nbs/08_certificate.ipynb #certdraw01
-def _jacobian(bench: Bench, state: dict, names: list, least: int, start: int = 0, most: int = 64) -> tuple:
+def _jacobian(bench: Bench, state: dict, names: list, least: int, start: int = 0, most: int = 64,
+              spread: int = 16) -> tuple:
     "At least so many rows, at fresh inputs from the `start`-th on; and the number of the next input."
-    rows, count, k, idle, size, last = [], 0, start, 0, 0.0, start + max(16, 4*len(bench.far))
+    rows, count, k, idle, size, last = [], 0, start, 0, 0.0, start + max(spread, 4*len(bench.far))
     while (count < least or k < last) and idle < 20 and k < last + 2*least:
         try: new = _level(bench, state, _drawn(bench, k), names, most, size) if _is_far(k) else _slope_rows(
             bench, state, _drawn(bench, k), names, most)
@@ -440,7 +447,7 @@ def _varied(bench: Bench, state: dict, names: list) -> dict:
 
 def _unit_rows(bench: Bench, state: dict, names: list) -> torch.Tensor:
     "Slopes by some tensors at enough inputs, the largest singular value 1."
-    rows, _ = _jacobian(bench, state, names, int(1.25*sum(state[n].numel() for n in names)) + 16)
+    rows, _ = _jacobian(bench, state, names, int(1.25*sum(state[n].numel() for n in names)) + 16, spread=8)
     rows = _triangular(rows)
     return rows/_largest(rows)
 
@@ -448,19 +455,32 @@ def _unit_rows(bench: Bench, state: dict, names: list) -> torch.Tensor:
 def _straight(bench: Bench, state: dict, names: list, found: torch.Tensor | None = None) -> torch.Tensor:
     "Directions in which these tensors may move for ever while the others stay, as orthonormal columns."
     if found is None: found = _small(_unit_rows(bench, state, names))
-    for _ in range(2):
-        if found.shape[1]: found = found @ _small(_unit_rows(bench, _varied(bench, state, names), names) @ found)
+    idle = 0
+    while idle < 2 and found.shape[1]:
+        kept = found @ _small(_unit_rows(bench, _varied(bench, state, names), names) @ found)
+        idle, found = idle + 1 if kept.shape[1] == found.shape[1] else 0, kept
     return found
 
 
-def _field(bench: Bench, state: dict, names: list, terms: list, anywhere: bool = False) -> torch.Tensor | None:
-    "Coefficients of moves that no output sees whatever the moved tensors, or all tensors, are; None: too many."
+def _pool(bench: Bench, state: dict, names: list, anywhere: bool = False) -> Callable:
+    "Other values of some tensors, or of all, without end, each with its slopes: the same ones for each caller."
+    made = []
+    def pool():
+        for k in itertools.count():
+            if k == len(made):
+                there = _randomised(bench, state) if anywhere else _varied(bench, state, names)
+                made.append((there, _unit_rows(bench, there, names)))
+            yield made[k]
+    return pool
+
+
+def _field(bench: Bench, state: dict, names: list, terms: list, pool: Iterator) -> torch.Tensor | None:
+    "Coefficients of moves that no output sees at the states of a pool, with the slopes there; None: too many."
     wide = sum(t.width(state) for t in terms)
     if not 0 < wide <= 500: return None
     places, found, idle, whole = _places(names, state), None, 0, torch.zeros(0, wide, dtype=torch.float64)
     while idle < 2 and (found is None or found.shape[1]):
-        there = _randomised(bench, state) if anywhere else _varied(bench, state, names)
-        rows = _unit_rows(bench, there, names)
+        there, rows = next(pool)
         rows = torch.cat([t.pull(rows[:, places[t.name]], there) for t in terms], 1)
         if found is None:
             norms, found = rows.norm(dim=0), torch.eye(wide)
@@ -486,81 +506,146 @@ def _family(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor,
         return whole
     v = _straight(bench, state, kept, _orthonormal(_inside(spectrum.null, where)[where]/scale))
     if v.shape[1] and _beyond(lift(v), known): return _translation(bench, state, kept, v), lift(v)
+    pool = _pool(bench, state, kept)
     sides = sorted({n for name in kept for n in state[name].shape[:2] if n > 1}, reverse=True)
     for side in (None, *sides, 0) if len(where) <= 1000 else ():
         terms = _terms(kept, state, side)
-        c = _field(bench, state, kept, terms)
+        c = _field(bench, state, kept, terms, pool())
         if c is None or not c.shape[1]: continue
         lifted = lift(_tangents(terms, c, state, kept))
         if _beyond(lifted, known): return _transport(bench, state, kept, terms, c), lifted
     return None
 
 # %% ../nbs/08_certificate.ipynb #certfami02
+class _Last:
+    "A function of a state that remembers the last few states, for as long as they live elsewhere."
+
+    def __init__(self, solve: Callable): self.solve, self.found = solve, {}
+
+    def __call__(self, state: dict) -> torch.Tensor:
+        key = tuple(map(id, state.values()))
+        alive = key in self.found and all(r() is t for r, t in zip(self.found[key][0], state.values(), strict=True))
+        if not alive: self.found[key] = [weakref.ref(t) for t in state.values()], self.solve(state)
+        return self.found[key][1]
+
+
 def _translation(bench: Bench, state: dict, names: list, v: torch.Tensor) -> Candidate:
     places = _places(names, state)
     fixed = float((_unit_rows(bench, _randomised(bench, state), names) @ v).abs().max()) < 1e-9
-    def apply(here, rng):
-        basis = v if fixed else _straight(bench, here, names)
+    def solved(here):
+        basis = _straight(bench, here, names)
         for _ in range(3):  # more inputs
             if basis.shape[1] > v.shape[1]: basis = _straight(bench, here, names, basis)
+        return basis
+    last = _Last(solved)
+    def apply(here, rng):
+        basis = v if fixed else last(here)
         if basis.shape != v.shape: return {}  # another group, at special weights or where a side is out of reach
         draw = torch.randn(basis.shape[1], generator=rng, dtype=torch.float64)
         size = math.sqrt(sum(float(here[n].square().sum()) for n in names))
         step = basis @ draw*max(size, 0.3)/max(float(draw.norm()), 1e-300)
         return {n: here[n] + step[places[n]].reshape(here[n].shape) for n in names}
+    apply.lacks = lambda here: not fixed and last(here).shape[1] < v.shape[1]
     if not fixed: apply.bench = bench  # whose model it solves with
     return Candidate("translation", f"R^{v.shape[1]}", v.shape[1], apply, list(names), _no_distances, names[0],
                      free=len(names) == 1)
 
 
 def _transport(bench: Bench, state: dict, names: list, terms: list, c: torch.Tensor) -> Candidate:
-    everywhere = _field(bench, state, names, terms, anywhere=True)
+    everywhere = _field(bench, state, names, terms, _pool(bench, state, names, anywhere=True)())
     fixed = everywhere is not None and everywhere.shape[1] == c.shape[1]
+    def solved(here):
+        found = _field(bench, here, names, terms, _pool(bench, here, names)())
+        more = found is not None and found.shape[1] > c.shape[1]  # other inputs may tell
+        return _field(bench, here, names, terms, _pool(bench, here, names)()) if more else found
+    last = _Last(solved)
     def apply(here, rng):
-        found = c if fixed else _field(bench, here, names, terms)
-        if found is not None and found.shape[1] > c.shape[1]: found = _field(bench, here, names, terms)  # other inputs
+        found = c if fixed else last(here)
         if found is None or found.shape[1] != c.shape[1]: return {}
         x = found @ torch.randn(found.shape[1], generator=rng, dtype=torch.float64)
         size = lambda tensors: math.sqrt(sum(float(t.square().sum()) for t in tensors))
         x = x*0.4*size(here[n] for n in names)/max(size(_velocity(terms, x, here).values()), 1e-300)
         return _flowed(terms, x, here)
+    apply.lacks = lambda here: not fixed and (found := last(here)) is not None and found.shape[1] < c.shape[1]
     if not fixed: apply.bench = bench  # whose model it solves with
     kind, group = _named(terms, c, state)
     return Candidate(kind, group, c.shape[1], apply, list(names), _no_distances, names[0])
 
 # %% ../nbs/08_certificate.ipynb #certfami01
 def _named(terms: list, c: torch.Tensor, state: dict) -> tuple:
-    "The symmetry and the group of a field: by its dimension, and by the eigenvalues of a random member."
-    several, n = len({t.name for t in terms}) > 1, c.shape[1]
-    x = c @ torch.randn(n, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    parts = [(t, p) for t, p in zip(terms, x.split([t.width(state) for t in terms]), strict=True) if t.kind == "mix"]
+    "The symmetry and the group of a field: by the algebra of its matrices where they are the whole of it."
+    several, n, parts = len({t.name for t in terms}) > 1, c.shape[1], c.split([t.width(state) for t in terms])
+    mixed = [(t, p) for t, p in zip(terms, parts, strict=True) if t.kind == "mix"]
     stretched = "rescaling" if several else "scaling", "R+" + (f"^{n}" if n > 1 else "")
-    if not parts: return stretched
-    term, part = max(parts, key=lambda tp: float(tp[1].norm()))
+    if not mixed or float(sum(p.norm() for _, p in mixed)) < 1e-9: return stretched
+    term, part = max(mixed, key=lambda tp: float(tp[1].norm()))
     side = state[term.name].shape[term.by]
-    one, two = part.T.reshape(2, side, side)
-    values = torch.linalg.eigvals(one)
-    compact = float(values.real.abs().max()) < 1e-6*float(values.abs().max())
-    if float((one @ two - two @ one).norm()) < 1e-6*float(one.norm()*two.norm()) and n > 1:  # they commute
-        turns = float(values.imag.abs().max()) > 1e-6*float(values.abs().max())
-        return ("rotation", f"C*^{n//2}") if turns and n % 2 == 0 and not compact else stretched
-    for m in range(1, side + 1):  # m equal blocks
-        count, left = divmod(n, m)
-        width = math.isqrt(2*count) + 1 if compact else math.isqrt(count)
-        fits = count == (width*(width - 1)//2 if compact else width*width)
-        if left or not fits or m*width > side: continue
-        kind = "rotation" if compact else "double rotation"
-        return kind, ("O" if compact else "GL") + f"({width})" + (f"^{m}" if m > 1 else "")
+    basis = torch.linalg.svd(part, full_matrices=False)
+    if n <= side*side and float(basis.S[-1]) > 1e-6*float(basis.S[0]):  # no member stands still there
+        name = _algebra(basis.U.T.reshape(n, side, side))
+        if name: return name if name[1] != "R+" else stretched
     return "linear map", f"{n}-dimensional"
+
+
+def _algebra(basis: torch.Tensor) -> tuple | None:
+    "The symmetry and the group of matrices, (n, side, side), if they are GL or O, or some of one size, or stretches."
+    n = len(basis)
+    bracket = torch.einsum("aij,bjk->abik", basis, basis)
+    bracket = (bracket - bracket.transpose(0, 1)).reshape(n, -1)
+    central = n - int(torch.linalg.matrix_rank(bracket, rtol=1e-7)) if float(bracket.norm()) > 1e-7 else n
+    x = torch.einsum("n,nij->ij", torch.randn(n, generator=torch.Generator().manual_seed(5), dtype=basis.dtype), basis)
+    values = torch.linalg.eigvals(x)
+    compact = float(values.real.abs().max()) < 1e-6*float(values.abs().max())
+    turns = float(values.imag.abs().max()) > 1e-6*float(values.abs().max())
+    if central == n and not compact:
+        if not turns: return "", "R+"
+        return ("rotation", f"C*^{n//2}") if n > 1 and n % 2 == 0 else None
+    form = torch.linalg.svdvals(torch.einsum("aij,bji->ab", basis, basis))
+    if float(form[-1]) < 1e-6*float(form[0]): return None  # not reductive
+    if compact: fits = [(w, m) for w in range(2, len(x) + 1) for m in range(1, n + 1) if m*w*(w - 1) == 2*n
+                        and central == (m if w == 2 else 0) and m*w <= len(x)]
+    else: fits = [(math.isqrt(n//m), m) for m in [central or 1] if n % m == 0 and math.isqrt(n//m)**2*m == n == n//m*m]
+    if not fits or not compact and central == 0: return None
+    width, m = fits[0]
+    power = f"^{m}" if m > 1 else ""
+    return ("rotation", f"O({width}){power}") if compact else ("double rotation", f"GL({width}){power}")
+
+
+
+def _readable(hit: tuple) -> tuple:
+    "Shifts come first, then groups with a name; large before small, but for those without a name."
+    kind, size = hit[0].symmetry, hit[1].shape[1]
+    return (2, size) if kind == "linear map" else (kind != "translation", -size)
+
+
+def _with_biases(names: list, kept: list, state: dict) -> tuple:
+    "Some tensors and the vectors of their modules, and their elements."
+    owners = {n.rpartition(".")[0] for n in kept}
+    more = [n for n in names if n in kept or state[n].ndim == 1 and n.rpartition(".")[0] in owners]
+    where = torch.zeros(sum(state[n].numel() for n in names), dtype=torch.bool)
+    for n, at in _places(names, state).items(): where[at] = n in more
+    return more, where
 
 
 def _search(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor) -> list[tuple]:
     "Families for unexplained directions, with the directions of each."
     families, covered, null = [], known, spectrum.null
-    while null.shape[1] > covered.shape[1] and len(families) < (16 if len(null) <= 1000 else 4):
-        for whole in (False, True):
-            kept, where = _fewest(null, covered, spectrum.names, state, whole)
-            if hit := _family(bench, state, spectrum, covered, kept, where): break
+    for name, at in _places(spectrum.names, state).items():  # what one tensor does alone
+        where = torch.zeros(len(null), dtype=torch.bool)
+        where[at] = True
+        alone = _inside(null, where)
+        if not _beyond(alone, covered): continue
+        if hit := _family(bench, state, spectrum, covered, [name], where):
+            families.append(hit)
+            covered = _orthonormal(torch.cat([covered, _orthonormal(hit[1])], 1), 1e-7)
+    while null.shape[1] > covered.shape[1] and len(families) < (48 if len(null) <= 1000 else 4):
+        kept, where = _fewest(null, covered, spectrum.names, state)
+        hits = [_family(bench, state, spectrum, covered, kept, where)]
+        if not hits[0] or hits[0][0].symmetry == "linear map":
+            hits.append(_family(bench, state, spectrum, covered, *_with_biases(spectrum.names, kept, state)))
+        if hits == [None, None]:
+            hits.append(_family(bench, state, spectrum, covered, *_fewest(null, covered, spectrum.names, state, True)))
+        hit = min((h for h in hits if h), key=_readable, default=None)
         new = hit[1] if hit else _inside(null, where)
         if hit: families.append(hit)
         if not _beyond(new, covered): break
@@ -723,7 +808,9 @@ def _certified(bench: Bench, families: list, prove: Callable, program: Any = Non
     refused = _refused(bench, tour, exact)
     known, limit = _explained(best, [c for c in families if c not in refused], state, untouched)
     bench.points += [_point(bench, bench.run, s, i) for s, i in (tour.stops[-3:] if tour else [])]
-    for c, new in _search(bench, state, best, known) if best.clear else ():
+    found = _search(bench, state, best, known) if best.clear else []
+    for c, new in sorted(found, key=_readable):
+        if not _beyond(new, known): continue  # a part of larger ones
         if tour and not _unmoved(tour, c) or not _holds_everywhere(bench, tour, c) or not prove(c): continue
         added.append(c)
         known = _orthonormal(torch.cat([known, _orthonormal(new)], 1), 1e-7)

@@ -200,6 +200,7 @@ class _Desk:
     drawn: set = field(default_factory=set)   # which generators a call has drawn from
     caches: bool = False   # whether a call returns a cache, which is not compared
     dropped: bool = False  # whether a call asks for dropout, which is switched off
+    batched: dict = field(default_factory=dict)  # which weights -> whether many rows of slopes at once are right
 
     @property
     def parameters(self) -> list[str]: return [n for n, _ in self.model.named_parameters() if n in self.held]

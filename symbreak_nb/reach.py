@@ -272,7 +272,7 @@ def _see(tour: _Tour, state: dict, inputs: tuple, here: dict) -> bool:
     slopes, news, first = {}, False, False
     if smooth:
         mixed = sum((t*_randn(tour.bench, t)).sum() for t in outputs)
-        slopes = dict(zip(map(id, smooth), torch.autograd.grad(mixed, smooth, allow_unused=True), strict=True))
+        slopes = dict(zip(map(id, smooth), _grad(mixed, smooth), strict=True))
     for node, value, sides in shown:
         slope = slopes.get(id(value))
         for words, _, hit in sides:
@@ -282,6 +282,12 @@ def _see(tour: _Tour, state: dict, inputs: tuple, here: dict) -> bool:
             first |= _note(tour, tour.sides, node, words, hit, felt)
     if first: tour.stops.append((state, inputs))
     return news
+
+
+def _grad(total: torch.Tensor, leaves: list) -> Any:
+    "Slopes by the leaves, none where an operation has no derivative."
+    try: return torch.autograd.grad(total, leaves, allow_unused=True)
+    except RuntimeError: return [None]*len(leaves)
 
 
 def _note(tour: _Tour, sides: dict, node: Any, words: str, hit: torch.Tensor, felt: torch.Tensor) -> bool:
@@ -349,7 +355,7 @@ def _uphill(tour: _Tour, state: dict, side: _Side, unit: tuple, inputs: tuple, s
     else: margin = margin[unit]
     height = float(margin.detach()) if margin.isfinite() else -float("inf")
     if not slopes or not leaves or not margin.requires_grad: return height, None
-    found = torch.autograd.grad(margin, leaves, allow_unused=True)
+    found = _grad(margin, leaves)
     found = [torch.zeros_like(t) if g is None else g for t, g in zip(leaves, found, strict=True)]
     most = max(float(g.abs().max()) for g in found)
     return (height, [g/most for g in found]) if 0 < most < float("inf") else (height, None)
@@ -357,8 +363,9 @@ def _uphill(tour: _Tour, state: dict, side: _Side, unit: tuple, inputs: tuple, s
 # %% ../nbs/08_reach.ipynb #reachhold1
 def _stands(bench: Bench, c: Any, stops: list) -> bool:
     "Whether a family leaves the outputs alone at all these weights and inputs."
-    changes = {}
+    changes, lacks = {}, getattr(c.apply, "lacks", lambda state: False)  # fewer directions than the family has
     for state, inputs in stops:
+        if id(state) not in changes and lacks(state): return False
         if id(state) not in changes: changes[id(state)] = c.apply(state, torch.Generator().manual_seed(1))
         try: point = _point(bench, bench.run, state, inputs)
         except Exception: continue  # the model does not run there

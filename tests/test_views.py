@@ -89,7 +89,7 @@ def test_rotations_residual_streams_and_branches_have_one_canonical_point(name):
     torch.manual_seed(0)
     net, x = ORBITS[name][0]().double(), X(*ORBITS[name][1]).double()
     twin = copy.deepcopy(net)
-    for row in symmetry_report(net, x): row.apply(twin, seed=1)
+    for row in symmetry_report(net, x, certify=False): row.apply(twin, seed=1)
     assert apart(net, twin) > 0.1 and torch.allclose(net(x), twin(x))
     points = canonicalise(net, x), canonicalise(twin, x)
     assert apart(*points) < 1e-7 and all(torch.allclose(point(x), net(x)) for point in points)
