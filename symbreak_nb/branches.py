@@ -30,12 +30,15 @@ from .twins import _choices
 __all__ = ['branches']
 
 # %% ../nbs/08_branches.ipynb #bransket1
-_UNORDERED = ("add", "mul", "multiply", "maximum", "minimum", "logaddexp", "cat", "concat", "concatenate", "stack")
+_UNORDERED = ("add", "mul", "multiply", "maximum", "minimum", "fmax", "fmin", "logaddexp", "cat", "concat", "concatenate",
+              "stack")
 
 
 def _name(node: Any) -> str:
     schema = getattr(node.target, "_schema", None)
-    return schema.name.split("::")[-1].rstrip("_") if schema else getattr(node.target, "__name__", str(node.target))
+    if not schema: return getattr(node.target, "__name__", str(node.target))
+    name = schema.name.split("::")[-1].rstrip("_")
+    return name + "imum" if name in ("max", "min") and schema.overload_name == "other" else name  # of two tensors
 
 
 def _operands(node: Any) -> list:
@@ -390,7 +393,7 @@ def _turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
             yield _plane_turns(split, planes, moved, family[0][0])
             break
 
-
+# %% ../nbs/08_branches.ipynb #branplan3
 def _plane_turns(split: Structure, planes: list, moved: dict, family: int) -> Candidate:
     def apply(state, rng):
         new = {}

@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 from symbreak_nb import certificate, survey
-from symbreak_nb.certificate import Certificate, _certified, _Spectrum, functional_dimension
+from symbreak_nb.certificate import Certificate, _certified, functional_dimension
 from symbreak_nb.proofs import _unproved, borrowed, prepare
 from symbreak_nb.run import ParameterError
+from symbreak_nb.spectra import _Spectrum
 from torch import nn
 from torch.nn import functional as F
 
