@@ -30,8 +30,8 @@ from .twins import _choices
 __all__ = ['branches']
 
 # %% ../nbs/08_branches.ipynb #bransket1
-_UNORDERED = ("add", "mul", "multiply", "maximum", "minimum", "fmax", "fmin", "logaddexp", "cat", "concat", "concatenate",
-              "stack")
+_UNORDERED = ("add", "mul", "multiply", "maximum", "minimum", "fmax", "fmin", "logaddexp",
+              "cat", "concat", "concatenate", "stack")
 
 
 def _name(node: Any) -> str:
