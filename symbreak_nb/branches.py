@@ -398,7 +398,7 @@ def _plane_turns(split: Structure, planes: list, moved: dict, family: int) -> Ca
     def apply(state, rng):
         new = {}
         for plane, angle in zip(planes, 6*torch.rand(len(planes), generator=rng, dtype=torch.float64), strict=True):
-            new |= _rotated(split, state | new, plane, _turn(angle), moved)
+            _rotated(split, state, plane, _turn(angle), moved, new)
         return new
     owned, n = {k: p for k, p in moved.items() if k[0] in split.trace.parameters}, len(planes)
     names = _in_order(split, {k[0] for k in moved})

@@ -19,7 +19,8 @@ from .channels import Structure, _descendants, _parts, gather
 from .groups import Candidate, _closure, _laid, _permuted, _rotated, _scaled, _vector, candidates
 from .proofs import TOLERANCE, Bench, _error, _film, _unproved, borrowed, prepare, try_out
 from .run import ParameterError, RunError
-from .survey import _arguments, _confirmed, _exchanges, _running, _translations
+from .shifts import _taken_up, _translations
+from .survey import _arguments, _confirmed, _exchanges, _running
 from .trace import _floats, _owners, trace
 from .twins import merge
 
@@ -46,7 +47,8 @@ def _workshop(model: nn.Module, example: Any) -> Iterator[tuple[Bench, Structure
 
 def _movable(bench: Bench, s: Structure) -> list[Candidate]:
     "All families of which an element can be built on purpose."
-    shifts = [replace(c, means=("shift",)) for c in _translations(bench, s).found if not c.free]
+    shifts = [c for c in _translations(bench, s).found + _taken_up(bench, s) if not c.free]
+    shifts = [replace(c, means=("shift",)) for c in shifts]
     found, _ = _confirmed(bench, _exchanges(bench) + branches(bench, s) + shifts)
     return [c for c in candidates(s) + found if c.means]
 

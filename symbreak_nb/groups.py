@@ -253,19 +253,22 @@ def _scaled(s: Structure, state: dict, spread: dict, factors: list, exponents: d
     for (name, k, j), power in exponents.items():
         dims, (where, which) = s.places.dims[name, k], spread[name, k, j]
         rows, shape = _as_rows(new.get(name, state[name]), dims)
-        rows, by = rows.clone(), factors.abs()**power*(factors.sign() if power % 2 else 1)
-        rows[where] *= by[which, None]
+        by = torch.ones(len(rows), dtype=torch.float64)
+        by[where] = (factors.abs()**power*(factors.sign() if power % 2 else 1))[which]
+        rows = torch.mul(rows, by[:, None], out=rows if name in new else None)  # into what was made, if it was
         new[name] = _from_rows(rows, dims, shape)
     return new
 
 
-def _rotated(s: Structure, state: dict, channels: list, matrix: torch.Tensor, exponents: dict) -> dict:
-    "Mix channels by a matrix where the exponent is positive, by its inverse transpose where it is negative."
-    new, inverse, located = {}, torch.linalg.inv(matrix).T, [_parts(s, c) for c in channels]
+def _rotated(s: Structure, state: dict, channels: list, matrix: torch.Tensor, exponents: dict,
+             made: dict | None = None) -> dict:
+    "Mix channels by a matrix, or by its inverse transpose if the exponent is negative; into tensors that were made."
+    inverse, located, new = torch.linalg.inv(matrix).T, [_parts(s, c) for c in channels], {} if made is None else made
     for (name, k, j), power in exponents.items():
         dims = s.places.dims[name, k]
         rows, shape = _as_rows(new.get(name, state[name]), dims)
-        rows, index = rows.clone(), np.stack([parts[name, k][j] for parts in located])
+        rows = rows if name in new else rows.clone()
+        index = np.stack([parts[name, k][j] for parts in located])
         rows[index] = torch.einsum("ij,jkl->ikl", matrix if power > 0 else inverse, rows[index])
         new[name] = _from_rows(rows, dims, shape)
     return new
@@ -594,7 +597,7 @@ def _turned(s: Structure, contexts: list, exponents: dict, kind: str, centred: b
     def apply(state, rng):
         new = {}
         for context in contexts:
-            new |= _rotated(s, state | new, context, _matrix_of(kind, len(context), rng, centred), exponents)
+            _rotated(s, state, context, _matrix_of(kind, len(context), rng, centred), exponents, new)
         return new
     sizes, double = [len(context) - int(centred) for context in contexts], kind == "double rotation"
     dimension = sum(n*n if double else n*(n - 1)//2 for n in sizes)

@@ -10,7 +10,7 @@ import math
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,15 @@ from torch import nn
 from .branches import _Place, _whole, branches
 from .certificate import MOST, Certificate, _certified
 from .distances import _check_model, _short, degree_of_symmetry, delta
+from .frozen import with_shifts
 from .groups import Candidate, candidates
-from .channels import Structure, _as_rows, _from_rows, gather
+from .channels import Structure, gather
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _load, _noisy, _point,
-    _randn, _randomised, _settle, _slopes, _unproved, _width, borrowed, prepare, try_out,
+    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _load, _point, _randn,
+    _settle, _unproved, _width, borrowed, prepare, try_out,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
+from .shifts import _cheap, _merged, _taken_up, _translations, _Translations
 from .trace import Trace, _floats, _leaves, _line, _listed, _owners, trace
 from .twins import _gates, _with_gates, merge
 from .views import as_json
@@ -78,134 +80,6 @@ def _exchange(path: str, group: list, gates: list = ()) -> Candidate:
 
 def _exchanged(state: dict, group: list, order: list) -> dict:
     return {n: state[m] for names, j in zip(group, order, strict=True) for n, m in zip(names, group[j], strict=True)}
-
-# %% ../nbs/08_survey.ipynb #9e53b2f1
-def _cheap(bench: Bench) -> tuple: return bench.small.inputs if bench.small else bench.inputs[0]
-
-
-@dataclass(eq=False)
-class _Translations:
-    "What slopes at random weights tell."
-    found: list = field(default_factory=list)   # candidates
-    dead: dict = field(default_factory=dict)    # tensor -> elements that this example does not look at
-    flat: list = field(default_factory=list)    # tensors that have no slope at all
-
-
-def _translations(bench: Bench, s: Structure) -> _Translations:
-    "Directions along which no output has a slope, whatever the weights."
-    size, out = sum(t.numel() for t in bench.states[0].values()), _Translations()
-    names = [n for n in s.trace.tensors if n in s.trace.parameters]
-    rows = {(n, k): _Rows(s, n, k) for n in names for k in range(len(s.trace.tensors[n].axes))}
-    for seed in range(24 if size < 10**5 else 6):
-        asked = [n for n in names if seed == 0 or any(row.open for (m, _), row in rows.items() if m == n)]
-        if not asked: break  # no direction is flat any more
-        state, inputs = _randomised(bench, bench.states[0]), _noisy(bench, _cheap(bench))
-        slopes = _slopes(bench.desk, state, inputs, seed, asked)
-        out.flat = sorted({*out.flat, *(n for n in asked if n not in slopes)})
-        for (n, _), row in rows.items(): row.add(slopes[n]) if n in slopes else None
-    largest = max((row.largest for row in rows.values()), default=0.0)
-    for name in names:
-        if name in out.flat: continue
-        for k in range(len(s.trace.tensors[name].axes)):
-            hit = _flat_directions(bench, s, rows[name, k], largest)
-            if hit: out.found.append(hit)
-            if hit and hit.free: break
-        if count := _asleep(bench, s, name, rows): out.dead[name] = count
-    return out
-
-
-def _asleep(bench: Bench, s: Structure, name: str, rows: dict) -> int:
-    "Elements in rows that this example does not look at: slopes of exactly zero, and large moves change no output."
-    shape = s.trace.tensors[name].shape
-    most = torch.zeros(shape, dtype=torch.bool)
-    for k in range(len(s.trace.tensors[name].axes) if most.numel() else 0):
-        dims = s.places.dims[name, k]
-        still = (rows[name, k].highest == 0).reshape([n if d in dims else 1 for d, n in enumerate(shape)]).expand(shape)
-        if int(still.sum()) > int(most.sum()): most = still
-    if not most.any(): return 0
-    moves = [(p, {name: p.state[name] + step*_randn(bench, most)*most}) for p in bench.points for step in (1, 10)]
-    return int(most.sum()) if all(_change(p, change) <= TOLERANCE for p, change in moves) else 0
-
-# %% ../nbs/08_survey.ipynb #aeebe1ce
-class _Rows:
-    "What the slopes of the rows of a tensor were at most, and how nearly those of one kind cancelled."
-
-    def __init__(self, s: Structure, name: str, k: int):
-        self.name, self.dims, self.largest = name, s.places.dims[name, k], 0.0
-        self.kinds = _places_of_a_kind(s, name, k)
-        self.rest, self.highest = [math.inf if len(where) < 2 else 0.0 for where in self.kinds], None
-
-    @property
-    def open(self) -> bool:
-        "Whether some direction may still be flat."
-        within = 1e-8*self.largest
-        return self.highest is None or any(
-            r <= 1e-5 or float(self.highest[where].max()) <= within
-            for r, where in zip(self.rest, self.kinds, strict=True)) or bool((self.highest == 0).any())
-
-    def add(self, slopes: torch.Tensor) -> None:
-        "Take in the slopes at one more state."
-        if not self.open or not slopes.numel(): return
-        rows, _ = _as_rows(slopes, self.dims)
-        size = rows.abs()
-        high = size.amax(1)
-        self.highest = high if self.highest is None else torch.maximum(self.highest, high)
-        self.largest = max(self.largest, float(high.max()))
-        for j, where in enumerate(self.kinds):
-            if self.rest[j] > 1e-5: continue
-            whole = float((size.sum(0) if len(where) == len(rows) else size[where].sum(0)).max())
-            left = float((rows.sum(0) if len(where) == len(rows) else rows[where].sum(0)).abs().max())
-            self.rest[j] = max(self.rest[j], 0.0 if left == whole == 0 else left/whole if whole > 0 else math.inf)
-
-# %% ../nbs/08_survey.ipynb #surveyflat1
-def _flat_directions(bench: Bench, s: Structure, rows: _Rows, largest: float) -> Candidate | None:
-    "Rows of a tensor that have no slope at all, or whose slopes cancel."
-    zero, ones, within = [], [], 1e-5 if bench.desk.coarse else 1e-9
-    for where, rest in zip(rows.kinds, rows.rest, strict=True):
-        if rows.highest is not None and float(rows.highest[where].max()) <= 1e-11*largest: zero.append(where)
-        elif rest <= within: ones.append(where)
-    if not zero and not ones: return None
-    shape = s.trace.tensors[rows.name].shape
-    return _translation(rows.name, rows.dims, shape, zero or ones, free=bool(zero))
-
-
-def _translation(name: str, dims: tuple, shape: tuple, chosen: list, free: bool) -> Candidate:
-    "Rows moved at will, if `free`; or all rows of a kind moved by the same vector."
-    def apply(state, rng):
-        rows, back = _as_rows(state[name], dims)
-        rows = rows.clone()
-        for where in chosen:
-            rows[where] += torch.randn((len(where) if free else 1, rows.shape[1]), generator=rng, dtype=torch.float64)
-        return {name: _from_rows(rows, dims, back)}
-    width = math.prod(shape)//math.prod(shape[d] for d in dims)
-    dimension = width*(sum(map(len, chosen)) if free else len(chosen))
-    return Candidate("translation", f"R^{dimension}", dimension, apply, [name], lambda state, how: np.array([]), name,
-                     free=free)
-
-
-def _places_of_a_kind(s: Structure, name: str, k: int) -> list[np.ndarray]:
-    "Positions along an axis grouped by the channels that could be exchanged there."
-    of = s.trace.tensors[name].axes[k].of.reshape(-1).numpy()
-    groups, rank = defaultdict(list), defaultdict(set)
-    for label in of[of >= 0].tolist(): rank[int(s.root[label])].add(label)
-    for place, label in enumerate(of.tolist()):
-        if label < 0: continue
-        c = int(s.root[label])
-        groups[int(s.color[c]), tuple(sorted(s.parents[c])), sorted(rank[c]).index(label)].append(place)
-    return [np.array(g) for g in groups.values()]
-
-# %% ../nbs/08_survey.ipynb #surveymerg0
-def _merged(found: list[Candidate]) -> list[Candidate]:
-    "Translations of the weight and of the bias of one layer as one."
-    layers = defaultdict(list)
-    for c in found: layers[c.first.rpartition(".")[0], c.free].append(c)
-    return [_both(parts) for parts in layers.values()]
-
-
-def _both(parts: list[Candidate]) -> Candidate:
-    n = sum(c.dimension for c in parts)
-    apply = lambda state, rng: {k: x for c in parts for k, x in c.apply(state, rng).items()}
-    return replace(parts[0], group=f"R^{n}", dimension=n, apply=apply, tensors=sum((c.tensors for c in parts), []))
 
 # %% ../nbs/08_survey.ipynb #eaad9cea
 def _elsewhere(bench: Bench) -> Iterator[tuple]:
@@ -697,19 +571,22 @@ def _searched(bench: Bench, walk: Trace) -> tuple[list[Candidate], list[str], di
     notes, lost = [f"not handled, so what enters is left alone: {', '.join(unknown)}"] if unknown else [], {}
     structure = _attempt(notes, lost, "everything", lambda: merge(bench, gather(walk)), bench.desk.parameters)
     if not structure: return [], notes, _counted(bench, lost)
-    found = _attempt(notes, lost, "channels", lambda: candidates(structure), bench.desk.parameters) or []
+    channels = lambda: with_shifts(structure, candidates(structure))
+    found = _attempt(notes, lost, "channels", channels, bench.desk.parameters) or []
     exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench)) or []
     known = {(c.group, frozenset(c.tensors)) for c in exchanges}
     more = _attempt(notes, lost, "branches", lambda: branches(bench, structure)) or []
     exchanges += [c for c in more if (c.group, frozenset(c.tensors)) not in known]
     moved = _attempt(notes, lost, "translations", lambda: _translations(bench, structure)) or _Translations()
-    confirmed = lambda: _confirmed(bench, exchanges + moved.found)
+    taken = _attempt(notes, lost, "shifts", lambda: _taken_up(bench, structure)) or []
+    confirmed = lambda: _confirmed(bench, exchanges + moved.found + taken)
     kept, more = _attempt(notes, lost, "exchanges and translations", confirmed) or ([], [])
     free = list(dict.fromkeys([*(c.first for c in kept if c.free), *moved.dead]))
     if free: notes.append(f"no output depends on these for such inputs: {', '.join(free)}")
     if moved.flat: notes.append(f"no slope, so no translations looked for: {', '.join(moved.flat)}")
     found += [c for c in kept if c.symmetry != "translation"]
-    found += _merged([c for c in kept if c.symmetry == "translation" and not (c.free and c.first in moved.dead)])
+    alone = lambda c: c.symmetry == "translation" and c not in taken and not (c.free and c.first in moved.dead)
+    found += _merged([c for c in kept if alone(c)]) + [c for c in kept if c in taken]
     if hasattr(walk.program, "why") or bench.desk.drawn:
         found, other = _attempt(notes, lost, "other paths", lambda: _confirmed(bench, found)) or ([], [])
         more += other
