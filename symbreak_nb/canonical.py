@@ -48,7 +48,7 @@ def _workshop(model: nn.Module, example: Any) -> Iterator[tuple[Bench, Structure
 def _movable(bench: Bench, s: Structure) -> list[Candidate]:
     "All families of which an element can be built on purpose."
     shifts = [c for c in _translations(bench, s).found + _taken_up(bench, s) if not c.free]
-    shifts = [replace(c, means=("shift",)) for c in shifts]
+    shifts = [c if c.means else replace(c, means=("shift",)) for c in shifts]
     found, _ = _confirmed(bench, _exchanges(bench) + branches(bench, s) + shifts)
     return [c for c in candidates(s) + found if c.means]
 
@@ -95,6 +95,7 @@ def _level(s: Structure, state: dict, found: list[Candidate]) -> dict:
     for _ in range(1000):
         largest = 0.0
         for c in found:
+            if c.means[0] == "taken up": state = state | c.means[1](state)
             if c.means[0] == "shift": state = _shifted(state, c, {n: torch.zeros_like(state[n]) for n in c.tensors})
             if c.symmetry != "rescaling": continue
             state, moved = _balanced(s, state, c)
@@ -304,7 +305,7 @@ def _nearest(s: Structure, a: dict, b: dict, found: list[Candidate], loose: bool
         for c in found:
             if c.means[0] == "permutation": new = _matched(s, a, b, c, c.family in signed, loose and not sweep)
             elif c.means[0] == "units": new = _matched_units(a, b, c, loose and not sweep)
-            elif c.means[0] == "shift": new = _shifted(b, c, a)
+            elif c.symmetry == "translation": new = _shifted(b, c, a)
             else: new = (_rescaled if c.means[0] == "scales" else _turned_to)(s, a, b, c)
             if loose and not sweep or _distance(s, a, new) < near: b, near = new, _distance(s, a, new)
         if sweep and near > start*(1 - 1e-9): break

@@ -5,6 +5,8 @@
 # %% ../nbs/08_certificate.ipynb #certimpr00
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -248,6 +250,57 @@ def _accounted(direction: torch.Tensor, probes: list, families: list) -> bool:
     right = lambda c: c.symmetry in allowed
     return any(right(c) and tensors <= set(c.tensors) for c in families)
 
+# %% ../nbs/08_certificate.ipynb #certbigm04
+def _along(probes: list, state: dict, families: list) -> torch.Tensor:
+    "The first directions of families with velocities, in terms of the probes, where these suffice."
+    found, of = [torch.zeros(0, len(probes), dtype=torch.float64)], defaultdict(list)
+    for j, (_, n, _) in enumerate(probes): of[n].append(j)
+    def direction(j):
+        n, probe = probes[j][1:]
+        leaf = torch.zeros_like(state[n], requires_grad=True)
+        with torch.enable_grad(): return torch.autograd.grad(probe({n: leaf}), leaf)[0].reshape(-1)
+    for c in families:
+        for v in itertools.islice(c.tangents(state), 2) if c.tangents else ():
+            row = torch.zeros(1, len(probes), dtype=torch.float64)
+            for n, t in v.items():
+                if not t.any(): continue
+                if t.numel() > 5*10**6: break
+                ways = torch.stack([direction(j) for j in of[n]], 1)
+                part = torch.linalg.lstsq(ways.T @ ways, ways.T @ t.reshape(-1, 1), driver="gelsd").solution
+                if float((ways @ part - t.reshape(-1, 1)).norm()) > 1e-9*float(t.norm()): break
+                row[0, of[n]] = part[:, 0]
+            else: found.append(row)
+    return torch.cat(found)
+
+# %% ../nbs/08_certificate.ipynb #certbigm06
+def _combined(known: torch.Tensor, some: list) -> torch.Tensor:
+    "Sums of known directions that move nothing outside some probes."
+    near = known[(known[:, some] != 0).any(1)]
+    outside = [j for j in range(near.shape[1]) if j not in set(some)]
+    u, s, _ = torch.linalg.svd(near[:, outside], full_matrices=True)
+    return u[:, int((s > 1e-9).sum()):].T @ near
+
+
+def _modulo(rows: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    "What rows hold beyond known ones, each with few entries."
+    rows, known, size = rows.clone(), known.to(rows.dtype).clone(), float(rows.abs().max()) if len(rows) else 0.0
+    for i in range(len(known)):
+        j = int(known[i].abs().argmax())
+        if float(known[i, j].abs()) < 1e-9: continue
+        known[i] /= known[i, j].clone()
+        rows -= rows[:, j:j + 1]*known[i]
+        known[i + 1:] -= known[i + 1:, j:j + 1]*known[i]
+    rows = rows[rows.abs().amax(1) > 1e-6*size]
+    reduced = _reduced(rows)
+    return reduced[reduced.abs().amax(1) > 1e-6] if len(rows) else rows
+
+
+def _moved_by(direction: torch.Tensor, probes: list) -> dict:
+    "Which tensors a direction moves, and how much."
+    share, whole = defaultdict(float), float(direction.square().sum())
+    for x, (_, n, _) in zip(direction.tolist(), probes, strict=True): share[n] += x*x/whole
+    return dict(dimension=1, tensors={n: round(x, 3) for n, x in share.items() if x > 1e-3})
+
 # %% ../nbs/08_certificate.ipynb #certbigm03
 def _sampled(bench: Bench, families: list) -> Certificate:
     "What a sample of directions in every tensor says."
@@ -258,21 +311,27 @@ def _sampled(bench: Bench, families: list) -> Certificate:
     rows = _probed(bench, state, names, probes, max(map(len, windows)) + 8)
     scale, high, low = rows.norm(dim=0), 1.0, 0.0
     scale = scale.clamp(min=1e-3*float(scale.max())) if len(rows) else scale
-    null, named = torch.zeros(0, len(probes), dtype=torch.float64), []
+    null, known, left = torch.zeros(0, len(probes), dtype=torch.float64), _along(probes, state, families), []
+    seen = (rows @ known.T).norm(dim=0) > 1e-8*(rows.abs() @ known.T.abs()).norm(dim=0)
+    if len(rows): known = known[~seen]
     for some in windows if len(rows) else ():
         _, s, vh = torch.linalg.svd(rows[:, some]/scale[some], full_matrices=True)
         small = s <= CUT*s[0]
         high, low = min([high, *(s[~small]/s[0]).tolist()]), max([low, *(s[small]/s[0]).tolist()])
         new = torch.zeros(int(small.sum()), len(probes), dtype=torch.float64)
         new[:, some] = _reduced(vh[len(s) - int(small.sum()):len(s)]/scale[some])
-        null, named = torch.cat([null, new]), named + [_accounted(v, probes, families) for v in new]
+        rest = _modulo(new, _combined(known, some))
+        named = torch.tensor([_accounted(v, probes, families) for v in rest], dtype=torch.bool)
+        null, known, left = torch.cat([null, new]), torch.cat([known, rest[named]]), left + list(rest[~named])
     rank = lambda v: _orthonormal(v.T, 1e-6).shape[1] if len(v) else 0
     said = (f"a sample of {len(probes):,} directions in {len(names)} tensors of {total:,} parameters, {WINDOW} "
             "neighbours at a time")
     if not len(rows): return Certificate(total, None, missing="the model gives no slopes")
-    count, known = rank(null), rank(null[torch.tensor(named, dtype=torch.bool)]) if any(named) else 0
+    left = _modulo(torch.stack(left), torch.zeros(0, len(probes))) if left else []
     clear = high >= CLEAR*max(low, 1e-15)
-    return Certificate(total, count, known, None, (high, low), clear, len(rows), len(rows), missing=said)
+    count, unexplained = rank(null), tuple(_moved_by(v*scale, probes) for v in left)
+    return Certificate(total, count, count - len(left), None, (high, low), clear, len(rows), len(rows), unexplained,
+                       missing=said)
 
 # %% ../nbs/08_certificate.ipynb #certuse001
 def functional_dimension(model: nn.Module, example_input: torch.Tensor, n_inputs: int | None = None) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .channels import Structure, _as_rows, _from_rows
+from .channels import Structure
 from .groups import Candidate
 
 # %% auto #0
@@ -79,21 +79,13 @@ def _shifted(s: Structure, c: Candidate, norms: list) -> Candidate:
     apply = lambda state, rng: settled(state, c.apply(state, rng))
     kept = [n for n in c.tensors if n in s.trace.parameters]
     tensors = list(dict.fromkeys([*kept, *(norm.bias for norm in norms)]))
-    tangents = functools.partial(_velocities, s, c, norms) if c.symmetry != "sign flip" else None
+    tangents = functools.partial(_settled_velocities, c, norms) if c.tangents else None
     return replace(c, apply=apply, tensors=tensors, tangents=tangents)
 
 
-def _velocities(s: Structure, c: Candidate, norms: list, state: dict) -> Iterator[dict]:
+def _settled_velocities(c: Candidate, norms: list, state: dict) -> Iterator[dict]:
     "Of each channel: its scaled parts, and the biases that follow the means."
-    scaling = c.means[1]
-    for i in range(len(scaling.channels)):
-        v = {}
-        for (name, k, j), power in scaling.exponents.items():
-            where, which = scaling.spread[name, k, j]
-            rows, shape = _as_rows(state[name], s.places.dims[name, k])
-            move = torch.zeros_like(rows)
-            move[where[which == i]] = power*rows[where[which == i]]
-            v[name] = v.get(name, 0) + _from_rows(move, s.places.dims[name, k], shape)
+    for v in c.tangents(state):
         for norm in norms:
             follows = -state[norm.gain]*v.pop(norm.mean)/(state[norm.var] + norm.eps).sqrt()
             v[norm.bias] = v.get(norm.bias, 0) + follows

@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -327,7 +327,8 @@ class Candidate:
         Whether it moves what no output depends on.
     means : tuple
         What an element can be built from on purpose: ("permutation", contexts), ("scales", scaling, exponents),
-        ("turn", contexts, exponents), ("plane", planes, exponents, structure) or ("units", contexts).
+        ("turn", contexts, exponents), ("plane", planes, exponents, structure), ("units", contexts), or
+        ("taken up", state -> the tensors where one of them is zero).
     tangents : callable, optional
         State -> velocities, each a dict of tensors, where they do not follow from `distances`.
     """
@@ -483,8 +484,22 @@ def _scale(s: Structure, scaling: _Scaling) -> Candidate | None:
     group = ("Z2" if sign else "R+") + (f"^{n}" if n > 1 else "")
     distances = functools.partial(_balances, s, scaling, owned, kind) if kind != "scaling" else _no_distances
     names = _in_order(s, {k[0] for k in exponents})
+    tangents = None if sign else functools.partial(_velocities, s, scaling)
     return Candidate(kind, group, n, apply, names, distances, _producer(s, owned), scaling.family,
-                     means=("scales", scaling, owned))
+                     means=("scales", scaling, owned), tangents=tangents)
+
+
+def _velocities(s: Structure, scaling: _Scaling, state: dict) -> Iterator[dict]:
+    "Of each channel its parts, times their exponents."
+    for i in range(len(scaling.channels)):
+        v = {}
+        for (name, k, j), power in scaling.exponents.items():
+            where, which = scaling.spread[name, k, j]
+            rows, shape = _as_rows(state[name], s.places.dims[name, k])
+            move = torch.zeros_like(rows)
+            move[where[which == i]] = power*rows[where[which == i]]
+            v[name] = v.get(name, 0) + _from_rows(move, s.places.dims[name, k], shape)
+        yield v
 
 
 def _kind(owned: dict, sign: bool) -> str:

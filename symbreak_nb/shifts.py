@@ -185,7 +185,7 @@ def _uptakes(s: Structure, vectors: list) -> Iterator[_Uptake]:
         size = s.trace.tensors[n].shape[0]
         if len(shape) == 2 and shape[0] == size: yield _Uptake(n, weight)
         if len(shape) == 2 and shape[1] == size: yield _Uptake(n, weight, True)
-    yield from map(_Uptake, vectors)
+    yield from map(_Uptake, reversed(vectors))
 
 # %% ../nbs/08_shifts.ipynb #shftupta02
 def _taken_up(bench: Bench, s: Structure) -> list[Candidate]:
@@ -223,6 +223,8 @@ def _uptake(name: str, part: slice, up: _Uptake) -> Candidate:
         return {name: new, up.bias: state[up.bias] + up.taken(state, shift)}
     n = part.stop - part.start
     apply = lambda state, rng: moved(state, torch.randn(n, generator=rng, dtype=torch.float64))
+    given = lambda state: moved(state, -state[name][part])  # all of it to the other bias
     def tangents(state):
         for unit in torch.eye(n, dtype=torch.float64): yield {k: t - state[k] for k, t in moved(state, unit).items()}
-    return Candidate("translation", f"R^{n}", n, apply, [name, up.bias], _no_distances, name, tangents=tangents)
+    return Candidate("translation", f"R^{n}", n, apply, [name, up.bias], _no_distances, name, tangents=tangents,
+                     means=("taken up", given))
