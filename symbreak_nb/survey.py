@@ -509,7 +509,7 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
     rows = [row for row in rows + added if row]
     return SymmetryReport(name, _proved(rows, notes, eps), notes, threshold, unexamined, total, certificate)
 
-# %% ../nbs/08_survey.ipynb #surveyc0
+# %% ../nbs/08_survey.ipynb #10761151
 def _certificate(bench: Bench, walk: Trace | None, tried: list, attempt: Callable, total: int, notes: list) -> tuple:
     "The certificate, families that it has found, each with its proved row, and the rows that hold for all inputs."
     added, proved = [], lambda row: row is not None and row.error <= TOLERANCE and not row.control <= EVIDENCE
