@@ -427,14 +427,10 @@ class _Gained:
         "A linear map of the channels of each context, where all gains are one."
         flat = torch.cat([state[n].reshape(-1) for n, _, _ in self.gains])
         if not flat.abs().min() > 1e-6: return {}
-        gains = {n: state[n].reshape(-1)[self.order(n)] for n, _, _ in self.gains}
+        gains = {n: state[n].reshape(-1)[spread[n, 0, 0][0]] for n, _, spread in self.gains}  # channel by channel
         new = self.plain(state, False, gains)
         new = self.plain(how(new), True, gains)
         return {n: new[n] for n in {*(n for n, _, _ in self.turning), *(k[0] for _, e, _ in self.gains for k in e)}}
-
-    def order(self, name: str) -> list:
-        "Positions of the channels in a gain."
-        return [int(_parts(self.s, c)[name, 0][0][0]) for context in self.contexts for c in context]
 
 # %% ../nbs/08_branches.ipynb #brangain2
 _SIZES = {"rsqrt", "norm", "linalg_vector_norm", "var", "std", "var_mean"}  # operations of a norm that is written out

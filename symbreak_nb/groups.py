@@ -130,35 +130,42 @@ def _exponents(e: _Equations, channels: set, sign: bool) -> list[dict]:
     "Independent ways to scale what holds these channels, alike for channels that look alike."
     held = _held(e, channels)
     keys, rows, facts = _merged(e, held), set(), e.structure.trace.facts
+    kinds = list(dict.fromkeys(keys.values()))
+    number = {key: i for i, key in enumerate(kinds)}
+    labels = {v: np.array(x) for v, x in held.items()}
+    numbers = {v: np.array([number[keys[v, x]] for x in some]) for v, some in held.items()}
     for k in sorted({k for v in held for k in e.uses[v]}):
-        for row in _rows(facts.equations[k], held, sign):
+        for row, powers in _rows(facts.equations[k], labels, numbers, sign):
             merged = defaultdict(int)
-            for x, c in row.items(): merged[keys[x]] += c
+            for i, c in zip(row, powers, strict=True): merged[kinds[i]] += c
             rows.add(frozenset(merged.items()))
     for v, w in facts.crossed:
-        meet = [(keys[v, x], keys[w, y]) for x in held.get(v, []) for y in held.get(w, [])]
-        rows |= {frozenset({a: 1, b: -1}.items()) for a, b in meet if a != b}
+        a, b = ({keys[u, x] for x in held.get(u, [])} for u in (v, w))
+        rows |= {frozenset({x: 1, y: -1}.items()) for x, y in itertools.product(a, b) if x != y}
     owned = {key: key for (v, _), key in keys.items() if v in e.owned}
     return _solved([dict(row) for row in sorted(rows, key=sorted)], sorted(set(keys.values())), owned, sign)
 
 
-def _rows(equation: tuple, held: dict, sign: bool) -> list[dict]:
-    "One row for each label that the terms of an equation carry separately."
+def _rows(equation: tuple, labels: dict, numbers: dict, sign: bool) -> Iterator[tuple]:
+    "One row for each label that the terms of an equation carry separately: (kinds of the terms, their powers)."
     real, parity, only = equation
-    form = {v: c for v, c in (parity if sign else real).items() if v in held and c}
-    if not form or only is not None and only not in held: return []
-    several = max(len(held[v]) for v in form) > 1
-    if only is not None: leads = held[only]
-    else: leads = sorted({label for v in form for label in held[v]}) if several else [None]
-    return [{(v, _term(held, form, v, label)): c for v, c in form.items()} for label in leads]
+    form = {v: c for v, c in (parity if sign else real).items() if v in labels and c}
+    if not form or only is not None and only not in labels: return
+    several = max(len(labels[v]) for v in form) > 1
+    leads = labels[only] if only is not None else np.unique(np.concatenate([labels[v] for v in form]))
+    places = _standing(labels, form, leads) if several or only is not None else {v: [0] for v in form}
+    for row in np.unique(np.stack([numbers[v][places[v]] for v in form], 1), axis=0): yield row.tolist(), form.values()
 
 
-def _term(held: dict, form: dict, v: int, lead: int | None) -> int:
-    "The label of one term that stands where `lead` stands in another."
-    if lead in held[v]: return lead
-    if len(held[v]) == 1: return held[v][0]
-    other = next(held[w] for w in form if lead in held[w])
-    return held[v][min(other.index(lead)*len(held[v])//len(other), len(held[v]) - 1)]
+def _standing(labels: dict, form: dict, leads: np.ndarray) -> dict:
+    "Where in each term the label stands that stands where a lead stands in another term."
+    own, share = {}, np.zeros((2, len(leads)), int)
+    for w in list(form)[::-1]:  # the first that has it decides
+        at = np.searchsorted(labels[w], leads).clip(max=len(labels[w]) - 1)
+        own[w] = at, labels[w][at] == leads
+        share[:, own[w][1]] = np.stack([at, np.full_like(at, len(labels[w]))])[:, own[w][1]]
+    other = lambda n: np.minimum(share[0]*n//np.maximum(share[1], 1), n - 1)
+    return {v: np.where(own[v][1], own[v][0], other(len(labels[v]))) for v in form}
 
 
 def _solved(rows: list, unknowns: list, owned: dict, sign: bool) -> list[dict]:
