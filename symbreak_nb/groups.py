@@ -547,8 +547,9 @@ def _whole(s: Structure, row: dict, owned: dict, sign: bool) -> Candidate:
         side = lambda way: math.sqrt(sum(float((state[k[0]]**2).sum()) for k, p in owned.items() if p*way > 0))
         return np.array([side(1) if sign else abs(side(1) - side(-1))/2**0.5])
     names = _in_order(s, {k[0] for k in row})
+    tangents = None if sign else lambda state: [{k[0]: p*state[k[0]] for k, p in row.items()}]
     return Candidate(kind, "Z2" if sign else "R+", 1, apply, names, _no_distances if kind == "scaling" else distances,
-                     _in_order(s, {k[0] for k in owned})[0], s.root.size)
+                     _in_order(s, {k[0] for k in owned})[0], s.root.size, tangents=tangents)
 
 # %% ../nbs/08_groups.ipynb #groupsampl0
 def _sampled(s: Structure, scaling: _Scaling) -> np.ndarray:

@@ -213,14 +213,14 @@ def _family(bench: Bench, state: dict, spectrum: _Spectrum, known: torch.Tensor,
 
 # %% ../nbs/08_recognition.ipynb #recolast00
 class _Last:
-    "A function of a state that remembers the last few states, for as long as they live elsewhere."
+    "A function of a state that remembers what it gave, for as long as the state lives elsewhere."
 
     def __init__(self, solve: Callable): self.solve, self.found = solve, {}
 
     def __call__(self, state: dict) -> torch.Tensor:
+        self.found = {k: x for k, x in self.found.items() if all(r() is not None for r in x[0])}
         key = tuple(map(id, state.values()))
-        alive = key in self.found and all(r() is t for r, t in zip(self.found[key][0], state.values(), strict=True))
-        if not alive: self.found[key] = [weakref.ref(t) for t in state.values()], self.solve(state)
+        if key not in self.found: self.found[key] = [weakref.ref(t) for t in state.values()], self.solve(state)
         return self.found[key][1]
 
 # %% ../nbs/08_recognition.ipynb #certfami02

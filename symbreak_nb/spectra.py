@@ -240,27 +240,12 @@ def _generators(c: Candidate, names: list, state: dict) -> torch.Tensor:
     if c.symmetry in ("permutation", "sign flip") or size == 0: found = []
     elif c.tangents: found = [_flat(names, v, state) for v in c.tangents(state)]
     elif c.symmetry == "translation": found = [_step(c, names, state, rng) for _ in range(c.dimension + 2)]
-    elif "rotation" in c.symmetry: found = _turning(c, names, state)
-    else: found = _stretching(c, names, state, rng)
+    else: found = _turning(c, names, state)
     return torch.stack(found, 1) if found else torch.zeros(size, 0, dtype=torch.float64)
 
 
 def _step(c: Candidate, names: list, state: dict, rng: torch.Generator) -> torch.Tensor:
     return _flat(names, {n: x - state[n] for n, x in c.apply(state, rng).items()}, state)
-
-
-def _stretching(c: Candidate, names: list, state: dict, rng: torch.Generator) -> list:
-    "Elements that two random elements scale in one proportion belong to one channel."
-    def logs():
-        rate = {n: torch.where(state[n] != 0, x/state[n], 1.0) for n, x in c.apply(state, rng).items()}
-        return _flat(names, {n: r.clamp(min=1e-300).log() for n, r in rate.items()}, state)
-    theta, one, two = _flat(names, state, state), logs(), logs()
-    moved = one.abs() > 1e-9
-    ratios, group = torch.unique((two[moved]/one[moved]).round(decimals=7), return_inverse=True)
-    if len(ratios) > c.dimension: return [x*theta for x in (one, two, *(logs() for _ in range(c.dimension)))]
-    found = torch.zeros(len(ratios), len(theta), dtype=torch.float64)
-    found[group, moved.nonzero()[:, 0]] = (one*theta)[moved]
-    return list(found)
 
 # %% ../nbs/08_spectra.ipynb #certgene02
 def _turning(c: Candidate, names: list, state: dict) -> list:
