@@ -19,7 +19,7 @@ import torch
 from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _parts, _places, families
 from .distances import delta
 from symbreak_nb.groups import (
-    Candidate, _equations, _in_order, _matrix_of, _no_distances, _own_exponents, _producer, _product_text, _rotated,
+    Candidate, _element, _equations, _in_order, _no_distances, _own_exponents, _producer, _product_text, _rotated,
     _scaled, _singular, _spread, _turned, rotations,
 )
 from .proofs import TOLERANCE, Bench, _change, _idle
@@ -462,8 +462,7 @@ def _gain_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
     for family in families(s):
         g = _gained(s, e, family, marks, spelled)
         for gained in _choices_of_gains(g) if g else ():
-            turn = lambda state, rng, g=gained: g.act(state, lambda new: new | _rotated(
-                s, new, g.contexts[0], _matrix_of("rotation", len(g.contexts[0]), rng, g.centred), g.turning))
+            turn = functools.partial(_gain_turned, gained)
             if not _stays(bench, lambda state, turn=turn: turn(state, torch.Generator().manual_seed(3))): continue
             n = len(gained.contexts[0]) - gained.centred
             owned = {k: 1 for k in gained.turning if k[0] in s.trace.parameters}
@@ -471,6 +470,12 @@ def _gain_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
             yield Candidate("rotation", f"O({n})", n*(n - 1)//2, turn, _in_order(s, used), _no_distances,
                             _producer(s, owned), family[0][0], tangents=functools.partial(_gain_tangents, gained))
             break
+
+
+def _gain_turned(g: _Gained, state: dict, rng: torch.Generator) -> dict:
+    "A random rotation of the channels, between the gains and what is left of the norms."
+    matrix, basis = _element("rotation", len(g.contexts[0]), rng, g.centred)
+    return g.act(state, lambda new: new | _rotated(g.s, new, g.contexts[0], matrix, g.turning, basis=basis))
 
 
 def _choices_of_gains(g: _Gained) -> Iterator[_Gained]:

@@ -163,11 +163,12 @@ class _Places:
     roots: dict    # (tensor, number of its labels) -> channel at each position, -1 for none
     dims: dict     # (tensor, number of its labels) -> the axes that these positions run over
     labels: dict   # channel -> its labels
+    parts: dict    # channels -> where they lie, as far as it was asked for
     where: dict    # label -> (tensor, number of its labels) -> its positions
 
 
 def _places(trace: Trace, root: np.ndarray) -> _Places:
-    places = _Places({}, {}, {}, defaultdict(dict))
+    places = _Places({}, {}, {}, {}, defaultdict(dict))
     for name, value in trace.tensors.items():
         for k, axis in enumerate(value.axes):
             of = axis.of.reshape(-1).numpy()
@@ -188,10 +189,13 @@ def _positions(labels: np.ndarray) -> dict[int, np.ndarray]:
 
 def _parts(s: Structure, channels: Any) -> dict:
     "Where channels lie: (tensor, number of labels) -> positions, one array a label, in order."
-    found = defaultdict(list)
-    for label in sorted(x for c in channels for x in s.places.labels[c]):
-        for key, where in s.places.where.get(label, {}).items(): found[key].append(where)
-    return found
+    known, channels = s.places.parts, frozenset(channels)
+    if channels not in known:
+        found = defaultdict(list)
+        for label in sorted(x for c in channels for x in s.places.labels[c]):
+            for key, where in s.places.where.get(label, {}).items(): found[key].append(where)
+        known[channels] = dict(found)
+    return known[channels]
 
 
 def _as_rows(x: torch.Tensor, dims: tuple) -> tuple[torch.Tensor, tuple]:

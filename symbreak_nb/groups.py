@@ -88,73 +88,106 @@ def _number(x: int, p: int) -> float:
 class _Equations:
     "The equations of a trace, and which unknowns scale what."
     structure: Structure
-    by_channel: dict   # channel -> [(unknown, label)]
+    terms: np.ndarray  # (3, n): unknown, label that it scales, and the channel of that label, channel by channel
+    ends: np.ndarray   # of each channel in `terms`
+    held: dict         # channels -> what holds them, as far as it was asked for
     uses: dict         # unknown -> numbers of the equations that it stands in
     owned: dict        # unknown of an axis -> (tensor, number of labels)
     whole: dict        # unknown of a whole tensor -> (tensor, -1)
 
 
 def _equations(s: Structure) -> _Equations:
-    by_channel, uses = defaultdict(list), defaultdict(set)
+    terms, uses = [np.zeros((3, 0), int)], defaultdict(set)
     for var, parts in s.trace.facts.seen.items():
         raw = np.unique(np.concatenate(parts))
-        for label, c in zip(raw.tolist(), s.root[raw].tolist(), strict=True):
-            if label >= 0: by_channel[c].append((var, label))
+        raw = raw[raw >= 0]
+        terms.append(np.stack([np.full_like(raw, var), raw, s.root[raw]]))
+    terms = np.concatenate(terms, 1)
+    terms = terms[:, np.argsort(terms[2], kind="stable")]
     for k, (real, sign, _) in enumerate(s.trace.facts.equations):
         for v in set(real) | set(sign): uses[v].add(k)
     tensors = s.trace.tensors.items()
     owned = {axis.var: (name, k) for name, value in tensors for k, axis in enumerate(value.axes)}
-    return _Equations(s, by_channel, uses, owned, {value.whole: (name, -1) for name, value in tensors})
+    ends = np.searchsorted(terms[2], np.arange(s.root.size + 1))
+    return _Equations(s, terms, ends, {}, uses, owned, {value.whole: (name, -1) for name, value in tensors})
 
 
-def _held(e: _Equations, channels: set) -> dict:
-    "Unknown -> the labels of these channels that it scales."
-    held = defaultdict(list)
-    for var, label in sorted(x for c in channels for x in e.by_channel[c]): held[var].append(label)
-    return held
+@dataclass(frozen=True, eq=False)
+class _Held:
+    "What holds some channels."
+    labels: dict   # unknown -> the labels that it scales
+    kinds: dict    # unknown -> the kind of each of these labels, as a number
+    names: list    # of the kinds: (unknown, colour, which label of its channel); they are alike for like channels
 
 
-def _merged(e: _Equations, held: dict) -> dict:
-    "The same key for channels of one kind: (unknown, colour, which label of its channel)."
-    keys, s = {}, e.structure
-    for v, labels in held.items():
-        rank = defaultdict(int)
-        for label in labels:
-            c = int(s.root[label])
-            keys[v, label] = (v, int(s.color[c]), rank[c])
-            rank[c] += 1
-    return keys
+def _held(e: _Equations, channels: set) -> _Held:
+    "The unknowns of some channels, with their labels and kinds."
+    known = e.held.get(channels := frozenset(channels))
+    if known is None: known = e.held[channels] = _kinds(e, sorted(channels))
+    return known
+
+
+def _kinds(e: _Equations, channels: list) -> _Held:
+    var, label, root = e.terms[:, np.concatenate([np.arange(*e.ends[c:c + 2]) for c in channels])]
+    order = np.lexsort((label, root, var))
+    var, label, root = var[order], label[order], root[order]
+    starts = np.flatnonzero(_begins(var, root))
+    color, rank = e.structure.color[root], np.arange(var.size) - np.repeat(starts, np.diff([*starts, var.size]))
+    order = np.lexsort((rank, color, var))
+    new, kind = _begins(var[order], color[order], rank[order]), np.empty(var.size, int)
+    kind[order] = np.cumsum(new) - 1
+    first = order[new]
+    names = list(zip(var[first].tolist(), color[first].tolist(), rank[first].tolist(), strict=True))
+    order = np.lexsort((label, var))
+    split = lambda x: np.split(x[order], np.flatnonzero(np.diff(var[order])) + 1)
+    unknowns = np.unique(var).tolist()
+    return _Held(dict(zip(unknowns, split(label), strict=False)), dict(zip(unknowns, split(kind), strict=False)), names)
+
+
+def _begins(*keys: np.ndarray) -> np.ndarray:
+    "At which elements the keys are not those of the element before."
+    new = np.ones(keys[0].size, bool)
+    new[1:] = np.any([x[1:] != x[:-1] for x in keys], 0)
+    return new
 
 # %% ../nbs/08_groups.ipynb #938766d6
 def _exponents(e: _Equations, channels: set, sign: bool) -> list[dict]:
     "Independent ways to scale what holds these channels, alike for channels that look alike."
-    held = _held(e, channels)
-    keys, rows, facts = _merged(e, held), set(), e.structure.trace.facts
-    kinds = list(dict.fromkeys(keys.values()))
-    number = {key: i for i, key in enumerate(kinds)}
-    labels = {v: np.array(x) for v, x in held.items()}
-    numbers = {v: np.array([number[keys[v, x]] for x in some]) for v, some in held.items()}
-    for k in sorted({k for v in held for k in e.uses[v]}):
-        for row, powers in _rows(facts.equations[k], labels, numbers, sign):
+    held, rows, facts = _held(e, channels), set(), e.structure.trace.facts
+    for k in sorted({k for v in held.labels for k in e.uses[v]}):
+        for row, powers in _rows(facts.equations[k], held, sign):
             merged = defaultdict(int)
-            for i, c in zip(row, powers, strict=True): merged[kinds[i]] += c
+            for i, c in zip(row, powers, strict=True): merged[i] += c
             rows.add(frozenset(merged.items()))
     for v, w in facts.crossed:
-        a, b = ({keys[u, x] for x in held.get(u, [])} for u in (v, w))
+        a, b = (set(held.kinds[u].tolist()) if u in held.kinds else () for u in (v, w))
         rows |= {frozenset({x: 1, y: -1}.items()) for x, y in itertools.product(a, b) if x != y}
-    owned = {key: key for (v, _), key in keys.items() if v in e.owned}
-    return _solved([dict(row) for row in sorted(rows, key=sorted)], sorted(set(keys.values())), owned, sign)
+    owned = {i: name for i, name in enumerate(held.names) if name[0] in e.owned}
+    return _solved([dict(row) for row in sorted(rows, key=sorted)], range(len(held.names)), owned, sign)
 
 
-def _rows(equation: tuple, labels: dict, numbers: dict, sign: bool) -> Iterator[tuple]:
+def _rows(equation: tuple, held: _Held, sign: bool) -> Iterator[tuple]:
     "One row for each label that the terms of an equation carry separately: (kinds of the terms, their powers)."
-    real, parity, only = equation
+    (real, parity, only), labels, numbers = equation, held.labels, held.kinds
     form = {v: c for v, c in (parity if sign else real).items() if v in labels and c}
     if not form or only is not None and only not in labels: return
-    several = max(len(labels[v]) for v in form) > 1
-    leads = labels[only] if only is not None else np.unique(np.concatenate([labels[v] for v in form]))
-    places = _standing(labels, form, leads) if several or only is not None else {v: [0] for v in form}
-    for row in np.unique(np.stack([numbers[v][places[v]] for v in form], 1), axis=0): yield row.tolist(), form.values()
+    if all(numbers[v].min() == numbers[v].max() for v in form):
+        yield [int(numbers[v][0]) for v in form], form.values()
+        return
+    first = labels[next(iter(form))]
+    if only is None and all(np.array_equal(first, labels[v]) for v in form): rows = [numbers[v] for v in form]
+    else:
+        leads = labels[only] if only is not None else np.unique(np.concatenate([labels[v] for v in form]))
+        places = _standing(labels, form, leads)
+        rows = [numbers[v][places[v]] for v in form]
+    for row in _distinct(np.stack(rows, 1), len(held.names)): yield row.tolist(), form.values()
+
+
+def _distinct(rows: np.ndarray, n: int) -> np.ndarray:
+    "Each row of numbers below n once."
+    if n**rows.shape[1] >= 2**62: return np.unique(rows, axis=0)
+    codes = rows @ n**np.arange(rows.shape[1])
+    return rows[np.unique(codes, return_index=True)[1]]
 
 
 def _standing(labels: dict, form: dict, leads: np.ndarray) -> dict:
@@ -181,9 +214,8 @@ def _solved(rows: list, unknowns: list, owned: dict, sign: bool) -> list[dict]:
 def _in_tensors(e: _Equations, channels: set, row: dict) -> dict:
     "A solution as (tensor, number of labels, place among the labels there) -> exponent."
     held = _held(e, channels)
-    keys = _merged(e, held)
-    return {(*e.owned[v], j): row[keys[v, label]] for v in held if v in e.owned
-            for j, label in enumerate(held[v]) if keys[v, label] in row}
+    return {(*e.owned[v], j): row[name] for v, kinds in held.kinds.items() if v in e.owned
+            for j, name in enumerate(held.names[i] for i in kinds.tolist()) if name in row}
 
 
 def _whole_exponents(e: _Equations, sign: bool) -> list[dict]:
@@ -268,17 +300,26 @@ def _scaled(s: Structure, state: dict, spread: dict, factors: list, exponents: d
 
 
 def _rotated(s: Structure, state: dict, channels: list, matrix: torch.Tensor, exponents: dict,
-             made: dict | None = None) -> dict:
-    "Mix channels by a matrix, or by its inverse transpose if the exponent is negative; into tensors that were made."
+             made: dict | None = None, basis: torch.Tensor | None = None) -> dict:
+    "Mix channels by a matrix, or by its inverse transpose if the exponent is negative; in the span of a basis, if any."
     inverse, located, new = torch.linalg.inv(matrix).T, [_parts(s, c) for c in channels], {} if made is None else made
     for (name, k, j), power in exponents.items():
         dims = s.places.dims[name, k]
         rows, shape = _as_rows(new.get(name, state[name]), dims)
         rows = rows if name in new else rows.clone()
         index = np.stack([parts[name, k][j] for parts in located])
-        rows[index] = torch.einsum("ij,jkl->ikl", matrix if power > 0 else inverse, rows[index])
+        if index.size == len(rows) and np.array_equal(index[:, 0], np.arange(len(rows))): part = rows
+        else: part = rows[index].flatten(1)
+        _mix(part, matrix if power > 0 else inverse, basis)
+        if part is not rows: rows[index] = part.reshape(*index.shape, -1)
         new[name] = _from_rows(rows, dims, shape)
     return new
+
+
+def _mix(rows: torch.Tensor, matrix: torch.Tensor, basis: torch.Tensor | None) -> None:
+    "Multiply rows by a matrix, in place; if there is a basis, only what lies in its span changes."
+    if basis is None: rows.copy_(matrix @ rows)
+    else: rows.addmm_(basis, (matrix - torch.eye(len(matrix), dtype=torch.float64)) @ (basis.T @ rows))
 
 # %% ../nbs/08_groups.ipynb #a4c79e7b
 def _closure(s: Structure, image: dict) -> dict | None:
@@ -620,7 +661,8 @@ def _turned(s: Structure, contexts: list, exponents: dict, kind: str, centred: b
     def apply(state, rng):
         new = {}
         for context in contexts:
-            _rotated(s, state, context, _matrix_of(kind, len(context), rng, centred), exponents, new)
+            matrix, basis = _element(kind, len(context), rng, centred)
+            _rotated(s, state, context, matrix, exponents, new, basis)
         return new
     sizes, double = [len(context) - int(centred) for context in contexts], kind == "double rotation"
     dimension = sum(n*n if double else n*(n - 1)//2 for n in sizes)
@@ -630,15 +672,16 @@ def _turned(s: Structure, contexts: list, exponents: dict, kind: str, centred: b
                      _producer(s, owned), family, means=() if centred else ("turn", contexts, exponents))
 
 # %% ../nbs/08_groups.ipynb #e1cb365d
-def _matrix_of(kind: str, n: int, rng: torch.Generator, centred: bool) -> torch.Tensor:
-    "A random invertible matrix, an orthogonal one, or an orthogonal one that leaves (1, ..., 1) alone."
+_TURNED = 12  # dimensions of the random subspace in which an element of a large group acts
+
+
+def _element(kind: str, n: int, rng: torch.Generator, centred: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    "A random invertible or orthogonal matrix, and a basis of where it acts; without (1, ..., 1) if centred."
     normal = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)
-    q = lambda m: torch.linalg.qr(normal(m, m))[0]
-    if kind == "double rotation": return q(n) @ torch.diag(0.5 + normal(n).sigmoid()) @ q(n)
-    if not centred: return q(n)
-    one = torch.ones(1, 1, dtype=torch.float64)
-    basis = torch.linalg.qr(torch.cat([one.expand(n, 1), normal(n, n - 1)], 1))[0]
-    return basis @ (torch.block_diag(one, q(n - 1)) if n > 1 else one) @ basis.T
+    q, m = lambda *shape: torch.linalg.qr(normal(*shape))[0], min(n - centred, _TURNED)
+    basis = normal(n, m)
+    basis = torch.linalg.qr(basis - basis.mean(0)*centred)[0]
+    return q(m, m) @ torch.diag(0.5 + normal(m).sigmoid()) @ q(m, m) if kind == "double rotation" else q(m, m), basis
 
 
 def _singular(s: Structure, contexts: list, owned: dict, state: dict, how: dict) -> np.ndarray:

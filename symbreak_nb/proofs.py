@@ -268,8 +268,9 @@ def _outputs(desk: _Desk, state: dict, inputs: tuple) -> list:
     finally: _settle(desk)
 
 # %% ../nbs/08_proofs.ipynb #proofslope0
-def _slopes(desk: _Desk, state: dict, inputs: tuple, seed: int, names: list | None = None) -> dict:
-    "Slopes of a random mixture of the outputs, through whatever tensors on the storage of each weight."
+def _slopes(desk: _Desk, state: dict, inputs: tuple, seed: int, names: list | None = None,
+            weigh: Callable = lambda k, t: t) -> dict:
+    "Slopes of a random mixture of the outputs, with weights, through whatever tensors on the storage of each weight."
     places = {_span(desk.held[n])[0] for n in (desk.parameters if names is None else names)}
     leaves = [t for t in desk.shared or desk.held.values() if _span(t)[0] in places]
     before, rng = [t.requires_grad for t in leaves], torch.Generator().manual_seed(seed)
@@ -278,9 +279,10 @@ def _slopes(desk: _Desk, state: dict, inputs: tuple, seed: int, names: list | No
         for t in leaves: t.requires_grad_(True)
         with torch.enable_grad():
             outputs = [torch.view_as_real(t) if t.is_complex() else t for t in _call(desk, inputs)]
-            outputs = [t for t in outputs if t.requires_grad]
+            outputs = [(k, t) for k, t in enumerate(outputs) if t.requires_grad]
             if not outputs: return {}
-            total = sum((t*torch.randn(t.shape, generator=rng, dtype=torch.float64)).sum() for t in outputs)
+            draw = lambda t: torch.randn(t.shape, generator=rng, dtype=torch.float64)
+            total = sum((t*weigh(k, draw(t))).sum() for k, t in outputs)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             grads = torch.autograd.grad(total, leaves, allow_unused=True)
@@ -322,6 +324,7 @@ class _Point:
     scale: list = field(default_factory=list)  # for each element of the outputs: how far it moves,
     seen: list = field(default_factory=list)   # and whether this is more than rounding
     replay: Callable | None = None   # change -> outputs and what was closed, by a recording
+    slopes: dict | None = None       # of a mixture of the outputs in units of their scales, once it was asked for
 
 # %% ../nbs/08_proofs.ipynb #proofpointm
 def _point(bench: Bench, run: Callable, state: dict, inputs: tuple, count: int = 2) -> _Point:
@@ -501,10 +504,17 @@ def _randomised(bench: Bench, own: dict) -> dict:
     return {name: one(name, t) for name, t in own.items()}
 
 
+_DRAWS = 1_000_003  # a prime, so that no row of a matrix meets the errors of another
+
+
 def _rounded(bench: Bench, state: dict) -> dict:
-    "The weights with relative errors of 1e-14."
-    draw = lambda t: torch.empty(t.shape, dtype=torch.float32).uniform_(-1, 1, generator=bench.generator)
-    return {n: t if n in bench.desk.buffers else t + 1e-14*t*draw(t) for n, t in state.items()}
+    "The weights with relative errors of 1e-14; in large tensors they come again, row by row in other columns."
+    def one(t):
+        n = t.numel()
+        errors = torch.empty(min(n, _DRAWS)).uniform_(-1, 1, generator=bench.generator).double()
+        errors = errors.repeat(-(-n//_DRAWS))[:n] if n > _DRAWS else errors
+        return torch.addcmul(t, t, errors.reshape(t.shape), value=1e-14)
+    return {n: t if n in bench.desk.buffers else one(t) for n, t in state.items()}
 
 
 def _noisy(bench: Bench, inputs: tuple) -> tuple:
@@ -681,7 +691,8 @@ class Proof:
     error : float
         Largest change of an element of an output, in units of how far it moves with the weights.
     control : float
-        The same with one tensor left out of the transformation; nan where a single tensor is free.
+        The slope of the outputs along the transformation without one of its tensors, or how far they move under that
+        if no slope tells; nan where a single tensor is free.
     own_error : float
         As `error` with the eps of every normalisation as it is.
     limit : bool
@@ -723,13 +734,31 @@ def try_out(bench: Bench, trace: Trace, c: Candidate, seed: int = 0, eps: str = 
         trace.facts.eps and _limit_points(bench, trace))
     if limit: error = far(points := bench.limit)
     if bench.small and not limit: points, changes = [*points, bench.small], [*changes, changes[1]]
-    control = math.nan if c.free or error > TOLERANCE else _left_out(points, c, changes, rng)
+    control = math.nan
+    if not c.free and error <= TOLERANCE:
+        control = 0.0 if limit else _sloped(bench, c, changes[len(bench.points) - 1], rng)
+        if not control > EVIDENCE: control = _left_out(points, c, changes, rng)
     return Proof(error, control, own, limit)
 
 # %% ../nbs/08_proofs.ipynb #proofprove1
 def _idle(state: dict, change: dict) -> bool:
     "Whether a transformation does nothing."
     return all(torch.allclose(state[n], x, rtol=1e-9, atol=0) for n, x in change.items())
+
+
+def _sloped(bench: Bench, c: Candidate, change: dict, rng: torch.Generator) -> float:
+    "Slope of a mixture of the outputs along a group element less one tensor; the first that is enough decides."
+    p, most = bench.points[-1], 0.0
+    if p.slopes is None:
+        count = sum(int(mask.sum()) for mask in p.seen)
+        weigh = lambda k, z: torch.where(p.seen[k], z/p.scale[k].clamp(min=1e-300), 0.0)/max(count, 1)**0.5
+        try: p.slopes = _slopes(bench.desk, p.state, p.inputs, 7, weigh=weigh)
+        except Exception: p.slopes = {}  # the model has none
+    for other in _without(c, p.state, change, rng):
+        along = sum(float(((x - p.state[n])*p.slopes[n]).sum()) for n, x in other.items() if n in p.slopes)
+        most = max(most, abs(along)) if math.isfinite(along) else most
+        if most > EVIDENCE: break
+    return most
 
 
 def _left_out(points: list, c: Candidate, changes: list, rng: torch.Generator) -> float:

@@ -25,7 +25,7 @@ from .groups import Candidate, candidates
 from .channels import Structure, gather
 from symbreak_nb.proofs import (
     EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _load, _point, _randn,
-    _settle, _unproved, _width, borrowed, prepare, try_out,
+    _settle, _slopes, _unproved, _width, borrowed, prepare, try_out,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .shifts import _cheap, _merged, _taken_up, _translations, _Translations
@@ -55,13 +55,35 @@ def _siblings(model: nn.Module) -> list[tuple[str, list]]:
 def _exchanges(bench: Bench) -> list[Candidate]:
     "Permutations of whole submodules: branches of an ensemble, experts, factors of a product."
     found, point = [], bench.small or bench.points[1]
-    for path, members in _siblings(bench.desk.model):
-        if any(n not in bench.states[0] for names in members for n in names): continue
-        alike = lambda m, first=members[0]: _change(point, _exchanged(bench.states[1], [first, m], [1, 0])) <= TOLERANCE
+    known = lambda members: all(n in bench.states[0] for names in members for n in names)
+    groups = [(path, members) for path, members in _siblings(bench.desk.model) if known(members)]
+    perhaps = _equal_slopes(bench, [members for _, members in groups])
+    for path, members in groups:
+        alike = lambda m, first=members[0]: perhaps(first, m) and _change(
+            point, _exchanged(bench.states[1], [first, m], [1, 0])) <= TOLERANCE
         group = members[:1] + [m for m in members[1:] if alike(m)]
         gates = _gates(bench, members) if len(group) == 1 else []
         if len(group) > 1 or gates: found.append(_exchange(path, members if gates else group, gates))
     return found
+
+
+def _equal_slopes(bench: Bench, groups: list) -> Callable:
+    "Whether the slopes of two siblings agree where all siblings are equal; else no exchange leaves the outputs."
+    first = {}
+    def find(n):
+        while n in first: n = first[n]
+        return n
+    for members in groups:
+        for a, b in ((a, b) for m in members[1:] for a, b in zip(members[0], m, strict=True)):
+            if find(a) != find(b): first[find(b)] = find(a)
+    state = {n: bench.states[1][find(n)] for n in bench.states[1]}
+    try: slopes = _slopes(bench.desk, state, bench.inputs[1], 0) if groups else {}
+    except Exception: slopes = {}  # the model has none
+    def agree(a, b):
+        if a not in slopes or b not in slopes: return True
+        size = slopes[a].abs().max() + slopes[b].abs().max()
+        return not bool((slopes[a] - slopes[b]).abs().max() > 1e-6*size)
+    return lambda one, other: all(map(agree, one, other))
 
 
 def _exchange(path: str, group: list, gates: list = ()) -> Candidate:
@@ -108,10 +130,18 @@ def _confirmed(bench: Bench, found: list[Candidate]) -> tuple[list[Candidate], l
             desk.seed = k if desk.drawn else 0
             try: point = _point(bench, bench.run, state, inputs, 1)
             except Exception: continue  # the model does not run there
-            if len(kept) < 2 or not _hold(bench, kept, point): kept = [c for c in kept if _holds(bench, c, point)]
+            kept = _holding(bench, kept, point)
     finally: desk.seed = 0
     lost = sorted({f"{c.symmetry} of {c.first.rpartition('.')[0] or c.first}" for c in found if c not in kept})
     return kept, [f"holds for this example only: {', '.join(lost)}"] if lost else []
+
+
+def _holding(bench: Bench, found: list[Candidate], point: Any) -> list[Candidate]:
+    "Those candidates that hold at a point: all at once, or else half by half."
+    if len(found) < 2: return [c for c in found if _holds(bench, c, point)]
+    if _hold(bench, found, point): return found
+    half = len(found)//2
+    return _holding(bench, found[:half], point) + _holding(bench, found[half:], point)
 
 
 def _hold(bench: Bench, found: list[Candidate], point: Any) -> bool:
