@@ -726,18 +726,17 @@ def try_out(bench: Bench, trace: Trace, c: Candidate, seed: int = 0, eps: str = 
         None if the element does nothing.
     """
     rng, points = torch.Generator().manual_seed(seed + 1), bench.points
-    changes = [c.apply(p.state, rng) for p in points]
-    if _idle(points[1].state, changes[1]): return None
-    far = lambda points: max(_change(p, change) for p, change in zip(points, changes, strict=True))
+    if _idle(points[1].state, c.apply(points[1].state, rng)): return None
+    far = lambda points: max(_change(p, c.apply(p.state, rng)) for p in points)
     own = error = far(points)
     limit = own > TOLERANCE and "scaling" in c.symmetry and eps == "limit" and bool(
         trace.facts.eps and _limit_points(bench, trace))
     if limit: error = far(points := bench.limit)
-    if bench.small and not limit: points, changes = [*points, bench.small], [*changes, changes[1]]
+    if bench.small and not limit: points = [*points, bench.small]
     control = math.nan
     if not c.free and error <= TOLERANCE:
-        control = 0.0 if limit else _sloped(bench, c, changes[len(bench.points) - 1], rng)
-        if not control > EVIDENCE: control = _left_out(points, c, changes, rng)
+        control = 0.0 if limit else _sloped(bench, c, rng)
+        if not control > EVIDENCE: control = _left_out(points, c, rng)
     return Proof(error, control, own, limit)
 
 # %% ../nbs/08_proofs.ipynb #proofprove1
@@ -746,7 +745,7 @@ def _idle(state: dict, change: dict) -> bool:
     return all(torch.allclose(state[n], x, rtol=1e-9, atol=0) for n, x in change.items())
 
 
-def _sloped(bench: Bench, c: Candidate, change: dict, rng: torch.Generator) -> float:
+def _sloped(bench: Bench, c: Candidate, rng: torch.Generator) -> float:
     "Slope of a mixture of the outputs along a group element less one tensor; the first that is enough decides."
     p, most = bench.points[-1], 0.0
     if p.slopes is None:
@@ -754,25 +753,26 @@ def _sloped(bench: Bench, c: Candidate, change: dict, rng: torch.Generator) -> f
         weigh = lambda k, z: torch.where(p.seen[k], z/p.scale[k].clamp(min=1e-300), 0.0)/max(count, 1)**0.5
         try: p.slopes = _slopes(bench.desk, p.state, p.inputs, 7, weigh=weigh)
         except Exception: p.slopes = {}  # the model has none
-    for other in _without(c, p.state, change, rng):
+    for other in _without(c, p.state, rng):
         along = sum(float(((x - p.state[n])*p.slopes[n]).sum()) for n, x in other.items() if n in p.slopes)
         most = max(most, abs(along)) if math.isfinite(along) else most
         if most > EVIDENCE: break
     return most
 
 
-def _left_out(points: list, c: Candidate, changes: list, rng: torch.Generator) -> float:
+def _left_out(points: list, c: Candidate, rng: torch.Generator) -> float:
     "Largest change of an output when one tensor is left out; the first tensor that is enough decides."
     most = 0.0
-    for point, change in zip(points[::-1], changes[::-1], strict=True):
-        for other in _without(c, point.state, change, rng):
+    for point in points[::-1]:
+        for other in _without(c, point.state, rng):
             most = max(most, _change(point, other, seen=True))
             if most > EVIDENCE: return most
     return most
 
 
-def _without(c: Candidate, state: dict, change: dict, rng: torch.Generator) -> Iterator[dict]:
-    "The group element less one tensor; and a random move of what it moves, where tensors may move on their own."
+def _without(c: Candidate, state: dict, rng: torch.Generator) -> Iterator[dict]:
+    "A group element less one tensor; and a random move of what it moves, where tensors may move on their own."
+    change = c.apply(state, rng)
     if len(change) > 1 and c.symmetry != "translation":
         for n in change: yield {k: x for k, x in change.items() if k != n}
     size = {n: (x - state[n]).square().mean().sqrt() for n, x in change.items()}

@@ -112,13 +112,19 @@ def _flat_directions(bench: Bench, s: Structure, rows: _Rows, largest: float) ->
     return _translation(rows.name, rows.dims, shape, zero or ones, free=bool(zero))
 
 
+def _size(t: torch.Tensor) -> float:
+    "Root mean square of some weights, or one if they are all zero: how far a shift moves them."
+    return float(t.square().mean().sqrt()) or 1.0
+
+
 def _translation(name: str, dims: tuple, shape: tuple, chosen: list, free: bool) -> Candidate:
     "Rows moved at will, if `free`; or all rows of a kind moved by the same vector."
     def apply(state, rng):
         rows, back = _as_rows(state[name], dims)
-        rows = rows.clone()
+        rows, step = rows.clone(), _size(state[name])
         for where in chosen:
-            rows[where] += torch.randn((len(where) if free else 1, rows.shape[1]), generator=rng, dtype=torch.float64)
+            shape = len(where) if free else 1, rows.shape[1]
+            rows[where] += step*torch.randn(shape, generator=rng, dtype=torch.float64)
         return {name: _from_rows(rows, dims, back)}
     width = math.prod(shape)//math.prod(shape[d] for d in dims)
     dimension = width*(sum(map(len, chosen)) if free else len(chosen))
@@ -222,7 +228,8 @@ def _uptake(name: str, part: slice, up: _Uptake) -> Candidate:
         new[part] += shift
         return {name: new, up.bias: state[up.bias] + up.taken(state, shift)}
     n = part.stop - part.start
-    apply = lambda state, rng: moved(state, torch.randn(n, generator=rng, dtype=torch.float64))
+    drawn = lambda state, rng: _size(state[name][part])*torch.randn(n, generator=rng, dtype=torch.float64)
+    apply = lambda state, rng: moved(state, drawn(state, rng))
     given = lambda state: moved(state, -state[name][part])  # all of it to the other bias
     def tangents(state):
         for unit in torch.eye(n, dtype=torch.float64): yield {k: t - state[k] for k, t in moved(state, unit).items()}
