@@ -235,9 +235,15 @@ def _permuted(s: Structure, state: dict, image: dict) -> dict | None:
             if not any(image.keys() & set(s.places.roots[name, k].tolist()) for k in axes): continue
             index, dims = _index(s, name, axes, image)
             if index is None: return None
-            rows, shape = _as_rows(new.get(name, state[name]), dims)
-            new[name] = _from_rows(rows[torch.from_numpy(index)], dims, shape)
+            new[name] = _taken(new.get(name, state[name]), dims, torch.from_numpy(index))
     return new
+
+
+def _taken(x: torch.Tensor, dims: tuple, index: torch.Tensor) -> torch.Tensor:
+    "Elements in another order along some axes, taken as one."
+    if len(dims) == 1: return x.index_select(dims[0], index)
+    rows, shape = _as_rows(x, dims)
+    return _from_rows(rows[index], dims, shape)
 
 # %% ../nbs/08_groups.ipynb #groupoverl0
 def _overlapping(s: Structure, name: str) -> list[list[int]]:
