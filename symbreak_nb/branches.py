@@ -18,9 +18,10 @@ import torch
 
 from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _parts, _places, families
 from .distances import delta
+from .actions import _rotated, _scaled, _spread
 from symbreak_nb.groups import (
-    Candidate, _element, _equations, _in_order, _no_distances, _own_exponents, _producer, _product_text, _rotated,
-    _scaled, _singular, _spread, _turned, rotations,
+    Candidate, _element, _equations, _in_order, _no_distances, _own_exponents, _producer, _product_text, _singular,
+    _turned, rotations,
 )
 from .proofs import TOLERANCE, Bench, _change, _idle
 from .trace import _live, _nodes, _same_view, _sources

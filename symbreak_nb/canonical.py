@@ -16,7 +16,8 @@ from torch import nn
 
 from .branches import _reordered, branches
 from .channels import Structure, _descendants, _parts, gather
-from .groups import Candidate, _closure, _laid, _permuted, _rotated, _scaled, _vector, candidates
+from .actions import _closure, _permuted, _rotated, _scaled
+from .groups import Candidate, _laid, _vector, candidates
 from .proofs import TOLERANCE, Bench, _error, _film, _unproved, borrowed, prepare, try_out
 from .run import ParameterError, RunError
 from .shifts import _taken_up, _translations

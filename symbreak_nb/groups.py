@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _parts, _positions, families
+from .actions import _closure, _permuted, _rotated, _scaled, _spread
+from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _parts, families
 from .distances import delta
 
 # %% auto #0
@@ -111,7 +112,7 @@ def _equations(s: Structure) -> _Equations:
     ends = np.searchsorted(terms[2], np.arange(s.root.size + 1))
     return _Equations(s, terms, ends, {}, uses, owned, {value.whole: (name, -1) for name, value in tensors})
 
-
+# %% ../nbs/08_groups.ipynb #groupheld00
 @dataclass(frozen=True, eq=False)
 class _Held:
     "What holds some channels."
@@ -165,7 +166,7 @@ def _exponents(e: _Equations, channels: set, sign: bool) -> list[dict]:
     owned = {i: name for i, name in enumerate(held.names) if name[0] in e.owned}
     return _solved([dict(row) for row in sorted(rows, key=sorted)], range(len(held.names)), owned, sign)
 
-
+# %% ../nbs/08_groups.ipynb #grouprows00
 def _rows(equation: tuple, held: _Held, sign: bool) -> Iterator[tuple]:
     "One row for each label that the terms of an equation carry separately: (kinds of the terms, their powers)."
     (real, parity, only), labels, numbers = equation, held.labels, held.kinds
@@ -225,134 +226,6 @@ def _whole_exponents(e: _Equations, sign: bool) -> list[dict]:
     forms = [parity if sign else real for real, parity, only in facts.equations if only is None]
     rows = [{v: c for v, c in form.items() if v not in facts.seen} for form in forms]
     return _solved(rows, sorted(terms - set(facts.seen) | set(e.whole)), e.whole, sign)
-
-# %% ../nbs/08_groups.ipynb #8b83d510
-def _permuted(s: Structure, state: dict, image: dict) -> dict | None:
-    "Channel c takes what belonged to channel image[c], in every tensor; None if some tensor cannot be permuted so."
-    new = {}
-    for name in s.trace.tensors:
-        for axes in _overlapping(s, name):
-            if not any(image.keys() & set(s.places.roots[name, k].tolist()) for k in axes): continue
-            index, dims = _index(s, name, axes, image)
-            if index is None: return None
-            new[name] = _taken(new.get(name, state[name]), dims, torch.from_numpy(index))
-    return new
-
-
-def _taken(x: torch.Tensor, dims: tuple, index: torch.Tensor) -> torch.Tensor:
-    "Elements in another order along some axes, taken as one."
-    if len(dims) == 1: return x.index_select(dims[0], index)
-    rows, shape = _as_rows(x, dims)
-    return _from_rows(rows[index], dims, shape)
-
-# %% ../nbs/08_groups.ipynb #groupoverl0
-def _overlapping(s: Structure, name: str) -> list[list[int]]:
-    "Sets of labels of a tensor that share axes."
-    groups = []
-    for k in range(len(s.trace.tensors[name].axes)):
-        dims = set(s.places.dims[name, k])
-        touched = [g for g in groups if g[1] & dims]
-        groups = [g for g in groups if not g[1] & dims]
-        groups.append((sum((g[0] for g in touched), []) + [k], dims.union(*(g[1] for g in touched))))
-    return [g[0] for g in groups]
-
-
-def _index(s: Structure, name: str, axes: list, image: dict) -> tuple:
-    "Where each position takes its content from, over the axes that these labels share."
-    if len(axes) == 1: return _permute_index(s.places.roots[name, axes[0]], image), s.places.dims[name, axes[0]]
-    value = s.trace.tensors[name]
-    dims = tuple(sorted(set().union(*(s.places.dims[name, k] for k in axes))))
-    shape = [n if d in dims else 1 for d, n in enumerate(value.shape)]
-    here = np.stack([s.root[value.axes[k].of.expand(shape).reshape(-1).numpy()] for k in axes])
-    there = np.stack([[image.get(c, c) for c in row] for row in here.tolist()])
-    a, b = np.lexsort(here), np.lexsort(there)
-    if not np.array_equal(here[:, a], there[:, b]): return None, dims
-    index = np.empty(here.shape[1], int)
-    index[b] = a
-    return index, dims
-
-
-def _permute_index(labels: np.ndarray, image: dict) -> np.ndarray | None:
-    "Where each position takes its content from if label c is to hold what image[c] held."
-    index, places = np.arange(labels.size), _positions(labels)
-    for c, d in image.items():
-        if c == d or c not in places and d not in places: continue
-        if c not in places or d not in places or places[c].size != places[d].size: return None
-        index[places[c]] = places[d]
-    return index
-
-# %% ../nbs/08_groups.ipynb #1fd59922
-def _spread(s: Structure, channels: list, keys: Any) -> dict:
-    "(tensor, number of labels, place there) -> the positions of all channels, and whose each is."
-    located, found = [_parts(s, c) for c in channels], {}
-    for name, k, j in keys:
-        places = [parts[name, k][j] for parts in located]
-        found[name, k, j] = tuple(map(torch.from_numpy, (
-            np.concatenate(places), np.repeat(np.arange(len(channels)), [len(p) for p in places]))))
-    return found
-
-
-def _scaled(s: Structure, state: dict, spread: dict, factors: list, exponents: dict) -> dict:
-    "Multiply the parts of each channel by factor**exponent; `spread` says where the channels are."
-    new, factors = {}, torch.tensor(factors, dtype=torch.float64)
-    for (name, k, j), power in exponents.items():
-        dims, (where, which) = s.places.dims[name, k], spread[name, k, j]
-        rows, shape = _as_rows(new.get(name, state[name]), dims)
-        by = torch.ones(len(rows), dtype=torch.float64)
-        by[where] = (factors.abs()**power*(factors.sign() if power % 2 else 1))[which]
-        rows = torch.mul(rows, by[:, None], out=rows if name in new else None)  # into what was made, if it was
-        new[name] = _from_rows(rows, dims, shape)
-    return new
-
-
-def _rotated(s: Structure, state: dict, channels: list, matrix: torch.Tensor, exponents: dict,
-             made: dict | None = None, basis: torch.Tensor | None = None) -> dict:
-    "Mix channels by a matrix, or by its inverse transpose if the exponent is negative; in the span of a basis, if any."
-    inverse, located, new = torch.linalg.inv(matrix).T, [_parts(s, c) for c in channels], {} if made is None else made
-    for (name, k, j), power in exponents.items():
-        dims = s.places.dims[name, k]
-        rows, shape = _as_rows(new.get(name, state[name]), dims)
-        rows = rows if name in new else rows.clone()
-        index = np.stack([parts[name, k][j] for parts in located])
-        if index.size == len(rows) and np.array_equal(index[:, 0], np.arange(len(rows))): part = rows
-        else: part = rows[index].flatten(1)
-        _mix(part, matrix if power > 0 else inverse, basis)
-        if part is not rows: rows[index] = part.reshape(*index.shape, -1)
-        new[name] = _from_rows(rows, dims, shape)
-    return new
-
-
-def _mix(rows: torch.Tensor, matrix: torch.Tensor, basis: torch.Tensor | None) -> None:
-    "Multiply rows by a matrix, in place; if there is a basis, only what lies in its span changes."
-    if basis is None: rows.copy_(matrix @ rows)
-    else: rows.addmm_(basis, (matrix - torch.eye(len(matrix), dtype=torch.float64)) @ (basis.T @ rows))
-
-# %% ../nbs/08_groups.ipynb #a4c79e7b
-def _closure(s: Structure, image: dict) -> dict | None:
-    "Complete a permutation of channels to the members of their blocks and the blocks of their members."
-    image, waiting = dict(image), [(a, b) for a, b in image.items() if a != b]
-    while waiting:
-        pairs = _matched(s, *waiting.pop())
-        if pairs is None: return None
-        for x, y in pairs:
-            if x == y and x not in image: continue
-            if x in image and image[x] != y: return None
-            if x not in image:
-                image[x] = y
-                waiting.append((x, y))
-    return image if sorted(image) == sorted(image.values()) else None
-
-
-def _matched(s: Structure, a: int, b: int) -> list | None:
-    "Members and blocks of a beside those of b."
-    if s.frozen[a] or s.frozen[b]: return None
-    pairs = []
-    key = lambda rf: (rf[0], int(s.color[rf[1]]), rf[1])
-    for mine, its in ((s.children[a], s.children[b]), (s.parents[a], s.parents[b])):
-        mine, its = sorted(mine, key=key), sorted(its, key=key)
-        if [key(m)[:2] for m in mine] != [key(i)[:2] for i in its]: return None
-        pairs += [(m[1], i[1]) for m, i in zip(mine, its, strict=True)]
-    return pairs
 
 # %% ../nbs/08_groups.ipynb #e9cafc7a
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,7 @@ def _exchanges(bench: Bench) -> list[Candidate]:
         if len(group) > 1 or gates: found.append(_exchange(path, members if gates else group, gates))
     return found
 
-
+# %% ../nbs/08_survey.ipynb #surveyequa0
 def _equal_slopes(bench: Bench, groups: list) -> Callable:
     "Whether the slopes of two siblings agree where all siblings are equal; else no exchange leaves the outputs."
     first = {}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .channels import Structure, _colours, _descendants, _parts, families, gather
-from .groups import _closure, _permuted
+from .actions import _closure, _permuted
 from .proofs import TOLERANCE, Bench, _change, _idle
 
 # %% auto #0

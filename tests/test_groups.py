@@ -5,8 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from symbreak_nb.actions import _closure, _permuted
 from symbreak_nb.channels import families, gather
-from symbreak_nb.groups import _PRIME, _closure, _null_space, _permuted, candidates, permutations, rotations, scales
+from symbreak_nb.groups import _PRIME, _null_space, candidates, permutations, rotations, scales
 from symbreak_nb.labels import Facts
 from symbreak_nb.trace import Trace, trace
 from torch import nn
