@@ -98,7 +98,7 @@ _CONTROLS = (
     claim("ziyin.symmetries.control.eq4_factor", "Eq. 4", "the quadratic term has no factor 1/2, as Eq. 4 is printed",
           "value > 2.5 with 95% interval and n >= 5", "as for Eq. 4, with the whole quadratic term"),
     claim("ziyin.symmetries.control.negative", "Table 1", "with one tensor left out the outputs change",
-          "value >= 1e-3", "smallest relative change over the rows of Table 1 whose action moves two tensors or more"),
+          "value >= 1e-6", "smallest relative change over the rows of Table 1 whose action moves two tensors or more"),
     claim("ziyin.symmetries.control.shrinkage", "Sec. 6", "weight decay thresholds singular values softly at gamma",
           "value <= 1e-6", "largest distance of the singular values of U W from max(s - gamma, 0)"),
     claim("ziyin.symmetries.control.eq13_is_balance", "Eqs. 9-13",
