@@ -92,6 +92,7 @@ class _Equations:
     terms: np.ndarray  # (3, n): unknown, label that it scales, and the channel of that label, channel by channel
     ends: np.ndarray   # of each channel in `terms`
     held: dict         # channels -> what holds them, as far as it was asked for
+    solved: dict       # (channels, whether signs are meant) -> their exponents, as far as they were asked for
     uses: dict         # unknown -> numbers of the equations that it stands in
     owned: dict        # unknown of an axis -> (tensor, number of labels)
     whole: dict        # unknown of a whole tensor -> (tensor, -1)
@@ -110,7 +111,7 @@ def _equations(s: Structure) -> _Equations:
     tensors = s.trace.tensors.items()
     owned = {axis.var: (name, k) for name, value in tensors for k, axis in enumerate(value.axes)}
     ends = np.searchsorted(terms[2], np.arange(s.root.size + 1))
-    return _Equations(s, terms, ends, {}, uses, owned, {value.whole: (name, -1) for name, value in tensors})
+    return _Equations(s, terms, ends, {}, {}, uses, owned, {value.whole: (name, -1) for name, value in tensors})
 
 # %% ../nbs/08_groups.ipynb #groupheld00
 @dataclass(frozen=True, eq=False)
@@ -154,6 +155,13 @@ def _begins(*keys: np.ndarray) -> np.ndarray:
 # %% ../nbs/08_groups.ipynb #938766d6
 def _exponents(e: _Equations, channels: set, sign: bool) -> list[dict]:
     "Independent ways to scale what holds these channels, alike for channels that look alike."
+    key = frozenset(channels), sign
+    if key not in e.solved: e.solved[key] = _balanced(e, channels, sign)
+    return e.solved[key]
+
+
+def _balanced(e: _Equations, channels: set, sign: bool) -> list[dict]:
+    "Solutions of the equations of some channels."
     held, rows, facts = _held(e, channels), set(), e.structure.trace.facts
     for k in sorted({k for v in held.labels for k in e.uses[v]}):
         for row, powers in _rows(facts.equations[k], held, sign):
