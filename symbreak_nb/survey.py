@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .branches import _Place, _whole, branches
+from .branches import _name, _Place, _whole, branches
 from .certificate import MOST, Certificate, _certified
 from .distances import _check_model, _short, degree_of_symmetry, delta
 from .frozen import with_shifts
@@ -29,6 +29,7 @@ from symbreak_nb.proofs import (
     EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _load, _point, _randn,
     _settle, _slopes, _unproved, _width, borrowed, prepare, try_out,
 )
+from .reach import _CHOOSING, _ORDERING, _PAIRED
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .shifts import _cheap, _merged, _taken_up, _translations, _Translations
 from .trace import Trace, _floats, _leaves, _line, _listed, _owners, trace
@@ -54,12 +55,12 @@ def _siblings(model: nn.Module) -> list[tuple[str, list]]:
     return found
 
 
-def _exchanges(bench: Bench) -> list[Candidate]:
+def _exchanges(bench: Bench, trace: Trace | None = None) -> list[Candidate]:
     "Permutations of whole submodules: branches of an ensemble, experts, factors of a product."
     found, point = [], bench.small or bench.points[1]
     known = lambda members: all(n in bench.states[0] for names in members for n in names)
     groups = [(path, members) for path, members in _siblings(bench.desk.model) if known(members)]
-    perhaps = _equal_slopes(bench, [members for _, members in groups])
+    perhaps = _equal_slopes(bench, [members for _, members in groups], trace)
     for path, members in groups:
         alike = lambda m, first=members[0]: perhaps(first, m) and _change(
             point, _exchanged(bench.states[1], [first, m], [1, 0])) <= TOLERANCE
@@ -69,8 +70,13 @@ def _exchanges(bench: Bench) -> list[Candidate]:
     return found
 
 # %% ../nbs/08_survey.ipynb #surveyequa0
-def _equal_slopes(bench: Bench, groups: list) -> Callable:
+_CHOICES = {"where"} | _PAIRED | _CHOOSING | _ORDERING  # operations that take one of equal parts
+
+
+def _equal_slopes(bench: Bench, groups: list, trace: Trace | None) -> Callable:
     "Whether the slopes of two siblings agree where all siblings are equal; else no exchange leaves the outputs."
+    if not groups or trace is None or any(_name(n) in _CHOICES for n in trace.program.graph.nodes):
+        return lambda one, other: True
     first = {}
     def find(n):
         while n in first: n = first[n]
@@ -79,7 +85,7 @@ def _equal_slopes(bench: Bench, groups: list) -> Callable:
         for a, b in ((a, b) for m in members[1:] for a, b in zip(members[0], m, strict=True)):
             if find(a) != find(b): first[find(b)] = find(a)
     state = {n: bench.states[1][find(n)] for n in bench.states[1]}
-    try: slopes = _slopes(bench.desk, state, bench.inputs[1], 0) if groups else {}
+    try: slopes = _slopes(bench.desk, state, bench.inputs[1], 0)
     except Exception: slopes = {}  # the model has none
     def agree(a, b):
         if a not in slopes or b not in slopes: return True
@@ -242,6 +248,8 @@ class Symmetry:
 
     def apply(self, model: nn.Module, seed: int = 0) -> nn.Module:
         """Write a random element of the group into a model, in place; its outputs stay.
+
+        An element of O(n) or GL(n) acts in a random subspace of at most twelve dimensions.
 
         Parameters
         ----------
@@ -618,7 +626,7 @@ def _searched(bench: Bench, walk: Trace) -> tuple[list[Candidate], list[str], di
     if not structure: return [], notes, _counted(bench, lost)
     channels = lambda: with_shifts(structure, candidates(structure))
     found = _attempt(notes, lost, "channels", channels, bench.desk.parameters) or []
-    exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench)) or []
+    exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench, walk)) or []
     known = {(c.group, frozenset(c.tensors)) for c in exchanges}
     more = _attempt(notes, lost, "branches", lambda: branches(bench, structure)) or []
     exchanges += [c for c in more if (c.group, frozenset(c.tensors)) not in known]

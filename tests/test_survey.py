@@ -386,3 +386,32 @@ def test_a_walk_from_the_report_goes_down_only(name, root):
     assert not imported & set(FLOORS[FLOORS.index(name):])
     classes = {node.name: [ast.unparse(base) for base in node.bases] for node in tree.body if isinstance(node, ast.ClassDef)}
     assert not any(base in classes for bases in classes.values() for base in bases)
+
+
+class Chosen(nn.Module):
+    "Branches of which one is taken, element by element."
+    def __init__(self, how):
+        super().__init__()
+        self.parts, self.how = nn.ModuleList(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)) for _ in range(2)), how
+
+    def forward(self, x):
+        a, b = (part(x) for part in self.parts)
+        if self.how == "where": return torch.where(a > b, a, b)
+        return torch.stack([a, b]).max(0).values if self.how == "max" else torch.stack([a, b]).sort(0).values
+
+
+@pytest.mark.parametrize("how", ["where", "max", "sort"])
+def test_branches_of_which_one_is_taken_may_be_exchanged(how):
+    torch.manual_seed(0)
+    report = symmetry_report(Chosen(how), torch.randn(6, 4), certify=False)
+    moved = {n for row in report if row.symmetry == "permutation" and row.group == "S_2" for n in row.parameters}
+    assert {"parts.0.0.weight", "parts.1.0.weight"} <= moved
+
+
+def test_a_shift_that_a_norm_takes_away_holds_for_small_weights_too():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3))
+    with torch.no_grad():
+        for p in net.parameters(): p *= 0.02
+    report = symmetry_report(net, torch.randn(6, 4), certify=False)
+    assert "translation" in {row.symmetry for row in report} and not any("example only" in note for note in report.notes)
