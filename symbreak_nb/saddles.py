@@ -115,7 +115,8 @@ _IN_BAND = "value in [{}, {}] with 95% interval and n >= 5"
 _LEFT = Premise("left", "all students leave the origin", "value >= 1", "share of trainings whose loss has halved")
 _STATIONARY = Premise("stationary", "equal neurons are at a stationary point", "value < 1e-4",
                       "largest gradient before the kick")
-_LASTS = Premise("lasts", "without a kick the plateau lasts", "value < 1e-3", "largest relative change of the loss")
+_LASTS = Premise("lasts", "without a kick the plateau lasts", "value < 1e-3",
+                 "largest relative change of the loss until the smallest kick has ended the plateau")
 CLAIMS = {c.id: c for c in (
     claim("ziyin.fig2.control.power", "control of Fig. 2",
           "a five-layer network leaves the origin after a time ~ scale^-3", _IN_BAND.format(-3.5, -2.5),
