@@ -506,7 +506,7 @@ def _bar(progress: bool | None) -> Any:
 
 @contextlib.contextmanager
 def _freed_memory_kept() -> Iterator[None]:
-    "Keep what tensors give back, where glibc allocates: half the time of a large model goes into pages asked for anew."
+    "Keep what tensors give back, where glibc allocates: AlexNet's report spent half its time on pages asked for anew."
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     tuned = hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")
     def limits(mapped, kept): return tuned and [libc.mallopt(-3, mapped), libc.mallopt(-1, kept)]  # as in malloc.h
