@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .branches import _name, _Place, _whole, branches
+from .branches import _Place, _whole, branches
 from .certificate import MOST, Certificate, _certified
 from .distances import _check_model, _short, degree_of_symmetry, delta
 from .frozen import with_shifts
@@ -27,9 +27,8 @@ from .groups import Candidate, candidates
 from .channels import Structure, gather
 from symbreak_nb.proofs import (
     EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _load, _point, _randn,
-    _settle, _slopes, _unproved, _width, borrowed, prepare, try_out,
+    _settle, _unproved, _width, borrowed, prepare, try_out,
 )
-from .reach import _CHOOSING, _ORDERING, _PAIRED
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .shifts import _cheap, _merged, _taken_up, _translations, _Translations
 from .trace import Trace, _floats, _leaves, _line, _listed, _owners, trace
@@ -55,45 +54,18 @@ def _siblings(model: nn.Module) -> list[tuple[str, list]]:
     return found
 
 
-def _exchanges(bench: Bench, trace: Trace | None = None) -> list[Candidate]:
+def _exchanges(bench: Bench) -> list[Candidate]:
     "Permutations of whole submodules: branches of an ensemble, experts, factors of a product."
     found, point = [], bench.small or bench.points[1]
-    known = lambda members: all(n in bench.states[0] for names in members for n in names)
-    groups = [(path, members) for path, members in _siblings(bench.desk.model) if known(members)]
-    perhaps = _equal_slopes(bench, [members for _, members in groups], trace)
-    for path, members in groups:
-        alike = lambda m, first=members[0]: perhaps(first, m) and _change(
-            point, _exchanged(bench.states[1], [first, m], [1, 0])) <= TOLERANCE
+    for path, members in _siblings(bench.desk.model):
+        if any(n not in bench.states[0] for names in members for n in names): continue
+        alike = lambda m, first=members[0]: _change(point, _exchanged(bench.states[1], [first, m], [1, 0])) <= TOLERANCE
         group = members[:1] + [m for m in members[1:] if alike(m)]
         gates = _gates(bench, members) if len(group) == 1 else []
         if len(group) > 1 or gates: found.append(_exchange(path, members if gates else group, gates))
     return found
 
 # %% ../nbs/08_survey.ipynb #surveyequa0
-_CHOICES = {"where"} | _PAIRED | _CHOOSING | _ORDERING  # operations that take one of equal parts
-
-
-def _equal_slopes(bench: Bench, groups: list, trace: Trace | None) -> Callable:
-    "Whether the slopes of two siblings agree where all siblings are equal; else no exchange leaves the outputs."
-    if not groups or trace is None or any(_name(n) in _CHOICES for n in trace.program.graph.nodes):
-        return lambda one, other: True
-    first = {}
-    def find(n):
-        while n in first: n = first[n]
-        return n
-    for members in groups:
-        for a, b in ((a, b) for m in members[1:] for a, b in zip(members[0], m, strict=True)):
-            if find(a) != find(b): first[find(b)] = find(a)
-    state = {n: bench.states[1][find(n)] for n in bench.states[1]}
-    try: slopes = _slopes(bench.desk, state, bench.inputs[1], 0)
-    except Exception: slopes = {}  # the model has none
-    def agree(a, b):
-        if a not in slopes or b not in slopes: return True
-        size = slopes[a].abs().max() + slopes[b].abs().max()
-        return not bool((slopes[a] - slopes[b]).abs().max() > 1e-6*size)
-    return lambda one, other: all(map(agree, one, other))
-
-
 def _exchange(path: str, group: list, gates: list = ()) -> Candidate:
     def apply(state, rng):
         order = torch.randperm(len(group), generator=rng).tolist()
@@ -626,7 +598,7 @@ def _searched(bench: Bench, walk: Trace) -> tuple[list[Candidate], list[str], di
     if not structure: return [], notes, _counted(bench, lost)
     channels = lambda: with_shifts(structure, candidates(structure))
     found = _attempt(notes, lost, "channels", channels, bench.desk.parameters) or []
-    exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench, walk)) or []
+    exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench)) or []
     known = {(c.group, frozenset(c.tensors)) for c in exchanges}
     more = _attempt(notes, lost, "branches", lambda: branches(bench, structure)) or []
     exchanges += [c for c in more if (c.group, frozenset(c.tensors)) not in known]
