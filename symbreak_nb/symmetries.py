@@ -98,7 +98,7 @@ _CONTROLS = (
     claim("ziyin.symmetries.control.eq4_factor", "Eq. 4", "the quadratic term has no factor 1/2, as Eq. 4 is printed",
           "value > 2.5 with 95% interval and n >= 5", "as for Eq. 4, with the whole quadratic term"),
     claim("ziyin.symmetries.control.negative", "Table 1", "with one tensor left out the outputs change",
-          "value >= 1e-6", "smallest relative change over the rows of Table 1 whose action moves two tensors or more"),
+          "value >= 1e-3", "smallest relative change over the rows of Table 1 whose action moves two tensors or more"),
     claim("ziyin.symmetries.control.shrinkage", "Sec. 6", "weight decay thresholds singular values softly at gamma",
           "value <= 1e-6", "largest distance of the singular values of U W from max(s - gamma, 0)"),
     claim("ziyin.symmetries.control.eq13_is_balance", "Eqs. 9-13",
@@ -148,11 +148,13 @@ def _group_element(symmetry: str,        # a row of Table 1
     first, *rest = state.values()
     names, n = list(state), first.shape[0]
     if symmetry == "translation": changed = [first + normal(4), rest[0] + normal(1)]
-    elif symmetry == "scaling": changed = [(s := normal(1).exp())*first, s*rest[0]]
+    elif symmetry == "scaling": changed = [(s := 1.5 + normal(1).exp())*first, s*rest[0]]  # not near one
     elif symmetry == "rotation": changed = [torch.linalg.qr(normal(n, n))[0] @ first]
     elif symmetry == "double rotation": changed = [(m := normal(n, n)) @ first, rest[0] @ torch.linalg.inv(m)]
     else:
-        if symmetry == "permutation": g = torch.eye(n, dtype=torch.float64)[torch.randperm(n, generator=rng).roll(1)]
+        if symmetry == "permutation":  # a cycle, which leaves no neuron in its place
+            order, g = torch.randperm(n, generator=rng), torch.zeros(n, n, dtype=torch.float64)
+            g[order, order.roll(1)] = 1
         elif symmetry == "rescaling": g = torch.diag(normal(n).exp())
         else: g = torch.diag(torch.tensor([-1.0] + [1.0]*(n - 1), dtype=torch.float64))
         changed = [g @ first, g @ rest[0], rest[1] @ torch.linalg.inv(g)]
