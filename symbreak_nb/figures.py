@@ -344,6 +344,34 @@ def figure_faults(fig: Any) -> list[str]:
     return list(dict.fromkeys(found))
 
 # %% ../nbs/00_figures.ipynb #f1a00026
+MORE_STEPS = [1, 2, 2.5, 3, 4, 5, 6, 8, 10]
+
+
+def _thin_ticks(fig: Any) -> bool:
+    "Fewer ticks where matplotlib places them and their labels meet or leave the canvas; whether none is left."
+    from matplotlib.ticker import AutoLocator
+    fig.draw_without_rendering()
+    shown = [ax for ax in _all_axes(fig) if ax.get_visible() and ax.axison and ax.name != "3d"]
+    axes = [(axis, ax) for ax in shown for axis in _axis_of(ax)]
+    rows = [[box for x in _shown_ticks(axis) if (box := _text_box(x, ax, "tick"))] for axis, ax in axes]
+    crowded = lambda row: any(_text_on_text(row)) or any(_outside(row, fig.bbox))
+    for (axis, _), row in zip(axes, rows, strict=True):
+        if isinstance(locator := axis.get_major_locator(), AutoLocator) and crowded(row):
+            locator.set_params(nbins=max(1, len(row) - 1), steps=MORE_STEPS)
+    return not crowded([box for row in rows for box in row])
+
+
+def _lay_out(fig: Any) -> None:
+    "Lay a figure out, and anew while labels of ticks meet, at most eight times; then its layout is fixed."
+    layout = fig.get_layout_engine()
+    for _ in range(8):
+        if layout is not None:
+            fig.set_layout_engine(layout)
+            fig.draw_without_rendering()
+            fig.set_layout_engine("none")   # not anew for every format; the ticks count anew on axes of the new length
+        if _thin_ticks(fig): return
+
+
 def _rendered(fig: Any, stamp: str) -> tuple[dict[str, bytes], list[str]]:
     "A figure as PNG and SVG at its printed width, with a stamp in its corner, closed in pyplot; and its faults."
     import matplotlib.pyplot as plt
@@ -353,9 +381,8 @@ def _rendered(fig: Any, stamp: str) -> tuple[dict[str, bytes], list[str]]:
     inner = (0, 0.16/height, 1, 1 - 0.16/height)   # above the stamp
     if layout is not None: layout.set(rect=inner)
     fig.text(.995, 0.03/height, stamp, ha="right", va="bottom", fontsize=LEAST_POINTS, color=COLORS["grey"])
-    if layout is not None:  # lay out once, not anew for every format
-        fig.draw_without_rendering()
-        fig.set_layout_engine("none")
+    _lay_out(fig)
+    if layout is not None:
         for legend in fig.legends:  # room was made for it within the inner part, but it stands at the edge
             if getattr(legend, "_outside_loc", None): legend.set_bbox_to_anchor(inner, fig.transFigure)
     faults, found = figure_faults(fig), {}

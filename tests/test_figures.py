@@ -75,6 +75,24 @@ def test_tick_labels_over_one_another(rotation, clean):
     assert (figure_faults(fig) == []) is clean
 
 
+@pytest.mark.parametrize("low", [-0.118, -0.1018, -0.0914, -0.0892, -0.0840, -0.0796, -1234.5, 0])
+@pytest.mark.parametrize("width", [0.061, 0.0863, 0.0907])
+def test_an_axis_gets_fewer_ticks_where_their_labels_would_meet(low, width):
+    fig, axes = panels(4, size=(15.4, 3.4))
+    for ax in axes[0]:
+        ax.plot([low, low + width], [0, 1])
+        ax.ticklabel_format(axis="x", useOffset=False)
+        ax.set_yticks([0, 1], ["a long label"]*2 if ax is axes[0, 0] else [""]*2)
+    assert _rendered(fig, "smoke, seed 0")[1] == []
+    assert all(sum(ax.get_xlim()[0] <= x <= ax.get_xlim()[1] for x in ax.get_xticks()) >= 2 for ax in axes[0])
+
+
+def test_ticks_that_an_author_placed_stay_and_their_fault_is_told():
+    fig, axes = panels(size=(2, 2))
+    axes[0, 0].set_xticks(range(5), [f"a long label {k}" for k in range(5)])
+    assert _rendered(fig, "smoke, seed 0")[1] and len(axes[0, 0].get_xticks()) == 5
+
+
 def test_a_colour_bar_against_the_next_panel():
     fig, axes = panels(2, layout="none", size=(6, 2))
     image = axes[0, 0].imshow(np.eye(4))
