@@ -82,13 +82,13 @@ def _count_strips(L: int, upper: np.ndarray) -> np.ndarray:
     rows = _strips(L, 1)[0].size
     s = 2*(np.arange(rows)[:, None] >> np.arange(L) & 1) - 1
     between_rows = -width*(s @ s.T)
-    (E, M, top, bottom), (e, m, first, last) = _strips(L, L//2), _strips(L, L - L//2)
+    (E, M, top, bottom), (e, m, first, _) = _strips(L, L//2), _strips(L, L - L//2)
     low, total = e*width + m + 2*N*width + N, np.zeros((4*N + 1)*width, np.int64)
-    for u in upper:
-        code = low + between_rows[bottom[u]][first]
-        code += between_rows[top[u]][last]
-        code += E[u]*width + M[u]
-        total += np.bincount(code, minlength=total.size)
+    for row in np.unique(bottom[upper]):
+        near = (low + between_rows[row][first]).reshape(rows, -1)   # the last row is the first axis
+        for u in upper[bottom[upper] == row]:
+            code = near + (between_rows[top[u]] + (E[u]*width + M[u]))[:, None]
+            total += np.bincount(code.ravel(), minlength=total.size)
     return total.reshape(4*N + 1, width)
 
 

@@ -2,6 +2,8 @@
 import importlib.util
 import json
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from symbreak_nb.run import Declaration, Run, RunError
@@ -44,6 +46,20 @@ def test_a_benchmark_ends_when_time_is_up_and_keeps_what_it_has(folder, capsys):
     assert bench.main(["slow", "good", "--folder", str(folder), "--minutes", "0.1"]) == 0
     shown = capsys.readouterr().out
     assert "first" in shown and "slow: stopped" in shown and "good: not begun, time is up" in shown
+
+
+def test_what_a_stopped_benchmark_has_started_ends_with_it(folder):
+    (folder/"deep.py").write_text("import subprocess, sys\n"
+                                  "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+                                  f"open({str(folder/'pid')!r}, 'w').write(str(child.pid))\n"
+                                  "print('deep 2 x', flush=True)\nchild.wait()")
+    bench.main(["deep", "--folder", str(folder), "--minutes", "0.05"])
+    def running(pid):
+        try: return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] not in "ZX"
+        except OSError: return False
+    pid, end = int((folder/"pid").read_text()), time.monotonic() + 10
+    while running(pid) and time.monotonic() < end: time.sleep(0.05)
+    assert not running(pid)
 
 
 @pytest.mark.parametrize("arguments, words", [(["nothing"], "unknown nothing: there are bad, good, slow"),

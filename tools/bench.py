@@ -6,11 +6,13 @@ A benchmark prints lines `name ratio x`, and times its baseline in the same run.
 be compared by `--against`.
 """
 import argparse
+import contextlib
 import csv
 import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -48,14 +50,18 @@ def ratios(text: str) -> dict[str, float]:
 
 
 def run(script: Path, seconds: float) -> tuple[dict[str, float], str]:
-    "Ratios of a benchmark, and why there are no more of them."
-    try:
-        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired as late:
-        text = late.stdout or b""
-        return ratios(text.decode() if isinstance(text, bytes) else text), f"stopped after {seconds:.0f} s"
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return ratios(done.stdout), f"failed: {last[:120]}" if done.returncode else ""
+    "Ratios of a benchmark, and why there are no more of them; what it has started ends with it."
+    piped = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    begun = subprocess.Popen([sys.executable, str(script)], start_new_session=True, **piped)
+    try: (text, errors), late = begun.communicate(timeout=seconds), False
+    except subprocess.TimeoutExpired: late = True
+    finally:
+        with contextlib.suppress(ProcessLookupError): os.killpg(begun.pid, signal.SIGKILL)
+    if late:
+        text, _ = begun.communicate()
+        return ratios(text), f"stopped after {seconds:.0f} s"
+    last = (errors.strip().splitlines() or ["no message"])[-1]
+    return ratios(text), f"failed: {last[:120]}" if begun.returncode else ""
 
 
 def devices() -> str:
