@@ -491,8 +491,18 @@ def _other_numbers(bench: Bench, args: tuple, kwargs: dict, tries: int = 4) -> l
 def _width(t: torch.Tensor) -> int: return max(math.prod(t.shape[1:]), 1)
 
 
+_DRAWS = 1_000_003  # a prime, so that no row of a matrix meets the numbers of another
+
+
+def _drawn(t: torch.Tensor, fill: Callable) -> torch.Tensor:
+    "Random numbers in the shape of a tensor; in a large one they come again, row by row in other columns."
+    n = t.numel()
+    numbers = fill(torch.empty(min(n, _DRAWS), dtype=torch.float32)).double()  # twice as fast as in float64
+    return (numbers if n <= _DRAWS else numbers.repeat(-(-n//_DRAWS))[:n]).reshape(t.shape)
+
+
 def _randn(bench: Bench, t: torch.Tensor) -> torch.Tensor:
-    return torch.randn(t.shape, generator=bench.generator, dtype=torch.float32).double()  # twice as fast as in float64
+    return _drawn(t, lambda x: x.normal_(generator=bench.generator))
 
 
 def _randomised(bench: Bench, own: dict) -> dict:
@@ -500,21 +510,14 @@ def _randomised(bench: Bench, own: dict) -> dict:
     def one(name, t):
         if name.endswith("running_var"): return t.abs()*torch.exp(0.3*_randn(bench, t)) + 0.1
         if name in bench.desk.buffers and not name.endswith("running_mean"): return t
-        return t + _randn(bench, t)*(0.3 if t.ndim < 2 else min(0.3, _width(t)**-0.5))
+        return torch.add(t, _randn(bench, t), alpha=0.3 if t.ndim < 2 else min(0.3, _width(t)**-0.5))
     return {name: one(name, t) for name, t in own.items()}
 
 
-_DRAWS = 1_000_003  # a prime, so that no row of a matrix meets the errors of another
-
-
 def _rounded(bench: Bench, state: dict) -> dict:
-    "The weights with relative errors of 1e-14; in large tensors they come again, row by row in other columns."
-    def one(t):
-        n = t.numel()
-        errors = torch.empty(min(n, _DRAWS)).uniform_(-1, 1, generator=bench.generator).double()
-        errors = errors.repeat(-(-n//_DRAWS))[:n] if n > _DRAWS else errors
-        return torch.addcmul(t, t, errors.reshape(t.shape), value=1e-14)
-    return {n: t if n in bench.desk.buffers else one(t) for n, t in state.items()}
+    "The weights with relative errors of 1e-14."
+    errors = lambda t: _drawn(t, lambda x: x.uniform_(-1, 1, generator=bench.generator))
+    return {n: t if n in bench.desk.buffers else torch.addcmul(t, t, errors(t), value=1e-14) for n, t in state.items()}
 
 
 def _noisy(bench: Bench, inputs: tuple) -> tuple:
@@ -726,9 +729,10 @@ def try_out(bench: Bench, trace: Trace, c: Candidate, seed: int = 0, eps: str = 
         None if the element does nothing.
     """
     rng, points = torch.Generator().manual_seed(seed + 1), bench.points
-    if _idle(points[1].state, c.apply(points[1].state, rng)): return None
-    far = lambda points: max(_change(p, c.apply(p.state, rng)) for p in points)
-    own = error = far(points)
+    first = c.apply(points[1].state, rng)
+    if _idle(points[1].state, first): return None
+    far = lambda points: max((_change(p, c.apply(p.state, rng)) for p in points), default=0.0)
+    own = error = max(_change(points[1], first), far([p for p in points if p is not points[1]]))
     limit = own > TOLERANCE and "scaling" in c.symmetry and eps == "limit" and bool(
         trace.facts.eps and _limit_points(bench, trace))
     if limit: error = far(points := bench.limit)

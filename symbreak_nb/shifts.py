@@ -112,16 +112,19 @@ def _flat_directions(bench: Bench, s: Structure, rows: _Rows, largest: float) ->
     return _translation(rows.name, rows.dims, shape, zero or ones, free=bool(zero))
 
 
-def _size(t: torch.Tensor) -> float:
-    "Root mean square of some weights, or one if they are all zero: how far a shift moves them."
-    return float(t.square().mean().sqrt()) or 1.0
+def _size(state: dict, name: str, part: slice = slice(None)) -> float:
+    "How far a shift moves a tensor: its root mean square, or if it is zero that of another one in its layer, or one."
+    layer = name.rpartition(".")[0]
+    others = (state[n] for n in state if n != name and n.rpartition(".")[0] == layer)
+    sizes = (float(t.square().mean().sqrt()) for t in (state[name][part] if state[name].ndim else state[name], *others))
+    return next((size for size in sizes if size > 0), 1.0)
 
 
 def _translation(name: str, dims: tuple, shape: tuple, chosen: list, free: bool) -> Candidate:
     "Rows moved at will, if `free`; or all rows of a kind moved by the same vector."
     def apply(state, rng):
         rows, back = _as_rows(state[name], dims)
-        rows, step = rows.clone(), _size(state[name])
+        rows, step = rows.clone(), _size(state, name)
         for where in chosen:
             shape = len(where) if free else 1, rows.shape[1]
             rows[where] += step*torch.randn(shape, generator=rng, dtype=torch.float64)
@@ -228,7 +231,7 @@ def _uptake(name: str, part: slice, up: _Uptake) -> Candidate:
         new[part] += shift
         return {name: new, up.bias: state[up.bias] + up.taken(state, shift)}
     n = part.stop - part.start
-    drawn = lambda state, rng: _size(state[name][part])*torch.randn(n, generator=rng, dtype=torch.float64)
+    drawn = lambda state, rng: _size(state, name, part)*torch.randn(n, generator=rng, dtype=torch.float64)
     apply = lambda state, rng: moved(state, drawn(state, rng))
     given = lambda state: moved(state, -state[name][part])  # all of it to the other bias
     def tangents(state):

@@ -118,22 +118,15 @@ def _confirmed(bench: Bench, found: list[Candidate]) -> tuple[list[Candidate], l
 
 def _holding(bench: Bench, found: list[Candidate], point: Any) -> list[Candidate]:
     "Those candidates that hold at a point: all at once, or else half by half."
-    if len(found) < 2: return [c for c in found if _holds(bench, c, point)]
-    if _hold(bench, found, point): return found
+    if not found or _hold(bench, found, point): return found
     half = len(found)//2
-    return _holding(bench, found[:half], point) + _holding(bench, found[half:], point)
+    return _holding(bench, found[:half], point) + _holding(bench, found[half:], point) if half else []
 
 
 def _hold(bench: Bench, found: list[Candidate], point: Any) -> bool:
-    "Whether the outputs stay when all candidates are applied, one after another."
+    "Whether the outputs stay under all of them together, to within what rounding of the weights does on either side."
     rng, new = torch.Generator().manual_seed(1), {}
     for c in found: new |= c.apply(point.state | new, rng)
-    return _change(point, new) <= TOLERANCE
-
-
-def _holds(bench: Bench, c: Candidate, point: Any) -> bool:
-    "Whether the outputs stay, to within what rounding of the weights does to them on either side."
-    new = c.apply(point.state, torch.Generator().manual_seed(1))
     if _change(point, new) <= TOLERANCE: return True
     there = _point(bench, bench.run, point.state | new, point.inputs, 1)
     return _error(there, point.want) <= TOLERANCE

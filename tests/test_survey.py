@@ -408,10 +408,13 @@ def test_branches_of_which_one_is_taken_may_be_exchanged(how):
     assert {"parts.0.0.weight", "parts.1.0.weight"} <= moved
 
 
-def test_a_shift_that_a_norm_takes_away_holds_for_small_weights_too():
+@pytest.mark.parametrize("size, eps, biased", [(0.02, 1e-5, True), (1e-7, 1e-22, False)])
+def test_a_shift_that_a_norm_takes_away_holds_for_small_weights_too(size, eps, biased):
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3))
+    net = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6, eps=eps), nn.Linear(6, 3))
     with torch.no_grad():
-        for p in net.parameters(): p *= 0.02
+        for p in net.parameters(): p *= size
+        net[0].bias *= biased
     report = symmetry_report(net, torch.randn(6, 4), certify=False)
-    assert "translation" in {row.symmetry for row in report} and not any("example only" in note for note in report.notes)
+    assert ("0", "translation") in {(row.layer, row.symmetry) for row in report}
+    assert not any("example only" in note or "not confirmed" in note for note in report.notes)
