@@ -18,7 +18,7 @@ def tool(name):
     return module
 
 
-bench, performance = tool("bench"), tool("performance")
+bench, performance, architectures = tool("bench"), tool("performance"), tool("architectures")
 
 
 @pytest.fixture
@@ -87,3 +87,27 @@ def test_the_page_says_where_the_time_of_a_folder_went(folder, tmp_path):
     assert "| `demo` | 3 |" in text and "`double` 100%" in text and "| `fast` | 3.5 |" in text
     assert "From the first start to the last end it took " in text
     with pytest.raises(RunError, match="no results"): performance.page(folder, None)
+
+
+def test_ratios_are_written_anew_and_sections_stay(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(performance, "PAGE", tmp_path/"performance.md")
+    performance.PAGE.write_text("# Where the time goes\n\n| `demo` | 3 |\n\n## Ratios to a named baseline\n\n| `old` | 1 |\n")
+    bench.main(["good", "--folder", str(folder), "--json", str(tmp_path/"now.json")])
+    for _ in range(2): performance.main(["--bench", str(tmp_path/"now.json")])
+    text = performance.PAGE.read_text()
+    assert text.count("| `demo` | 3 |") == text.count("## Ratios") == text.count("| `fast` | 3.5 |") == 1 and "`old`" not in text
+    with pytest.raises(SystemExit): performance.main([])
+    assert "give a folder of results" in capsys.readouterr().err
+
+
+def test_reports_of_architectures_make_a_page(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(architectures, "PAGE", tmp_path/"architectures.md")
+    assert architectures.main(["gpt2", "--page"]) == 0
+    (line,) = (x for x in architectures.PAGE.read_text().splitlines() if x.startswith("| `gpt2`"))
+    cells = [x.strip() for x in line.split("|")[1:-1]]
+    made, _ = architectures.built("gpt2")
+    assert cells[1] == f"{sum(p.numel() for p in made.parameters()):,}" and float(cells[2]) > 0 and int(cells[4]) > 20
+    assert architectures.row(architectures.alone("gpt2", 0.2)) == "| `gpt2` | | more than 0 | | | | |"
+    with pytest.raises(SystemExit): architectures.main(["none"])
+    assert "unknown none: there are alexnet" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Write docs/performance.md: where the seconds of a run go, section by section, and the ratios of the benchmarks.
 
     python tools/performance.py RESULTS_DIR [--bench FILE]     # FILE: kept by `python tools/bench.py --json FILE`
+    python tools/performance.py --bench FILE                   # the sections as they stand on the page
 """
 import argparse
 import json
@@ -26,6 +27,7 @@ the cores. The first table says how long the units of each section took, and whi
 time is its start, its figures and its checks. Times are of one machine with two cores and two sections at a time; their shares say more
 than their sums. `python tools/performance.py RESULTS_DIR` writes this page from a folder of results.
 """
+RATIOS = "## Ratios to a named baseline\n"
 
 
 class Share(NamedTuple):
@@ -90,22 +92,27 @@ def span(folder: Path) -> str:
     return f"From the first start to the last end it took {(max(ends) - min(starts))/60:.1f} minutes.{first}\n"
 
 
-def page(folder: Path, file: Path | None) -> str:
-    "The whole page."
+def sections(folder: Path) -> str:
+    "The part on sections."
     found = shares(folder)
     profiles = ", ".join(sorted({s.profile for s in found}))
-    text = [HEAD, f"## Sections at `{profiles}`\n", span(folder), *rows(found)]
-    if file:
-        device = json.loads(file.read_text()).get("device", "")
-        text += ["\n## Ratios to a named baseline\n", f"`make bench` measures both in the same run. Here: {device}.\n", *bench_rows(file)]
-    return "\n".join(text) + "\n"
+    return "\n".join([HEAD, f"## Sections at `{profiles}`\n", span(folder), *rows(found)]) + "\n"
+
+
+def page(folder: Path | None, file: Path | None) -> str:
+    "The whole page; without a folder the part on sections stays as it is."
+    text = sections(folder) if folder else PAGE.read_text().partition(f"\n{RATIOS}")[0]
+    if not file: return text
+    device = json.loads(file.read_text()).get("device", "")
+    return "\n".join([text, RATIOS, f"`make bench` measures both in the same run. Here: {device}.\n", *bench_rows(file)]) + "\n"
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--bench", type=Path)
     given = parser.parse_args(arguments)
+    if not given.folder and not given.bench: parser.error("give a folder of results, or --bench FILE")
     print(write_atomic(PAGE, page(given.folder, given.bench)))
 
 
