@@ -19,37 +19,35 @@ from .run import need
 __all__ = ['evolve_with_gradient']
 
 # %% ../nbs/09_fourier_step.ipynb #06e31d86
-@functools.lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve gradients too
-def _transforms(height: int, width: int, dtype: torch.dtype) -> tuple:
-    "Real transform of the first axis and complex one of the second, then both back: real matrices on (re, im)."
-    r = np.arange(height//2 + 1)
-    angle, weight = 2*np.pi*np.outer(r, np.arange(height))/height, np.where((r == 0) | (2*r == height), 1, 2)/height
-    rows = np.stack([np.cos(angle), -np.sin(angle)], 1)
-    rows_back = (rows*weight[:, None, None]).reshape(-1, height).T
-    angle = 2*np.pi*np.outer(np.arange(width), np.arange(width))/width
-    phase = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])     # out, in, wave, pixel
-    columns = phase.transpose(2, 0, 1, 3).reshape(2*width, 2*width)
-    return tuple(torch.as_tensor(np.ascontiguousarray(m), dtype=dtype) for m in
-                 (rows.reshape(-1, height), columns, columns.T/width, rows_back))
+@functools.cache
+def _library():
+    return need("ducc0", "compiled", "the fast route on the CPU").fft
+
+
+def _there(x: np.ndarray, out: np.ndarray) -> None:
+    "To Fourier space: the first two axes of (H, W, ...), half of the waves along the first one."
+    _library().r2c(x, (1, 0), out=out)
+
+
+def _back(waves: np.ndarray, out: np.ndarray) -> None:
+    "The inverse; uses the waves up."
+    _library().c2r(waves, (1, 0), len(out), False, 2, out=out, allow_overwriting_input=True)
 
 # %% ../nbs/09_fourier_step.ipynb #ce905f58
 @functools.lru_cache(maxsize=8)
-@torch.inference_mode(False)
+@torch.inference_mode(False)  # what is kept must serve gradients too
 def _phases(height: int, width: int, k: int, dtype: torch.dtype) -> torch.Tensor:
-    "cos(q.d) and sin(q.d) of half of the wave vectors and every offset, ((height//2 + 1)*width, 2 k^2)."
+    "cos(q.d) and sin(q.d) of half of the wave vectors and every offset, (2, waves, k^2)."
     d, full = torch.arange(-(k//2), k//2 + 1, dtype=torch.float64), torch.arange(max(height, width)).double()
     qy, qx = 2*math.pi*full[:height//2 + 1]/height, 2*math.pi*full[:width]/width
     angle = (qy[:, None, None, None]*d[:, None] + qx[:, None, None]*d).reshape(-1, k*k)
-    return torch.cat([angle.cos(), angle.sin()], 1).to(dtype)
+    return torch.stack([angle.cos(), angle.sin()]).to(dtype)
 
 
 def _fourier_kernel(kernel: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    "J(q) as real matrices that act on columns (re and im, channel), (waves, 2N, 2N)."
+    "J(q), complex (waves, N, N)."
     n, k = kernel.shape[0], kernel.shape[-1]
-    phase = torch.tensor([[[1, 0], [0, 1]], [[0, -1], [1, 0]]], dtype=kernel.dtype)        # cos, sin; out, in
-    table = torch.einsum("oikl,szy->sklzoyi", kernel, phase).reshape(2*k*k, 4*n*n)
-    return (_phases(height, width, k, kernel.dtype) @ table).view(-1, 2*n, 2*n)
+    return torch.complex(*(_phases(height, width, k, kernel.dtype) @ kernel.reshape(n*n, k*k).T)).view(-1, n, n)
 
 # %% ../nbs/09_fourier_step.ipynb #fdfdea00
 @functools.cache
@@ -58,7 +56,7 @@ def _compiled() -> tuple:
     numba = need("numba", "compiled", "the fast route on the CPU")
     @numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
     def forward(x, f, c, gamma, tiny, out, s, r):
-        "Fill out with the new states, s with x.f and r with the norms, all (pixels, ..., images)."
+        "Fill out with the new states, s with x.f and r with the inverse norms, all (pixels, ..., images)."
         for q in range(len(x)):
             sq, rq = s[q], r[q]
             sq[:], rq[:] = 0, tiny
@@ -71,10 +69,10 @@ def _compiled() -> tuple:
                     z = xn[b] + gamma*(fn[b] + cn - sq[b]*xn[b])
                     zn[b] = z
                     rq[b] += z*z
-            for b in range(len(rq)): rq[b] = np.sqrt(rq[b])
+            for b in range(len(rq)): rq[b] = 1/np.sqrt(rq[b])
             for n in range(len(c)):
                 zn = out[q, n]
-                for b in range(len(zn)): zn[b] /= rq[b]
+                for b in range(len(zn)): zn[b] *= rq[b]
     return forward, _compiled_gradient(numba)
 
 # %% ../nbs/09_fourier_step.ipynb #0c7b6866
@@ -95,14 +93,14 @@ def _compiled_gradient(numba):
             for n in range(x.shape[1]):
                 on, xn, hn, kn = out[q, n], x[q, n], gf[q, n], gx[q, n]
                 for b in range(len(a)):
-                    v = (kn[b] - a[b]*on[b])/rq[b]
+                    v = (kn[b] - a[b]*on[b])*rq[b]
                     hn[b] = v
                     d[b] += xn[b]*v
             for n in range(x.shape[1]):
                 on, xn, hn, kn = out[q, n], x[q, n], gf[q, n], gx[q, n]
                 for b in range(len(a)):
                     v = hn[b]
-                    force = rq[b]*on[b] - xn[b] + gamma*sq[b]*xn[b]
+                    force = on[b]/rq[b] - xn[b] + gamma*sq[b]*xn[b]
                     kn[b] = v - gamma*sq[b]*v - d[b]*force
                     hn[b] = gamma*(v - d[b]*xn[b])
     return backward
@@ -111,60 +109,53 @@ def _compiled_gradient(numba):
 class _Pixels:
     "An array (H, W, N, B) in the ways in which a step reads it."
 
-    def __init__(self, x: torch.Tensor):
-        self.all, self.rows, self.sites = x, x.view(len(x), -1), x.view(-1, *x.shape[2:]).numpy()
+    def __init__(self, height: int, width: int, n: int, batch: int, dtype: torch.dtype):
+        self.all = torch.empty(height, width, n, batch, dtype=dtype)
+        self.lanes, self.sites = self.all.view(height, width, -1).numpy(), self.all.view(-1, n, batch).numpy()
 
 
 class _Waves:
     "Half of the waves of such an array, as the transforms and as J(q) read them."
 
-    def __init__(self, half: int, width: int, n: int, batch: int, dtype: torch.dtype):
-        self.columns = torch.empty(half*width, 2*n, batch, dtype=dtype)
-        self.rows, self.flat = self.columns.view(half, 2*width, n*batch), self.columns.view(2*half, -1)
+    def __init__(self, height: int, width: int, n: int, batch: int, dtype: torch.dtype):
+        self.columns = torch.empty((height//2 + 1)*width, n, batch, dtype=dtype.to_complex())
+        self.lanes = self.columns.view(-1, width, n*batch).numpy()
 
 
 class _Buffers:
     "Memory of one pass over all steps, with every view that a step needs."
 
-    def __init__(self, steps: int, like: torch.Tensor):
-        height, width, n, batch = like.shape
-        pixels, self.number = (lambda: _Pixels(torch.empty_like(like))), like.numpy().dtype.type
-        waves = functools.partial(_Waves, height//2 + 1, width, n, batch, like.dtype)
-        self.key, self.x = (steps, like.shape, like.dtype), [pixels() for _ in range(steps + 1)]
-        self.waves, self.one, self.two = [waves() for _ in range(steps)], waves(), waves()
-        self.force, self.force_grad, self.g, self.gx = (pixels() for _ in range(4))
+    @torch.inference_mode(False)  # what is kept must serve gradients too
+    def __init__(self, steps: int, shape: tuple, dtype: torch.dtype):
+        batch, n, height, width = shape
+        kind = height, width, n, batch, dtype
+        self.key, self.x = (steps, shape, dtype), [_Pixels(*kind) for _ in range(steps + 1)]
+        self.waves, self.moved = [_Waves(*kind) for _ in range(steps)], _Waves(*kind)
+        self.force, self.force_grad, self.g, self.gx = (_Pixels(*kind) for _ in range(4))
+        self.number = self.force.sites.dtype.type
         self.s, self.r = np.empty((2, steps, height*width, batch), self.number)
-        spread = lambda m: m.expand(height//2 + 1, -1, -1)
-        rows, columns, columns_back, rows_back = _transforms(height, width, like.dtype)
-        self.there, self.back = (rows, spread(columns)), (spread(columns_back), rows_back)
-        self.there_transposed, self.back_transposed = ((rows_back.T, spread(columns_back.T)),
-                                                       (spread(columns.T), rows.T))
 
 # %% ../nbs/09_fourier_step.ipynb #a7ee5612
-def _there(x: _Pixels, maps: tuple, w: _Buffers, out: _Waves) -> None:
-    "To Fourier space, first along the rows' axis."
-    torch.mm(maps[0], x.rows, out=w.one.flat)
-    torch.bmm(maps[1], w.one.rows, out=out.rows)
-
-
-def _back(waves: _Waves, maps: tuple, w: _Buffers, out: _Pixels) -> None:
-    torch.bmm(maps[0], waves.rows, out=w.one.rows)
-    torch.mm(maps[1], w.one.flat, out=out.rows)
-
-
 def _couple(w: _Buffers, t: int, matrices: torch.Tensor) -> None:
     "force = J x at step t."
-    _there(w.x[t], w.there, w, w.waves[t])
-    torch.bmm(matrices, w.waves[t].columns, out=w.two.columns)
-    _back(w.two, w.back, w, w.force)
+    _there(w.x[t].lanes, w.waves[t].lanes)
+    torch.bmm(matrices, w.waves[t].columns, out=w.moved.columns)
+    _back(w.moved.lanes, w.force.lanes)
 
 
-def _couple_transposed(w: _Buffers, t: int, transposed: torch.Tensor, matrices_grad: torch.Tensor) -> None:
-    "force = J^T force_grad, and the gradient of J(q)."
-    _there(w.force_grad, w.there_transposed, w, w.two)
-    matrices_grad.baddbmm_(w.two.columns, w.waves[t].columns.mT)
-    torch.bmm(transposed, w.two.columns, out=w.waves[t].columns)  # the waves of x are not needed any more
-    _back(w.waves[t], w.back_transposed, w, w.force)
+def _couple_transposed(w: _Buffers, t: int, adjoint: torch.Tensor, matrices_grad: torch.Tensor) -> None:
+    "force = J^T force_grad, and the gradient of J(q) but for the weights of the waves."
+    _there(w.force_grad.lanes, w.moved.lanes)
+    matrices_grad.baddbmm_(w.moved.columns, w.waves[t].columns.mH)
+    torch.bmm(adjoint, w.moved.columns, out=w.waves[t].columns)  # the waves of x are not needed any more
+    _back(w.waves[t].lanes, w.force.lanes)
+
+
+def _weights(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    "How often a wave stands for itself and its opposite in the inverse, with its scale, (waves, 1, 1)."
+    r = torch.arange(height//2 + 1)
+    once = (1 + ((r > 0) & (2*r < height)).to(like.real.dtype))/(height*width)
+    return once.repeat_interleave(width)[:, None, None]
 
 
 def _advance(w: _Buffers, t: int, c: np.ndarray, gamma: float) -> None:
@@ -172,17 +163,34 @@ def _advance(w: _Buffers, t: int, c: np.ndarray, gamma: float) -> None:
     _compiled()[0](w.x[t].sites, w.force.sites, c, w.number(gamma), w.number(1e-24), w.x[t + 1].sites, w.s[t], w.r[t])
 
 # %% ../nbs/09_fourier_step.ipynb #d7e3ac1f
-def _take(free: list, steps: int, like: torch.Tensor) -> _Buffers:
-    "Buffers of this shape that nothing else uses."
-    for w in [b for b in free if b.key == (steps, like.shape, like.dtype)][:1]:
-        free.remove(w)
-        return w
-    return _Buffers(steps, like.detach())
+def _enter(x: torch.Tensor, out: _Pixels) -> None:
+    "Copy (B, N, H, W); planes first, as one transposition is much faster than a shuffle of four axes."
+    out.all.view(-1, len(x)*x.shape[1]).copy_(x.transpose(0, 1).contiguous().flatten(0, 1).flatten(1).T)
 
 
-def _fill(w: _Buffers, x: torch.Tensor, matrices: torch.Tensor, c: torch.Tensor, gamma: float) -> _Buffers:
-    "All steps from x, each kept."
-    w.x[0].all.copy_(x)
+def _outside(x: torch.Tensor) -> torch.Tensor:
+    "A copy of (H, W, N, B) as (B, N, H, W)."
+    planes = x.flatten(2).flatten(0, 1).T.contiguous()
+    return planes.view(*x.shape[2:], *x.shape[:2]).transpose(0, 1).clone(memory_format=torch.contiguous_format)
+
+
+def _take(free: list, steps: int, x: torch.Tensor) -> _Buffers:
+    "Buffers for states like x that nothing else uses, with x as first states."
+    fitting = [b for b in free if b.key == (steps, tuple(x.shape), x.dtype)][:1]
+    for w in fitting: free.remove(w)
+    w = fitting[0] if fitting else _Buffers(steps, tuple(x.shape), x.dtype)
+    _enter(x, w.x[0])
+    return w
+
+
+def _give(free: list, w: _Buffers) -> None:
+    "Keep buffers for the next pass, of the last few kinds."
+    free.append(w)
+    del free[:-4]
+
+
+def _fill(w: _Buffers, matrices: torch.Tensor, c: torch.Tensor, gamma: float) -> _Buffers:
+    "All steps from the first states, each kept."
     c = c.detach().numpy()
     for t in range(len(w.waves)):
         _couple(w, t, matrices)
@@ -191,15 +199,16 @@ def _fill(w: _Buffers, x: torch.Tensor, matrices: torch.Tensor, c: torch.Tensor,
 
 # %% ../nbs/09_fourier_step.ipynb #7e5de6b5
 class _Evolution(torch.autograd.Function):
-    "All steps of a noiseless network, (H, W, N, B)."
+    "All steps of a noiseless network, (B, N, H, W)."
 
     @staticmethod
     def forward(ctx, x, matrices, c, steps, gamma, free, keep):
         "The last states; `keep` holds all of them for the gradient."
-        w = _fill(_take(free, steps, x), x, matrices, c, gamma)
-        out, ctx.kept, ctx.settings = w.x[steps].all.clone(), w if keep else None, (steps, gamma, free)
+        w = _fill(_take(free, steps, x), matrices, c, gamma)
+        ctx.kept, ctx.settings = w if keep else None, (steps, gamma, free)
         ctx.save_for_backward(x, matrices, c)
-        if not keep: free.append(w)
+        out = _outside(w.x[steps].all)
+        if not keep: _give(free, w)
         return out
 
     @staticmethod
@@ -208,27 +217,22 @@ class _Evolution(torch.autograd.Function):
         "Gradients of the first states, of J(q) and of c."
         (start, matrices, c), (steps, gamma, free) = ctx.saved_tensors, ctx.settings
         w, ctx.kept = ctx.kept, None  # a second gradient computes the states again
-        if w is None: w = _fill(_take(free, steps, start), start, matrices, c, gamma)
-        transposed, matrices_grad, c_grad = matrices.mT, torch.zeros_like(matrices), torch.zeros_like(c)
-        w.g.all.copy_(grad)
+        if w is None: w = _fill(_take(free, steps, start), matrices, c, gamma)
+        adjoint, matrices_grad, c_grad = matrices.mH, torch.zeros_like(matrices), torch.zeros_like(c)
+        _enter(grad, w.g)
         w.force.all.zero_()
         for t in reversed(range(steps)):
             _compiled()[1](w.x[t].sites, w.x[t + 1].sites, w.s[t], w.r[t], w.number(gamma), w.g.sites, w.force.sites,
                            w.gx.sites, w.force_grad.sites)
             if ctx.needs_input_grad[2]: c_grad += w.force_grad.all.sum((0, 1, 3))
-            _couple_transposed(w, t, transposed, matrices_grad)
+            _couple_transposed(w, t, adjoint, matrices_grad)
             w.g, w.gx = w.gx, w.g
-        out = w.g.all + w.force.all
-        free.append(w)
+        matrices_grad *= _weights(*grad.shape[-2:], matrices)
+        out = _outside(w.g.all.add_(w.force.all))
+        _give(free, w)
         return out, matrices_grad, c_grad, None, None, None, None
 
 # %% ../nbs/09_fourier_step.ipynb #024cf57c
-def _inside(x: torch.Tensor) -> torch.Tensor: return x.permute(2, 3, 1, 0).contiguous()
-
-
-def _outside(x: torch.Tensor) -> torch.Tensor: return x.permute(3, 2, 0, 1).clone(memory_format=torch.contiguous_format)
-
-
 def evolve_with_gradient(x: torch.Tensor, kernel: torch.Tensor, c: torch.Tensor, step_size: float,
                          pieces: Sequence[int], free: list) -> torch.Tensor:
     """States of coupled oscillators after some steps on a torus, with first gradients.
@@ -253,29 +257,28 @@ def evolve_with_gradient(x: torch.Tensor, kernel: torch.Tensor, c: torch.Tensor,
     Tensor (B, N, H, W)
         The states after ``sum(pieces)`` steps.
     """
-    matrices, z = _fourier_kernel(kernel, *x.shape[-2:]), _inside(x)
-    for steps in pieces: z = _Evolution.apply(z, matrices, c, steps, step_size, free, len(pieces) == 1)
-    return _outside(z)
+    matrices = _fourier_kernel(kernel, *x.shape[-2:])
+    for steps in pieces: x = _Evolution.apply(x, matrices, c, steps, step_size, free, len(pieces) == 1)
+    return x
 
 # %% ../nbs/09_fourier_step.ipynb #78d37140
-def _noisy_step(w: _Buffers, matrices: torch.Tensor, c: np.ndarray, gamma: float, kick, where: str) -> torch.Tensor:
+def _noisy_step(w: _Buffers, matrices: torch.Tensor, c: np.ndarray, gamma: float, kick, where: str) -> None:
     "One step of w.x[0] with noise."
     _couple(w, 0, matrices)
     if kick is not None and where != "after": w.force.all.add_(kick, alpha=1 if where == "inside" else gamma**-0.5)
     _advance(w, 0, c, gamma)
     if kick is not None and where == "after": w.x[1].all.copy_(F.normalize(w.x[1].all + kick, dim=2))
     w.x.reverse()
-    return w.x[0].all
 
 
 def evolve_without_gradient(x: torch.Tensor, kernel: torch.Tensor, c: torch.Tensor, step_size: float, steps: int,
-                            kick: Callable[[], torch.Tensor] | None = None, noise_convention: str = "inside",
-                            trajectory: bool = False) -> torch.Tensor:
+                            free: list, kick: Callable[[], torch.Tensor] | None = None,
+                            noise_convention: str = "inside", trajectory: bool = False) -> torch.Tensor:
     """States of coupled oscillators after some steps on a torus, with noise and without gradients.
 
     Parameters
     ----------
-    x, kernel, c, step_size
+    x, kernel, c, step_size, free
         As in `evolve_with_gradient`.
     steps : int
         Number of steps.
@@ -290,10 +293,10 @@ def evolve_without_gradient(x: torch.Tensor, kernel: torch.Tensor, c: torch.Tens
     -------
     Tensor (B, N, H, W), or (steps + 1, B, N, H, W) for a trajectory
     """
-    matrices, z, states = _fourier_kernel(kernel, *x.shape[-2:]), _inside(x), [x]
-    w, c = _Buffers(1, z), c.detach().numpy()
-    w.x[0].all.copy_(z)
+    matrices, states, w, c = _fourier_kernel(kernel, *x.shape[-2:]), [x], _take(free, 1, x), c.detach().numpy()
     for _ in range(steps):
-        z = _noisy_step(w, matrices, c, step_size, None if kick is None else _inside(kick()), noise_convention)
-        if trajectory: states.append(_outside(z))
-    return torch.stack(states) if trajectory else _outside(z)
+        _noisy_step(w, matrices, c, step_size, None if kick is None else kick().permute(2, 3, 1, 0), noise_convention)
+        if trajectory: states.append(_outside(w.x[0].all))
+    out = torch.stack(states) if trajectory else _outside(w.x[0].all)
+    if x.nbytes < 2**26: _give(free, w)  # a larger batch holds no memory between passes
+    return out

@@ -157,7 +157,7 @@ def _evolve_in_fourier(net: nn.Module, x: torch.Tensor, eta, generator, steps: i
     if _wants_gradient(net, x):
         return evolve_with_gradient(x, *given, [len(part) for part in _pieces(net, steps)], net._free)
     kick = None if eta is None else lambda: eta*_normal(x, generator)
-    return evolve_without_gradient(x, *given, steps, kick, net.noise_convention, trajectory)
+    return evolve_without_gradient(x, *given, steps, net._free, kick, net.noise_convention, trajectory)
 
 # %% ../nbs/09_oscillators.ipynb #82d236ea
 class _Oscillators(nn.Module):

@@ -265,12 +265,43 @@ def test_a_gradient_can_be_taken_twice(keep):
 
 
 def test_what_inference_mode_keeps_serves_gradients_too():
-    for cached in (fourier_step._phases, fourier_step._transforms): cached.cache_clear()
+    fourier_step._phases.cache_clear()
     net, images = K.KuramotoNet(4, seed=0, steps=3), torch.randn(5, 1, 7, 9)
     with torch.inference_mode(): before = net(images)
     after = net(images)
     after.sum().backward()
     assert gap(after, before.clone()) == 0
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 2e-6), (torch.float64, 1e-14)], ids=str)
+@pytest.mark.parametrize("sizes", [*((n, n) for n in (*range(1, 10), 16, 31)), (1, 8), (12, 7), (9, 32)], ids=str)
+def test_the_transforms_are_discrete_ones_and_fit_the_gradient(sizes, dtype, tolerance):
+    "Of the first two axes; a weighted sum over half of the waves is one over all pixels."
+    draw, lanes = (lambda: torch.randn(*sizes, 5, generator=rng).to(dtype)), (sizes[0]//2 + 1, sizes[1], 5)
+    rng = torch.Generator().manual_seed(0)
+    x, y, back = draw(), draw(), draw()
+    there, other = (torch.empty(lanes, dtype=dtype.to_complex()) for _ in range(2))
+    for real, waves in ((x, there), (y, other)): fourier_step._there(real.numpy(), waves.numpy())
+    exact = torch.fft.rfft2(x.double(), dim=(1, 0))
+    assert (there - exact).abs().max() <= tolerance*exact.abs().max()
+    weights = fourier_step._weights(*sizes, there)
+    whole = (weights*(there.conj()*other).real.flatten(0, 1)[:, None]).sum()
+    assert abs(whole - (x*y).sum()) <= 10*tolerance*x.norm()*y.norm()
+    fourier_step._back(there.numpy(), back.numpy())
+    assert (back - x).abs().max() <= 10*tolerance*x.abs().max()
+
+
+def test_a_pass_without_gradient_leaves_a_pending_one_alone():
+    "Both take their memory from the same list."
+    net, first, second = K.KuramotoNet(4, seed=0, steps=1, route="fourier"), torch.randn(4, 1, 8, 8), torch.randn(4, 1, 8, 8)
+    net(first).square().sum().backward()
+    alone = net.kernel.grad.clone()
+    net.zero_grad()
+    with torch.no_grad(): kept = net(second)
+    loss = net(first).square().sum()
+    with torch.inference_mode(): again = net(second)
+    loss.backward()
+    assert gap(net.kernel.grad, alone) == 0 and gap(kept, again.clone()) == 0
 
 
 @pytest.mark.parametrize("n", [3, 4])
