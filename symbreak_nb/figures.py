@@ -371,7 +371,7 @@ def _lay_out(fig: Any) -> None:
             fig.set_layout_engine("none")   # not anew for every format; the ticks count anew on axes of the new length
         if _thin_ticks(fig): return
 
-
+# %% ../nbs/00_figures.ipynb #figrendered
 def _rendered(fig: Any, stamp: str) -> tuple[dict[str, bytes], list[str]]:
     "A figure as PNG and SVG at its printed width, with a stamp in its corner, closed in pyplot; and its faults."
     import matplotlib.pyplot as plt
