@@ -159,7 +159,8 @@ def test_a_checksum_is_written_with_each_reference(tmp_path, monkeypatch):
 
     def run(*a, **named):
         (tmp_path/"RESULTS"/"wells").mkdir(parents=True)
-        (tmp_path/"RESULTS"/"wells"/"metrics.json").write_text(json.dumps(dict(params=dict(L=3, out_dir="x"), wall_s=2.04)))
+        (tmp_path/"RESULTS"/"wells"/"metrics.json").write_text(json.dumps(record))
+    record = dict(section="wells", profile="quick", params=dict(L=3, out_dir="x"), wall_s=2.04)
     monkeypatch.setattr(refresh.subprocess, "run", run)
     refresh.run_sections(["wells"])
     refresh.refresh_section(tmp_path/"x.ipynb", None, "wells")
@@ -168,6 +169,19 @@ def test_a_checksum_is_written_with_each_reference(tmp_path, monkeypatch):
     monkeypatch.undo()
     done = subprocess.run(["sha256sum", "--check", "metrics.json.sha256"], cwd=tmp_path/"REFERENCE"/"wells"/"quick", capture_output=True)
     assert done.returncode == 0
+
+
+def test_the_record_of_a_finished_run_is_kept_under_its_profile(tmp_path, monkeypatch):
+    refresh, record = tool("refresh"), dict(section="wells", profile="paper", params=dict(L=64, out_dir="x"), wall_s=7200.0)
+    for name in ("ROOT", "REFERENCE"): monkeypatch.setattr(refresh, name, tmp_path)
+    monkeypatch.setattr(refresh, "rewrite", lambda: None)
+    (tmp_path/"metrics.json").write_text(json.dumps(record))
+    refresh.main(["--keep", str(tmp_path)])
+    kept = json.loads((tmp_path/"wells"/"paper"/"metrics.json").read_text())
+    assert kept == record | dict(params=dict(L=64)) and (tmp_path/"wells"/"paper"/"metrics.json.sha256").is_file()
+    (tmp_path/"metrics.json").write_text(json.dumps(record | dict(profile="quick", wall_s=None)))
+    with pytest.raises(SystemExit, match="has not ended"): refresh.main(["--keep", str(tmp_path)])
+    assert not (tmp_path/"wells"/"quick").exists()
 
 
 def test_a_stored_picture_is_small_and_has_a_checksum(tmp_path):

@@ -1,6 +1,7 @@
 """Run the notebooks at quick, keep their outputs in nbs/, the results in reference/, and write what follows from them.
 
-    python tools/refresh.py [SECTION ...]    # default: every section and every layer
+    python tools/refresh.py [SECTION ...]             # default: every section and every layer
+    python tools/refresh.py --keep RESULTS/SECTION ...  # the record of a finished run, of any profile
 """
 import base64
 import importlib
@@ -102,21 +103,37 @@ def drop_old_variants(target: Path, record: dict) -> None:
         (target/"variants.json").unlink(missing_ok=True)
 
 
-def refresh_section(path: Path, notebook, name: str) -> None:
-    "Keep the outputs and the results of a section that has run."
-    keep_outputs(path, notebook, nbformat.read(RESULTS/name/f"{name}.ipynb", 4))
-    target = REFERENCE/name/"quick"
+def keep_record(folder: Path) -> Path:
+    "Store the record of a run; returns the folder of its section and profile."
+    record = json.loads((folder/"metrics.json").read_text())
+    if not record.get("wall_s"): sys.exit(f"refresh: the run in {folder} has not ended")
+    target = REFERENCE/record["section"]/record["profile"]
     target.mkdir(parents=True, exist_ok=True)
-    record = json.loads((RESULTS/name/"metrics.json").read_text())
     record["params"].pop("out_dir", None)
     drop_old_variants(target, record)
     (target/"metrics.json").write_text(json.dumps(record, indent=1) + "\n")
     (target/"metrics.json.sha256").write_text(_checksum_line(target/"metrics.json"))
+    return target
+
+
+def refresh_section(path: Path, notebook, name: str) -> None:
+    "Keep the outputs and the results of a section that has run."
+    keep_outputs(path, notebook, nbformat.read(RESULTS/name/f"{name}.ipynb", 4))
+    target = keep_record(RESULTS/name)
     for old in target.glob("*.png*"): old.unlink()
     for shown in pictures(name): store_picture(RESULTS/name/"figures"/f"{shown}.png", target/f"{shown}.png")
 
 
+def rewrite() -> None:
+    "What follows from outputs and records."
+    subprocess.run([BIN/"nbdev_clean"], cwd=ROOT, check=True)
+    for tool in ("claims", "cells"): subprocess.run([sys.executable, ROOT/"tools"/f"{tool}.py"], check=True)
+
+
 def main(wanted: list[str]) -> None:
+    if wanted[:1] == ["--keep"]:
+        for folder in wanted[1:]: print(keep_record(Path(folder)).relative_to(ROOT))
+        return rewrite()
     refuse_changed_tree()
     os.environ.pop("SYMBREAK_PROFILE", None)
     found = [(path, nbformat.read(path, 4)) for path in sorted(NBS.glob("*.ipynb"))]
@@ -128,8 +145,7 @@ def main(wanted: list[str]) -> None:
         if section: refresh_section(path, notebook, name)
         else: refresh_layer(path, notebook)
         print(path.name, f"{path.stat().st_size / 1e6:.2f} MB")
-    subprocess.run([BIN/"nbdev_clean"], cwd=ROOT, check=True)
-    for tool in ("claims", "cells"): subprocess.run([sys.executable, ROOT/"tools"/f"{tool}.py"], check=True)
+    rewrite()
 
 
 if __name__ == "__main__": main(sys.argv[1:])
