@@ -176,11 +176,17 @@ def _outside(x: torch.Tensor) -> torch.Tensor:
 
 def _take(free: list, steps: int, x: torch.Tensor) -> _Buffers:
     "Buffers for states like x that nothing else uses, with x as first states."
-    fitting = [b for b in free if b.key == (steps, tuple(x.shape), x.dtype)][:1]
-    for w in fitting: free.remove(w)
-    w = fitting[0] if fitting else _Buffers(steps, tuple(x.shape), x.dtype)
+    key = steps, tuple(x.shape), x.dtype
+    w = next((b for b in [*free] if b.key == key and _is_taken(free, b)), None) or _Buffers(*key)
     _enter(x, w.x[0])
     return w
+
+
+def _is_taken(free: list, w: _Buffers) -> bool:
+    "Whether this thread is the one that takes buffers out of the list."
+    try: free.remove(w)
+    except ValueError: return False
+    return True
 
 
 def _give(free: list, w: _Buffers) -> None:

@@ -304,6 +304,16 @@ def test_a_pass_without_gradient_leaves_a_pending_one_alone():
     assert gap(net.kernel.grad, alone) == 0 and gap(kept, again.clone()) == 0
 
 
+def test_threads_do_not_share_buffers():
+    "Of two threads that find the same buffers in the list, one takes them and the other makes its own."
+    class Late(list):
+        def __iter__(self): return iter([kept])   # what another thread has taken since
+    x, first = torch.randn(4, 2, 3, 5), []
+    fourier_step._give(first, fourier_step._take([], 1, x))
+    (kept,) = first
+    assert fourier_step._take(Late([kept]), 1, x) is kept and fourier_step._take(Late(), 1, x) is not kept
+
+
 @pytest.mark.parametrize("n", [3, 4])
 def test_the_noise_has_a_gradient_at_any_number_of_images(n):
     eta, images = torch.tensor(0.3, requires_grad=True), torch.ones(n, 1, 8, 8)
