@@ -348,7 +348,7 @@ MORE_STEPS = [1, 2, 2.5, 3, 4, 5, 6, 8, 10]
 
 
 def _thin_ticks(fig: Any) -> bool:
-    "Fewer ticks where matplotlib places them and their labels meet or leave the canvas; whether none is left."
+    "Fewer ticks, if matplotlib has placed them, where labels meet or leave the canvas; whether all labels stand free."
     from matplotlib.ticker import AutoLocator
     fig.draw_without_rendering()
     shown = [ax for ax in _all_axes(fig) if ax.get_visible() and ax.axison and ax.name != "3d"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ __all__ = ['evolve_with_gradient']
 
 # %% ../nbs/09_fourier_step.ipynb #06e31d86
 @functools.cache
-def _library():
+def _library() -> Any:
+    "The transforms of ducc0."
     return need("ducc0", "compiled", "the fast route on the CPU").fft
 
 
@@ -152,7 +154,7 @@ def _couple_transposed(w: _Buffers, t: int, adjoint: torch.Tensor, matrices_grad
 
 
 def _weights(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
-    "How often a wave stands for itself and its opposite in the inverse, with its scale, (waves, 1, 1)."
+    "How often a wave counts in the inverse, twice if its opposite is left out, times the scale, (waves, 1, 1)."
     r = torch.arange(height//2 + 1)
     once = (1 + ((r > 0) & (2*r < height)).to(like.real.dtype))/(height*width)
     return once.repeat_interleave(width)[:, None, None]

@@ -91,8 +91,9 @@ HEAD = """# Reports of public architectures
 
 `symmetry_report` was run on each architecture with random weights, in a process of its own with one thread. The side of the images
 is the smallest that the architecture takes well, and texts have two rows of seven words. Seconds are those of the processor. Memory is what
-the report took on top of the model and one forward pass, in units of the model in single precision; small models are small
-beside what a process takes anyway. A family is a row of the report. Parameters that were not examined are counted with the reason.
+the report took on top of the model and one forward pass, in units of the model in single precision. A small model is less than
+what any report takes, so its number is large. A family is a row of the report. Parameters that were not examined are counted with
+the reason. A report that had not ended after some time on the clock is named with that time; other programs ran beside it.
 `python tools/architectures.py --page` writes this page.
 
 | architecture | parameters | CPU s | memory, models | families | not examined | why |
@@ -101,7 +102,7 @@ beside what a process takes anyway. A family is a row of the report. Parameters 
 
 def row(r: dict) -> str:
     "A line of the table."
-    if "limit" in r: return f"| `{r['name']}` | | more than {r['limit']:.0f} | | | | |"
+    if "limit" in r: return f"| `{r['name']}` | | not after {r['limit']:.0f} on the clock | | | | |"
     found = [f"{r['parameters']:,}", f"{r['seconds']:.1f}", f"{r['memory']:.0f}", r["families"], f"{r['unexamined']:,}", r["why"]]
     return f"| `{r['name']}` | " + " | ".join(map(str, found)) + " |"
 
@@ -118,7 +119,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="default: all")
     parser.add_argument("--page", action="store_true", help="write docs/architectures.md")
-    parser.add_argument("--seconds", type=float, default=300, help="no report runs longer than this")
+    parser.add_argument("--seconds", type=float, default=300, help="on the clock; no report runs longer than this")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.one:
