@@ -5,6 +5,8 @@
 # %% ../nbs/08_actions.ipynb #actnimprt0
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,20 +18,21 @@ from .channels import Structure, _as_rows, _from_rows, _parts, _positions
 __all__ = []
 
 # %% ../nbs/08_actions.ipynb #8b83d510
-def _permuted(s: Structure, state: dict, image: dict) -> dict | None:
-    "Channel c takes what belonged to channel image[c], in every tensor; None if some tensor cannot be permuted so."
+def _permuted(s: Structure, state: dict, image: dict, names: Any = None) -> dict | None:
+    "Channel c takes what belonged to channel image[c], in every tensor or in some; None if one cannot be permuted so."
     new = {}
-    for name in s.trace.tensors:
+    for name in s.trace.tensors if names is None else names:
         for axes in _overlapping(s, name):
             if not any(image.keys() & set(s.places.roots[name, k].tolist()) for k in axes): continue
             index, dims = _index(s, name, axes, image)
             if index is None: return None
-            new[name] = _taken(new.get(name, state[name]), dims, torch.from_numpy(index))
+            new[name] = _taken(new[name] if name in new else state[name], dims, torch.from_numpy(index))
     return new
 
 
 def _taken(x: torch.Tensor, dims: tuple, index: torch.Tensor) -> torch.Tensor:
     "Elements in another order along some axes, taken as one."
+    if x.ndim > 1 and dims == (x.ndim - 1,): return x.gather(-1, index.expand(x.shape))  # four times as fast there
     if len(dims) == 1: return x.index_select(dims[0], index)
     rows, shape = _as_rows(x, dims)
     return _from_rows(rows[index], dims, shape)
@@ -86,7 +89,7 @@ def _scaled(s: Structure, state: dict, spread: dict, factors: list, exponents: d
     new, factors = {}, torch.tensor(factors, dtype=torch.float64)
     for (name, k, j), power in exponents.items():
         dims, (where, which) = s.places.dims[name, k], spread[name, k, j]
-        rows, shape = _as_rows(new.get(name, state[name]), dims)
+        rows, shape = _as_rows(new[name] if name in new else state[name], dims)
         by = torch.ones(len(rows), dtype=torch.float64)
         by[where] = (factors.abs()**power*(factors.sign() if power % 2 else 1))[which]
         rows = torch.mul(rows, by[:, None], out=rows if name in new else None)  # into what was made, if it was
@@ -100,7 +103,7 @@ def _rotated(s: Structure, state: dict, channels: list, matrix: torch.Tensor, ex
     inverse, located, new = torch.linalg.inv(matrix).T, [_parts(s, c) for c in channels], {} if made is None else made
     for (name, k, j), power in exponents.items():
         dims = s.places.dims[name, k]
-        rows, shape = _as_rows(new.get(name, state[name]), dims)
+        rows, shape = _as_rows(new[name] if name in new else state[name], dims)
         rows = rows if name in new else rows.clone()
         index = np.stack([parts[name, k][j] for parts in located])
         if index.size == len(rows) and np.array_equal(index[:, 0], np.arange(len(rows))): part = rows
@@ -115,6 +118,20 @@ def _mix(rows: torch.Tensor, matrix: torch.Tensor, basis: torch.Tensor | None) -
     "Multiply rows by a matrix, in place; if there is a basis, only what lies in its span changes."
     if basis is None: rows.copy_(matrix @ rows)
     else: rows.addmm_(basis, (matrix - torch.eye(len(matrix), dtype=torch.float64)) @ (basis.T @ rows))
+
+# %% ../nbs/08_actions.ipynb #actnsteps1
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    "Random elements of a group that act on each tensor by itself: (state, generator) -> the tensors that change."
+    names: list       # of the tensors
+    draw: Callable    # generator -> an element
+    act: Callable     # (state, element, names) -> those of these tensors that change
+
+    def __call__(self, state: dict, rng: torch.Generator) -> dict: return self.act(state, self.draw(rng), self.names)
+
+    def each(self, state: dict, element: Any) -> Iterator[tuple]:
+        "One tensor after another: (name, tensor)."
+        for name in self.names: yield from self.act(state, element, [name]).items()
 
 # %% ../nbs/08_actions.ipynb #a4c79e7b
 def _closure(s: Structure, image: dict) -> dict | None:

@@ -18,12 +18,12 @@ import torch
 
 from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _parts, _places, families
 from .distances import delta
-from .actions import _rotated, _scaled, _spread
+from .actions import _rotated, _scaled, _spread, _Steps
 from symbreak_nb.groups import (
-    Candidate, _element, _equations, _in_order, _no_distances, _own_exponents, _producer, _product_text, _singular,
-    _turned, rotations,
+    Candidate, _among, _element, _equations, _in_order, _no_distances, _own_exponents, _producer, _product_text,
+    _singular, _turned, rotations,
 )
-from .proofs import TOLERANCE, Bench, _change, _idle
+from .proofs import TOLERANCE, Bench, _moved
 from .trace import _live, _nodes, _same_view, _sources
 from .twins import _choices
 
@@ -152,18 +152,18 @@ def _reordered(state: dict, contexts: list, orders: list) -> dict:
                 its += source.rows
     new = {}
     for (name, dims, other, axes), (mine, its) in moves.items():
-        rows, shape = _as_rows(new.get(name, state[name]), dims)
+        rows, shape = _as_rows(new[name] if name in new else state[name], dims)
         rows = rows.clone()
         rows[mine] = _as_rows(state[other], axes)[0][its]
         new[name] = _from_rows(rows, dims, shape)
     return new
 
 # %% ../nbs/08_branches.ipynb #branunit2
-def _stays(bench: Bench, change: Any) -> bool:
-    "Whether a change of a state does something, and changes no output."
+def _stays(bench: Bench, act: Any) -> bool:
+    "Whether an element of a group, by (state, generator), does something and changes no output."
     for p in bench.points[:2][::-1]:
-        new = change(p.state)
-        if not new or _idle(p.state, new) or not _change(p, new) <= TOLERANCE: return False
+        far, idle = _moved(bench, p, act, torch.Generator().manual_seed(3))
+        if idle or not far <= TOLERANCE: return False
     return True
 
 
@@ -171,7 +171,7 @@ def _swaps(bench: Bench, units: list, j: int) -> bool:
     "Whether the first unit and the j-th can be exchanged."
     both = [units[0], units[j]]
     same = [(a.read(bench.states[0]).shape, b.read(bench.states[0]).shape) for a, b in zip(*both, strict=True)]
-    return all(a == b for a, b in same) and _stays(bench, lambda state: _reordered(state, [both], [[1, 0]]))
+    return all(a == b for a, b in same) and _stays(bench, lambda state, rng: _reordered(state, [both], [[1, 0]]))
 
 
 def _candidate(s: Structure, contexts: list, family: int) -> Candidate:
@@ -296,16 +296,15 @@ def _copies(s: Structure, sketch: _Sketch) -> Iterator[tuple]:
 # %% ../nbs/08_branches.ipynb #brancopy2
 def _shifted(bench: Bench, units: list, j: int) -> bool:
     "Whether what one unit gains the other may lose: then their exchange is only a shift."
-    rng = torch.Generator().manual_seed(7)
-    def change(state):
-        there, new = {}, dict(state)
+    def change(state, rng):
+        there = {}
         for a, b in zip(units[0], units[j], strict=True):
             step = torch.randn(a.read(state).shape, generator=rng, dtype=torch.float64)
             for p, sign in ((a, 1), (b, -1)):
-                rows, shape = _as_rows(new[p.name], p.dims)
+                rows, shape = _as_rows(there[p.name] if p.name in there else state[p.name], p.dims)
                 rows = rows.clone()
                 rows[list(p.rows)] += sign*step
-                new[p.name] = there[p.name] = _from_rows(rows, p.dims, shape)
+                there[p.name] = _from_rows(rows, p.dims, shape)
         return there
     return _stays(bench, change)
 
@@ -388,7 +387,8 @@ def _turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
             if done & first[0]: break   # of a smaller family
             moved = {(*key, j): 1 for key, where in _parts(split, first[0]).items() for j in range(len(where))}
             if not s.trace.parameters & {n for n, _, _ in moved}: continue
-            if not _stays(bench, lambda state, f=first, m=moved: _rotated(split, state, f, _turn(angle), m)): continue
+            act = lambda state, rng, f=first, m=moved: _rotated(split, state, f, _turn(angle), m)
+            if not _stays(bench, act): continue
             planes = [list(_planes(s, c))[k] for c in channels]
             done |= set().union(*(rows for plane in planes for rows in plane))
             yield _plane_turns(split, planes, moved, family[0][0])
@@ -417,21 +417,26 @@ class _Gained:
     turning: dict    # (tensor, number of labels, place there) -> 1
     centred: bool
 
-    def plain(self, state: dict, back: bool, gains: dict) -> dict:
-        "The state with all gains divided out, or multiplied back."
-        for name, exponents, spread in self.gains:
-            factors = gains[name] if back else 1/gains[name]
-            state = state | _scaled(self.s, state, spread, factors.tolist(), exponents)
-        return state
+    @property
+    def names(self) -> list[str]:
+        "Of the tensors that move."
+        return _in_order(self.s, {*(n for n, _, _ in self.turning), *(k[0] for _, e, _ in self.gains for k in e)})
 
-    def act(self, state: dict, how: Any) -> dict:
-        "A linear map of the channels of each context, where all gains are one."
+    def plain(self, new: dict, back: bool, gains: dict) -> dict:
+        "Some tensors with all gains divided out, or multiplied back."
+        for name, exponents, spread in self.gains:
+            if not (there := _among(exponents, new)): continue
+            factors = gains[name] if back else 1/gains[name]
+            new = new | _scaled(self.s, new, spread, factors.tolist(), there)
+        return new
+
+    def act(self, state: dict, how: Any, names: Any = None) -> dict:
+        "A linear map of the channels of each context, where all gains are one; of all tensors, or of some."
         flat = torch.cat([state[n].reshape(-1) for n, _, _ in self.gains])
         if not flat.abs().min() > 1e-6: return {}
         gains = {n: state[n].reshape(-1)[spread[n, 0, 0][0]] for n, _, spread in self.gains}  # channel by channel
-        new = self.plain(state, False, gains)
-        new = self.plain(how(new), True, gains)
-        return {n: new[n] for n in {*(n for n, _, _ in self.turning), *(k[0] for _, e, _ in self.gains for k in e)}}
+        new = self.plain({n: state[n] for n in names or self.names}, False, gains)
+        return self.plain(how(new), True, gains)
 
 # %% ../nbs/08_branches.ipynb #brangain2
 _SIZES = {"rsqrt", "norm", "linalg_vector_norm", "var", "std", "var_mean"}  # operations of a norm that is written out
@@ -463,20 +468,23 @@ def _gain_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
     for family in families(s):
         g = _gained(s, e, family, marks, spelled)
         for gained in _choices_of_gains(g) if g else ():
-            turn = functools.partial(_gain_turned, gained)
-            if not _stays(bench, lambda state, turn=turn: turn(state, torch.Generator().manual_seed(3))): continue
+            turn = _gain_turned(gained)
+            if not _stays(bench, turn): continue
             n = len(gained.contexts[0]) - gained.centred
             owned = {k: 1 for k in gained.turning if k[0] in s.trace.parameters}
-            used = {k[0] for k in gained.turning} | {k[0] for _, x, _ in gained.gains for k in x}
-            yield Candidate("rotation", f"O({n})", n*(n - 1)//2, turn, _in_order(s, used), _no_distances,
+            yield Candidate("rotation", f"O({n})", n*(n - 1)//2, turn, gained.names, _no_distances,
                             _producer(s, owned), family[0][0], tangents=functools.partial(_gain_tangents, gained))
             break
 
 
-def _gain_turned(g: _Gained, state: dict, rng: torch.Generator) -> dict:
-    "A random rotation of the channels, between the gains and what is left of the norms."
-    matrix, basis = _element("rotation", len(g.contexts[0]), rng, g.centred)
-    return g.act(state, lambda new: new | _rotated(g.s, new, g.contexts[0], matrix, g.turning, basis=basis))
+def _gain_turned(g: _Gained) -> _Steps:
+    "Random rotations of the channels, between the gains and what is left of the norms."
+    drawn = lambda rng: _element("rotation", len(g.contexts[0]), rng, g.centred)
+    def act(state, element, names):
+        matrix, basis = element
+        turn = lambda new: new | _rotated(g.s, new, g.contexts[0], matrix, _among(g.turning, new), basis=basis)
+        return g.act(state, turn, names)
+    return _Steps(g.names, drawn, act)
 
 
 def _choices_of_gains(g: _Gained) -> Iterator[_Gained]:
@@ -525,7 +533,7 @@ def _written_turns(bench: Bench, s: Structure) -> Iterator[Candidate]:
         for x in _own_exponents(s, e, family[0][0], False):
             if set(map(abs, x.values())) != {1.0} or not s.trace.parameters & {k[0] for k in x}: continue
             two = contexts[0][:2]
-            if not _stays(bench, lambda state, x=x, two=two: _rotated(s, state, two, mixed, x)): continue
+            if not _stays(bench, lambda state, rng, x=x, two=two: _rotated(s, state, two, mixed, x)): continue
             yield _turned(s, contexts, x, "double rotation", False, family[0][0])
             break
 

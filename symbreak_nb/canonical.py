@@ -18,11 +18,12 @@ from .branches import _reordered, branches
 from .channels import Structure, _descendants, _parts, gather
 from .actions import _closure, _permuted, _rotated, _scaled
 from .groups import Candidate, _laid, _vector, candidates
-from .proofs import TOLERANCE, Bench, _error, _film, _unproved, borrowed, prepare, try_out
+from .proofs import TOLERANCE, Bench, _error, _unproved, borrowed, prepare
 from .run import ParameterError, RunError
 from .shifts import _taken_up, _translations
 from .survey import _arguments, _confirmed, _exchanges, _running
 from .trace import _floats, _owners, trace
+from .trials import Proof, _film, try_all
 from .twins import merge
 
 # %% auto #0
@@ -33,16 +34,18 @@ __all__ = ['canonicalise', 'Alignment', 'align']
 def _workshop(model: nn.Module, example: Any) -> Iterator[tuple[Bench, Structure, list[Candidate]]]:
     "A borrowed model, its channels and its proved families, small ones before those that hold them."
     inputs = _floats(_arguments(example))
-    elsewhere = _running(model, *inputs)
+    other, outputs = _running(model, *inputs)
     with borrowed(model) as shared:
         bench = prepare(model, *inputs, shared)
-        if reason := _unproved(bench, *elsewhere): raise RunError(reason)
+        if reason := _unproved(bench, other(bench.states[0]), outputs): raise RunError(reason)
         walk = trace(model, *inputs)
         bench.desk.restore()
-        _film(bench, walk)
+        bench.films = True
+        for p in bench.points[:2]: _film(bench, walk, p)
         s = merge(bench, gather(walk))
-        tried = [(c, try_out(bench, walk, c, eps="own")) for c in _movable(bench, s)]
-        found = [c for c, proof in tried if proof and proof.error <= TOLERANCE]
+        movable = _movable(bench, s)
+        tried = zip(movable, try_all(bench, walk, movable, eps="own"), strict=True)
+        found = [c for c, proof in tried if isinstance(proof, Proof) and proof.error <= TOLERANCE]
         yield bench, s, sorted(found, key=lambda c: (c.means[0] != "units", len(_descendants(s, c.family))))
 
 
@@ -50,7 +53,7 @@ def _movable(bench: Bench, s: Structure) -> list[Candidate]:
     "All families of which an element can be built on purpose."
     shifts = [c for c in _translations(bench, s).found + _taken_up(bench, s) if not c.free]
     shifts = [c if c.means else replace(c, means=("shift",)) for c in shifts]
-    found, _ = _confirmed(bench, _exchanges(bench) + branches(bench, s) + shifts)
+    found, _ = _confirmed(bench, _exchanges(bench, s.trace.program) + branches(bench, s) + shifts)
     return [c for c in candidates(s) + found if c.means]
 
 

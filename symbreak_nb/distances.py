@@ -5,7 +5,9 @@
 # %% ../nbs/06_distances.ipynb #distaimprt0
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -58,16 +60,30 @@ def neuron_order(a: Any, b: Any = None, bias: Any = None) -> torch.Tensor:
     return torch.linalg.vector_norm(_neurons(a, b, bias), dim=-1).argsort(dim=-1, stable=True)
 
 # %% ../nbs/06_distances.ipynb #distpairs01
-def _pair_distances(v: torch.Tensor, pairs: str, sign_flip: bool, order: Any) -> torch.Tensor:
-    "Euclidean distances of pairs of rows of v, (..., pairs)."
+def _pair_distances(parts: Callable, pairs: str, sign_flip: bool, order: Any) -> torch.Tensor:
+    "Euclidean distances of pairs of vectors, (..., pairs); `parts()` yields the vectors part after part."
+    sized = lambda of: functools.reduce(torch.hypot, map(of, parts()))
+    norms = lambda v: torch.linalg.vector_norm(v, dim=-1)
+    if order is None and pairs != "all": order = sized(norms).argsort(dim=-1, stable=True)
+    far = lambda sign: sized(lambda v: _far_apart(v, sign*v, pairs, order))
+    return torch.minimum(far(1), far(-1)) if sign_flip else far(1)
+
+
+def _delta_of_parts(parts: Callable, pairs: str = "neighbours", to: str = "partner", sign_flip: bool = False,
+                    order: Any = None, squared: bool = False) -> torch.Tensor:
+    "As `delta` of a permutation, of vectors that come part after part: large ones need not be joined."
+    found = _pair_distances(parts, pairs, sign_flip, order)
+    found = found/2**0.5 if to == "state" else found
+    return found**2 if squared else found
+
+
+def _far_apart(v: torch.Tensor, w: torch.Tensor, pairs: str, order: Any) -> torch.Tensor:
+    "Distances of rows of v from rows of w, of all pairs or of neighbours in an order."
     if pairs == "all":
         i, j = torch.triu_indices(v.shape[-2], v.shape[-2], 1)
-        far = lambda w: torch.cdist(v, w, compute_mode="donot_use_mm_for_euclid_dist")[..., i, j]
-        return torch.minimum(far(v), far(-v)) if sign_flip else far(v)
-    order = neuron_order(v) if order is None else torch.as_tensor(order).expand(v.shape[:-1])
-    v = v.gather(-2, order[..., None].expand(v.shape))
-    far = lambda w: torch.linalg.vector_norm(v[..., 1:, :] - w[..., :-1, :], dim=-1)
-    return torch.minimum(far(v), far(-v)) if sign_flip else far(v)
+        return torch.cdist(v, w, compute_mode="donot_use_mm_for_euclid_dist")[..., i, j]
+    index = torch.as_tensor(order).expand(v.shape[:-1])[..., None].expand(v.shape)
+    return torch.linalg.vector_norm(v.gather(-2, index)[..., 1:, :] - w.gather(-2, index)[..., :-1, :], dim=-1)
 
 # %% ../nbs/06_distances.ipynb #12b0871c
 def _double_rotation(U: Any, W: Any, method: str) -> torch.Tensor:
@@ -168,8 +184,8 @@ def _distance(symmetry: str, a: Any, b: Any, bias: Any, pairs: str, to: str, sig
               method: str) -> torch.Tensor:
     "The distances of `delta` as a tensor, after its checks."
     if symmetry == "permutation":
-        found = _pair_distances(_neurons(a, b, bias), pairs, sign_flip, order)
-        return found/2**0.5 if to == "state" else found
+        v = _neurons(a, b, bias)
+        return _delta_of_parts(lambda: [v], pairs, to, sign_flip, order)
     if symmetry == "sign flip": return torch.linalg.vector_norm(_neurons(a, b, bias), dim=-1)
     if symmetry == "rotation": return torch.linalg.svdvals(_matrix("a", a))
     if symmetry == "double rotation": return _double_rotation(a, b, method)

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .actions import _closure, _permuted, _rotated, _scaled, _spread
-from .channels import Structure, _as_rows, _descendants, _from_rows, _hit, _parts, families
-from .distances import delta
+from .actions import _closure, _permuted, _rotated, _scaled, _spread, _Steps
+from .channels import Structure, _as_rows, _components, _descendants, _from_rows, _hit, _parts, families
+from .distances import _delta_of_parts
 
 # %% auto #0
 __all__ = ['Candidate', 'permutations', 'scales', 'rotations', 'candidates']
@@ -30,12 +30,24 @@ _PRIME = 2**31 - 1
 
 def _null_space(rows: list[dict], n: int, p: int) -> list[dict]:
     "Basis of the solutions of sparse rows in n unknowns modulo p, one a free unknown."
-    pivots = _eliminate(rows, p)
-    basis = {f: {f: 1} for f in range(n) if f not in pivots}
+    odd = lambda row: all(_residue(c, p) for c in row.values())
+    equal = [tuple(row) for row in rows if len(row) == 2 and odd(row) and not _residue(sum(row.values()), p)]
+    last = n - 1 - _components(n, [n - 1 - np.array(equal).T] if equal else [])[::-1]  # of all that are equal
+    rows = {frozenset(_merged_terms(row, last).items()) for row in rows}
+    pivots, members = _eliminate(sorted(map(dict, rows), key=sorted), p), defaultdict(list)
+    for j, k in enumerate(last.tolist()): members[k].append(j)
+    basis = {f: dict.fromkeys(members[f], 1) for f in members if f not in pivots}
     for j, row in pivots.items():
         for f, x in row.items():
-            if f != j: basis[f][j] = -x % p
-    return [{j: _number(x, p) for j, x in row.items()} for row in basis.values()]
+            if f != j: basis[f] |= dict.fromkeys(members[j], -x % p)
+    return [{j: _number(x, p) for j, x in basis[f].items()} for f in sorted(basis)]
+
+
+def _merged_terms(row: dict, last: np.ndarray) -> dict:
+    "A row in the last of all unknowns that are equal."
+    new = defaultdict(int)
+    for j, c in row.items(): new[int(last[j])] += c
+    return {j: c for j, c in new.items() if c}
 
 
 def _eliminate(rows: list[dict], p: int) -> dict:
@@ -322,14 +334,14 @@ def permutations(s: Structure) -> list[Candidate]:
 
 # %% ../nbs/08_groups.ipynb #groupperm00
 def _permutation(s: Structure, contexts: list, names: list, first: str, family: int) -> Candidate:
-    def apply(state, rng):
+    def drawn(rng):
         image = {}
         for c in contexts:
             order = torch.randperm(len(c), generator=rng).tolist()
             if order == sorted(order): order = order[::-1]
             image |= {c[i]: c[j] for i, j in enumerate(order)}
-        image = _closure(s, image)
-        return {} if image is None else _permuted(s, state, image)
+        return _closure(s, image) or {}
+    apply = _Steps(names, drawn, functools.partial(_permuted, s))
     sizes = [len(c) for c in contexts]
     return Candidate("permutation", _product_text("S_{n}", sizes), sum(sizes) - len(sizes), apply, names,
                      functools.partial(_pair_distances, s, contexts), first, family, means=("permutation", contexts))
@@ -345,11 +357,28 @@ def _source(s: Structure, channels: Any) -> str:
 
 def _pair_distances(s: Structure, contexts: list, state: dict, how: dict) -> np.ndarray:
     "Distances of the channels of each context, each a vector of all its weights."
-    out, laid = [], _laid(s, state)
+    found = []
     for context in contexts:
-        v = torch.stack([_vector(s, laid, _descendants(s, c)) for c in context])
-        out.append(delta(v.numpy(), **how).reshape(-1))
-    return np.concatenate(out)
+        pieces = [_pieces(s, _descendants(s, c)) for c in context]
+        found.append(_delta_of_parts(functools.partial(_parts_of_vectors, s, state, pieces), **how).numpy())
+    return np.concatenate(found)
+
+
+def _pieces(s: Structure, channels: set) -> list[tuple]:
+    "Where the weights of channels lie: ((tensor, number of labels), positions)."
+    return [(key, np.concatenate(where)) for key, where in sorted(_parts(s, channels).items())
+            if key[0] in s.trace.parameters]
+
+
+def _parts_of_vectors(s: Structure, state: dict, pieces: list) -> Iterator[torch.Tensor]:
+    "Part after part of the vectors of some channels, (channels, n)."
+    for same in zip(*pieces, strict=True):
+        keys = [key for key, _ in same]
+        rows = {key: _as_rows(state[key[0]], s.places.dims[key])[0] for key in dict.fromkeys(keys)}
+        if len(rows) > 1: yield torch.stack([rows[key][where].reshape(-1) for key, where in same])
+        else:
+            index = np.stack([where for _, where in same])
+            for part in rows[keys[0]].split(max(2**20//index.size, 1), 1): yield part[index].flatten(1)
 
 
 def _laid(s: Structure, state: dict) -> Callable:
@@ -410,18 +439,23 @@ def _scale(s: Structure, scaling: _Scaling) -> Candidate | None:
     exponents, channels, sign, spread = scaling.exponents, scaling.channels, scaling.sign, scaling.spread
     owned = {k: p for k, p in exponents.items() if k[0] in s.trace.parameters}
     if not owned: return None
-    def apply(state, rng):
+    def drawn(rng):
         if sign: factors = [(-1.0)**int(torch.randint(2, (), generator=rng)) for _ in channels]
         else: factors = torch.exp(1.4*torch.rand(len(channels), generator=rng) - 0.7).tolist()
-        factors[0] = -1.0 if sign else 1.5
-        return _scaled(s, state, spread, factors, exponents)
+        return [-1.0 if sign else 1.5, *factors[1:]]
+    act = lambda state, factors, names: _scaled(s, state, spread, factors, _among(exponents, names))
     kind, n = _kind(owned, sign), len(channels)
     group = ("Z2" if sign else "R+") + (f"^{n}" if n > 1 else "")
     distances = functools.partial(_balances, s, scaling, owned, kind) if kind != "scaling" else _no_distances
     names = _in_order(s, {k[0] for k in exponents})
     tangents = None if sign else functools.partial(_velocities, s, scaling)
-    return Candidate(kind, group, n, apply, names, distances, _producer(s, owned), scaling.family,
+    return Candidate(kind, group, n, _Steps(names, drawn, act), names, distances, _producer(s, owned), scaling.family,
                      means=("scales", scaling, owned), tangents=tangents)
+
+
+def _among(exponents: dict, names: Any) -> dict:
+    "Those of some tensors."
+    return {k: p for k, p in exponents.items() if k[0] in names}
 
 
 def _velocities(s: Structure, scaling: _Scaling, state: dict) -> Iterator[dict]:
@@ -436,7 +470,7 @@ def _velocities(s: Structure, scaling: _Scaling, state: dict) -> Iterator[dict]:
             v[name] = v.get(name, 0) + _from_rows(move, s.places.dims[name, k], shape)
         yield v
 
-
+# %% ../nbs/08_groups.ipynb #groupscale2
 def _kind(owned: dict, sign: bool) -> str:
     if sign: return "sign flip"
     return "scaling" if len({p > 0 for p in owned.values()}) == 1 else "rescaling"
@@ -450,10 +484,11 @@ def _producer(s: Structure, exponents: dict) -> str:
 
 def _balances(s: Structure, scaling: _Scaling, owned: dict, kind: str, state: dict, how: dict) -> np.ndarray:
     "Distance of each channel from balance (rescaling) or from zero (sign flip)."
-    squares, laid = {sign: torch.zeros(len(scaling.channels), dtype=torch.float64) for sign in (1, -1)}, _laid(s, state)
+    squares = {sign: torch.zeros(len(scaling.channels), dtype=torch.float64) for sign in (1, -1)}
     for (name, k, j), power in owned.items():
         where, which = scaling.spread[name, k, j]
-        squares[1 if power > 0 else -1].index_add_(0, which, laid(name, k)[where].double().square().sum(1))
+        rows, _ = _as_rows(state[name], s.places.dims[name, k])
+        squares[1 if power > 0 else -1].index_add_(0, which, rows.square().sum(1)[where])
     up, down = (squares[sign].sqrt().numpy() for sign in (1, -1))
     return up if kind == "sign flip" else np.abs(up - down)/2**0.5
 
@@ -470,13 +505,14 @@ def _whole_scales(s: Structure, e: _Equations, scalings: list[_Scaling]) -> list
 
 def _whole(s: Structure, row: dict, owned: dict, sign: bool) -> Candidate:
     kind, factor = _kind(owned, sign), -1.0 if sign else 1.5
-    def apply(state, rng): return {k[0]: state[k[0]]*factor**p for k, p in row.items()}
+    act = lambda state, factor, names: {k[0]: state[k[0]]*factor**p for k, p in _among(row, names).items()}
     def distances(state, how):
         side = lambda way: math.sqrt(sum(float((state[k[0]]**2).sum()) for k, p in owned.items() if p*way > 0))
         return np.array([side(1) if sign else abs(side(1) - side(-1))/2**0.5])
     names = _in_order(s, {k[0] for k in row})
     tangents = None if sign else lambda state: [{k[0]: p*state[k[0]] for k, p in row.items()}]
-    return Candidate(kind, "Z2" if sign else "R+", 1, apply, names, _no_distances if kind == "scaling" else distances,
+    return Candidate(kind, "Z2" if sign else "R+", 1, _Steps(names, lambda rng: factor, act), names,
+                     _no_distances if kind == "scaling" else distances,
                      _in_order(s, {k[0] for k in owned})[0], s.root.size, tangents=tangents)
 
 # %% ../nbs/08_groups.ipynb #groupsampl0
@@ -545,17 +581,18 @@ def _rotation(s: Structure, e: _Equations, marks: dict, family: list) -> Candida
 
 
 def _turned(s: Structure, contexts: list, exponents: dict, kind: str, centred: bool, family: int) -> Candidate:
-    def apply(state, rng):
-        new = {}
-        for context in contexts:
-            matrix, basis = _element(kind, len(context), rng, centred)
-            _rotated(s, state, context, matrix, exponents, new, basis)
+    drawn = lambda rng: [_element(kind, len(context), rng, centred) for context in contexts]
+    def act(state, element, names):
+        new, there = {}, _among(exponents, names)
+        for context, (matrix, basis) in zip(contexts, element, strict=True):
+            _rotated(s, state, context, matrix, there, new, basis)
         return new
     sizes, double = [len(context) - int(centred) for context in contexts], kind == "double rotation"
     dimension = sum(n*n if double else n*(n - 1)//2 for n in sizes)
     owned = {k: p for k, p in exponents.items() if k[0] in s.trace.parameters}
-    return Candidate(kind, _product_text("GL({n})" if double else "O({n})", sizes), dimension, apply,
-                     _in_order(s, {k[0] for k in exponents}), functools.partial(_singular, s, contexts, owned),
+    names = _in_order(s, {k[0] for k in exponents})
+    return Candidate(kind, _product_text("GL({n})" if double else "O({n})", sizes), dimension,
+                     _Steps(names, drawn, act), names, functools.partial(_singular, s, contexts, owned),
                      _producer(s, owned), family, means=() if centred else ("turn", contexts, exponents))
 
 # %% ../nbs/08_groups.ipynb #e1cb365d
@@ -573,12 +610,16 @@ def _element(kind: str, n: int, rng: torch.Generator, centred: bool) -> tuple[to
 
 def _singular(s: Structure, contexts: list, owned: dict, state: dict, how: dict) -> np.ndarray:
     "Singular values of all weights of the channels of each context: zero for a direction that is not used."
-    out, laid = [], _laid(s, state)
+    out = []
     for context in contexts:
-        located = [_parts(s, c) for c in context]
-        blocks = [torch.stack([laid(name, k)[p[name, k][j]].reshape(-1) for p in located]) for name, k, j in owned]
-        stacked = torch.cat(blocks, 1)
-        out.append(torch.linalg.eigvalsh(stacked @ stacked.T).clamp(min=0).sqrt().numpy())
+        located, square = [_parts(s, c) for c in context], 0
+        for name, k, j in owned:
+            rows, _ = _as_rows(state[name], s.places.dims[name, k])
+            index = np.stack([p[name, k][j] for p in located])
+            for part in rows.split(max(2**20//index.size, 1), 1):
+                block = part[index].flatten(1)
+                square = square + block @ block.T
+        out.append(torch.linalg.eigvalsh(square).clamp(min=0).sqrt().numpy())
     return np.concatenate(out)
 
 

@@ -16,6 +16,7 @@ from symbreak_nb.proofs import (
     TOLERANCE, Bench, _change, _error, _load, _noisy, _point, _randn, _redrawn, _settle,
 )
 from .replays import _value
+from .states import _shapes
 from .trace import _exactly, _leaves, _nodes, _sources
 
 # %% auto #0
@@ -62,7 +63,7 @@ def _ends(bench: Bench) -> list:
         leaves = [t for t in torch.utils._pytree.tree_leaves(bench.inputs[0]) if _whole(t)]
         bench.ends = [(int(t.min()), int(t.max()) + 1) for t in leaves]
         for k, (low, high) in enumerate(bench.ends):
-            sizes = {n for t in bench.states[0].values() for n in t.shape if n > high}
+            sizes = {n for shape in _shapes(bench.states[0]).values() for n in shape if n > high}
             for n in sorted(sizes, reverse=True):
                 bench.ends[k] = (min(low, 0), n)
                 if _accepts(bench): break

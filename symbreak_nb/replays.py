@@ -53,6 +53,7 @@ class _Film:
     values: dict       # node -> value
     live: set          # nodes that lie in the storage of a source: they change with it
     sizes: dict = field(default_factory=dict)   # node -> typical size of its elements
+    bytes: int = 0     # that the values take, besides the sources
 
     @property
     def outputs(self) -> list:
@@ -90,9 +91,9 @@ def _record(program: Any, sources: dict, eps: float | None = None, buffers: Any 
             film.values[node] = value = _value(program, node, film.values, sources, eps, buffers)
             places = {place(t): t for t in _tensors(value)}
             if own & set(places): film.live.add(node)
-            room -= sum(t.untyped_storage().nbytes() for p, t in places.items() if p not in seen | own | {None})
+            film.bytes += sum(t.untyped_storage().nbytes() for p, t in places.items() if p not in seen | own | {None})
             seen |= set(places)
-            if room < 0: return None
+            if film.bytes > room: return None
     return film
 
 # %% ../nbs/08_replays.ipynb #replayplay1

@@ -17,7 +17,8 @@ import torch
 from .channels import Structure, _as_rows, _from_rows
 from .frozen import _norms
 from .groups import Candidate, _no_distances
-from .proofs import TOLERANCE, Bench, _change, _noisy, _randn, _randomised, _slopes
+from .proofs import TOLERANCE, Bench, _change, _each_slope, _noisy, _randn, _randomised, _slopes
+from .states import _noise, _shapes
 
 # %% auto #0
 __all__ = []
@@ -36,16 +37,19 @@ class _Translations:
 
 def _translations(bench: Bench, s: Structure) -> _Translations:
     "Directions along which no output has a slope, whatever the weights."
-    size, out = sum(t.numel() for t in bench.states[0].values()), _Translations()
+    size, out = sum(s.numel() for s in _shapes(bench.states[0]).values()), _Translations()
     names = [n for n in s.trace.tensors if n in s.trace.parameters]
     rows = {(n, k): _Rows(s, n, k) for n in names for k in range(len(s.trace.tensors[n].axes))}
-    for seed in range(24 if size < 10**5 else 6):
+    for seed in range(24 if size < 10**5 else 6 if size < 10**7 else 4):
         asked = [n for n in names if seed == 0 or any(row.open for (m, _), row in rows.items() if m == n)]
         if not asked: break  # no direction is flat any more
         state, inputs = _randomised(bench, bench.states[0]), _noisy(bench, _cheap(bench))
-        slopes = _slopes(bench.desk, state, inputs, seed, asked)
-        out.flat = sorted({*out.flat, *(n for n in asked if n not in slopes)})
-        for (n, _), row in rows.items(): row.add(slopes[n]) if n in slopes else None
+        flat = set(asked)
+        def use(name, slopes, flat=flat):
+            flat.discard(name)
+            for k in range(len(s.trace.tensors[name].axes)): rows[name, k].add(slopes)
+        _each_slope(bench.desk, state, inputs, seed, use, asked)
+        out.flat = sorted({*out.flat, *flat})
     largest = max((row.largest for row in rows.values()), default=0.0)
     for name in names:
         if name in out.flat: continue
@@ -66,39 +70,43 @@ def _asleep(bench: Bench, s: Structure, name: str, rows: dict) -> int:
         still = (rows[name, k].highest == 0).reshape([n if d in dims else 1 for d, n in enumerate(shape)]).expand(shape)
         if int(still.sum()) > int(most.sum()): most = still
     if not most.any(): return 0
-    moves = [(p, {name: p.state[name] + step*_randn(bench, most)*most}) for p in bench.points for step in (1, 10)]
-    return int(most.sum()) if all(_change(p, change) <= TOLERANCE for p, change in moves) else 0
+    moved = lambda p, step: {name: p.state[name] + step*_randn(bench, most)*most}
+    still = all(_change(p, moved(p, step)) <= TOLERANCE for p in bench.points for step in (1, 10))
+    return int(most.sum()) if still else 0
 
 # %% ../nbs/08_shifts.ipynb #aeebe1ce
 class _Rows:
     "What the slopes of the rows of a tensor were at most, and how nearly those of one kind cancelled."
 
     def __init__(self, s: Structure, name: str, k: int):
-        self.name, self.dims, self.largest = name, s.places.dims[name, k], 0.0
+        self.name, self.dims, self.largest, self.highest = name, s.places.dims[name, k], 0.0, None
         self.kinds = _places_of_a_kind(s, name, k)
-        self.rest, self.highest = [math.inf if len(where) < 2 else 0.0 for where in self.kinds], None
+        self.rest = torch.tensor([math.inf if len(where) < 2 else 0.0 for where in self.kinds], dtype=torch.float64)
+        self.kind = torch.full((len(s.places.roots[name, k]),), len(self.kinds))   # of each row; the last is none
+        for j, where in enumerate(self.kinds): self.kind[where] = j
 
     @property
     def open(self) -> bool:
         "Whether some direction may still be flat."
-        within = 1e-8*self.largest
-        return self.highest is None or any(
-            r <= 1e-5 or float(self.highest[where].max()) <= within
-            for r, where in zip(self.rest, self.kinds, strict=True)) or bool((self.highest == 0).any())
+        if self.highest is None: return True
+        high = torch.zeros(len(self.kinds) + 1, dtype=torch.float64).scatter_reduce_(0, self.kind, self.highest, "amax")
+        return bool((self.rest <= 1e-5).any() or (high[:-1] <= 1e-8*self.largest).any() or (self.highest == 0).any())
 
     def add(self, slopes: torch.Tensor) -> None:
         "Take in the slopes at one more state."
         if not self.open or not slopes.numel(): return
         rows, _ = _as_rows(slopes, self.dims)
-        size = rows.abs()
-        high = size.amax(1)
-        self.highest = high if self.highest is None else torch.maximum(self.highest, high)
-        self.largest = max(self.largest, float(high.max()))
-        for j, where in enumerate(self.kinds):
-            if self.rest[j] > 1e-5: continue
-            whole = float((size.sum(0) if len(where) == len(rows) else size[where].sum(0)).max())
-            left = float((rows.sum(0) if len(where) == len(rows) else rows[where].sum(0)).abs().max())
-            self.rest[j] = max(self.rest[j], 0.0 if left == whole == 0 else left/whole if whole > 0 else math.inf)
+        whole, left = torch.zeros(2, len(self.kinds) + 1, dtype=torch.float64)
+        for part in rows.split(max(2**20//len(rows), 1), 1):   # a few columns at a time, for the memory
+            size = part.abs()
+            high = size.amax(1).double()
+            self.highest = high if self.highest is None else torch.maximum(self.highest, high)
+            for most, x in ((whole, size), (left, part)):
+                sums = torch.zeros(len(most), x.shape[1], dtype=torch.float64).index_add_(0, self.kind, x.double())
+                torch.maximum(most, sums.abs().amax(1), out=most)
+        self.largest = max(self.largest, float(self.highest.max()))
+        share = torch.where(whole > 0, left/whole, torch.where(left > 0, math.inf, 0.0))[:-1]
+        self.rest = torch.where(self.rest > 1e-5, self.rest, torch.maximum(self.rest, share))
 
 # %% ../nbs/08_shifts.ipynb #surveyflat1
 def _flat_directions(bench: Bench, s: Structure, rows: _Rows, largest: float) -> Candidate | None:
@@ -126,8 +134,10 @@ def _translation(name: str, dims: tuple, shape: tuple, chosen: list, free: bool)
         rows, back = _as_rows(state[name], dims)
         rows, step = rows.clone(), _size(state, name)
         for where in chosen:
-            shape = len(where) if free else 1, rows.shape[1]
-            rows[where] += step*torch.randn(shape, generator=rng, dtype=torch.float64)
+            shift = torch.empty(len(where) if free else 1, rows.shape[1], dtype=torch.float64)
+            _noise({"": shift.shape}, lambda x: x.normal_(generator=rng)).put("", shift).mul_(step)
+            if len(where) == len(rows) and not free: rows += shift
+            else: rows[where] += shift
         return {name: _from_rows(rows, dims, back)}
     width = math.prod(shape)//math.prod(shape[d] for d in dims)
     dimension = width*(sum(map(len, chosen)) if free else len(chosen))

@@ -42,7 +42,7 @@ def _slope_rows(bench: Bench, state: dict, inputs: tuple, names: list, most: int
     finally:
         for t, b in zip(leaves, before, strict=True): t.requires_grad_(b) if t.is_leaf else None
         _settle(desk)
-    return rows[rows.isfinite().all(1)]
+    return rows[rows.abs().amax(1) < 1e100] if rows.numel() else rows   # no nan, and nothing whose square overflows
 
 
 def _cotangents(bench: Bench, flat: torch.Tensor, most: int) -> torch.Tensor:
@@ -203,7 +203,8 @@ def _spectrum(bench: Bench, state: dict, names: list, dense: float = 1.25, guess
     size = sum(state[n].numel() for n in names)
     rows, k = _jacobian(bench, state, names, int(dense*size) + 16)
     norms, count = rows.norm(dim=0), len(rows)
-    scale = norms.clamp(min=max(1e-3*float(norms.max()), 1e-300) if size else 1.0)
+    least = 1e-3*float(norms.max()) if size else 0.0
+    scale = norms.clamp(min=least) if least > 0 else torch.ones_like(norms)  # nothing is finite or moves there
     noise, rows = _noise(bench, state, names, scale), _triangular(rows/scale)
     for _ in range(12):
         rows = rows/_largest(rows)

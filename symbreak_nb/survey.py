@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import math
 import sys
 import types
@@ -19,19 +20,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from .branches import _Place, _whole, branches
+from .branches import _name, _Place, _whole, branches
 from .certificate import MOST, Certificate, _certified
-from .distances import _check_model, _short, degree_of_symmetry, delta
+from .distances import _check_model, _short, _delta_of_parts, degree_of_symmetry
 from .frozen import with_shifts
 from .groups import Candidate, candidates
 from .channels import Structure, gather
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, Proof, _change, _desk, _error, _film, _in_own_storage, _judged, _load, _point, _randn,
-    _settle, _unproved, _width, borrowed, prepare, try_out,
+    EVIDENCE, TOLERANCE, Bench, _change, _desk, _error, _here, _in_own_storage, _load, _measured, _normals, _outside,
+    _Point, _randn, _rounded, _settle, _unproved, _width, borrowed, prepare,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
 from .shifts import _cheap, _merged, _taken_up, _translations, _Translations
+from .states import _Recipe, _shapes, _State
 from .trace import Trace, _floats, _leaves, _line, _listed, _owners, trace
+from .trials import Proof, _film, _judged, _without_films, try_all
 from .twins import _gates, _with_gates, merge
 from .views import as_json
 
@@ -54,16 +57,37 @@ def _siblings(model: nn.Module) -> list[tuple[str, list]]:
     return found
 
 
-def _exchanges(bench: Bench) -> list[Candidate]:
+def _exchanges(bench: Bench, program: Any = None) -> list[Candidate]:
     "Permutations of whole submodules: branches of an ensemble, experts, factors of a product."
-    found, point = [], bench.small or bench.points[1]
+    found, point, ordered = [], bench.small or bench.points[1], _ordered(program)
     for path, members in _siblings(bench.desk.model):
         if any(n not in bench.states[0] for names in members for n in names): continue
-        alike = lambda m, first=members[0]: _change(point, _exchanged(bench.states[1], [first, m], [1, 0])) <= TOLERANCE
-        group = members[:1] + [m for m in members[1:] if alike(m)]
+        swapped = lambda m, first=members[0]: _exchanged(_here(bench.desk, point.state), [first, m], [1, 0])
+        alike = lambda m, swapped=swapped: _change(point, swapped(m)) <= TOLERANCE
+        group = members[:1] + [m for m in members[1:] if not ordered(members[0], m) and alike(m)]
         gates = _gates(bench, members) if len(group) == 1 else []
         if len(group) > 1 or gates: found.append(_exchange(path, members if gates else group, gates))
     return found
+
+# %% ../nbs/08_survey.ipynb #surveychai1
+_MATRICES = ("linear", "addmm", "mm", "matmul", "conv1d", "conv2d", "conv3d")
+
+
+def _ordered(program: Any) -> Callable:
+    "Whether of two lists of tensors one is a factor before the other and never after it, each as a matrix."
+    names = getattr(getattr(program, "graph_signature", None), "inputs_to_parameters", {})
+    matrix = lambda node: node.name in names and len(v := node.meta["val"].shape) > 1 and min(v[:2]) > 1
+    uses = defaultdict(list)
+    for node in program.graph.nodes if names else ():
+        if _name(node) not in _MATRICES: continue
+        for n in filter(matrix, node.all_input_nodes): uses[names[n.name]].append(node)
+    @functools.cache
+    def later(node):
+        found, waiting = set(), [node]
+        while waiting: waiting += [n for n in waiting.pop().users if n not in found and not found.add(n)]
+        return found
+    def before(a, b): return any(later(x) & {y for n in b for y in uses[n]} for n in a for x in uses[n])
+    return lambda a, b: before(a, b) != before(b, a)
 
 # %% ../nbs/08_survey.ipynb #surveyequa0
 def _exchange(path: str, group: list, gates: list = ()) -> Candidate:
@@ -71,8 +95,8 @@ def _exchange(path: str, group: list, gates: list = ()) -> Candidate:
         order = torch.randperm(len(group), generator=rng).tolist()
         return _with_gates(state, group, gates, order if order != sorted(order) else order[::-1])
     def distances(state, how):
-        rows = [torch.cat([state[n].reshape(-1) for n in names]).numpy() for names in group]
-        return delta(np.stack(rows), **how).reshape(-1)
+        parts = lambda: (torch.stack([state[n].reshape(-1) for n in same]) for same in zip(*group, strict=True))
+        return _delta_of_parts(parts, **how).numpy()
     layer = (path + "." if path else "") + "/".join(g[0][len(path) + bool(path):].split(".")[0] for g in group)
     names = [n for g in group for n in g] + [name for name, _ in gates]
     units = [[*map(_whole, g), *(_Place(name, (axis,), (i,)) for name, axis in gates)] for i, g in enumerate(group)]
@@ -87,18 +111,22 @@ def _exchanged(state: dict, group: list, order: list) -> dict:
 def _elsewhere(bench: Bench) -> Iterator[tuple]:
     "Other weights and other inputs: smaller, larger and fresh ones, and longer ones where an axis has one element."
     args, own = _cheap(bench), bench.states[0]
-    normal = lambda n, t: _randn(bench, t)/(_width(t)**0.5 if t.ndim > 1 else 1.0)
-    moved = lambda f: {n: f(n, t) if n not in bench.desk.buffers else t for n, t in own.items()}
+    def moved(f):
+        def alter(name, x): f(name, x) if name not in bench.desk.buffers else None
+        return _State(_Recipe(own, alter))
+    def fresh():
+        noise = _normals(bench, _shapes(own))
+        return moved(lambda n, x: noise.put(n, x).div_(_width(x)**0.5 if x.ndim > 1 else 1.0))
     real = lambda t: isinstance(t, torch.Tensor) and t.is_floating_point()
     fed = lambda f: torch.utils._pytree.tree_map(lambda t: f(t) if real(t) else t, args)
-    for s in (0.01, 100): yield moved(lambda n, t, s=s: s*t), args
-    for s in (0.01, 100, -100): yield moved(normal), fed(lambda t, s=s: s*t)
-    yield moved(normal), fed(lambda t: _randn(bench, t))
-    yield moved(normal), fed(lambda t: 1e4*_randn(bench, t).abs())
+    for s in (0.01, 100): yield moved(lambda n, x, s=s: x.mul_(s)), args
+    for s in (0.01, 100, -100): yield fresh(), fed(lambda t, s=s: s*t)
+    yield fresh(), fed(lambda t: _randn(bench, t))
+    yield fresh(), fed(lambda t: 1e4*_randn(bench, t).abs())
     yield own, fed(lambda t: _randn(bench, t))
     wide = lambda t, d: t.new_empty([2 if (n, k) == (1, d) else n for k, n in enumerate(t.shape)])
     ones = {d for t in torch.utils._pytree.tree_leaves(args) if real(t) for d, n in enumerate(t.shape[:4]) if n == 1}
-    for d in sorted(ones): yield moved(normal), fed(lambda t, d=d: _randn(bench, wide(t, d)))  # one token, for instance
+    for d in sorted(ones): yield fresh(), fed(lambda t, d=d: _randn(bench, wide(t, d)))  # one token, for instance
 
 
 def _confirmed(bench: Bench, found: list[Candidate]) -> tuple[list[Candidate], list[str]]:
@@ -108,28 +136,49 @@ def _confirmed(bench: Bench, found: list[Candidate]) -> tuple[list[Candidate], l
     try:
         for k, (state, inputs) in enumerate(_elsewhere(bench) if found else ()):
             desk.seed = k if desk.drawn else 0
-            try: point = _point(bench, bench.run, state, inputs, 1)
+            try: point = _Elsewhere(bench, state, inputs)
             except Exception: continue  # the model does not run there
+            if _all_finite(bench.first) and not _all_finite(point.plain.want): continue  # it overflows there
             kept = _holding(bench, kept, point)
     finally: desk.seed = 0
     lost = sorted({f"{c.symmetry} of {c.first.rpartition('.')[0] or c.first}" for c in found if c not in kept})
     return kept, [f"holds for this example only: {', '.join(lost)}"] if lost else []
 
+# %% ../nbs/08_survey.ipynb #surveyconf2
+def _all_finite(outputs: list) -> bool: return all(bool(t.isfinite().all()) for t in outputs)
 
-def _holding(bench: Bench, found: list[Candidate], point: Any) -> list[Candidate]:
+
+class _Elsewhere:
+    "A state and inputs with the outputs there; what rounding does to these is measured if it matters."
+
+    def __init__(self, bench: Bench, state: Any, inputs: tuple):
+        self.bench, self.state, self.inputs = bench, state, inputs
+        want, self.others = bench.run(state, inputs), [bench.run(bench.states[-1], inputs)]
+        self.plain = _measured(_Point(bench.run, state, inputs, want), self.others, [])
+
+    def agrees(self, new: dict) -> bool:
+        "Whether the outputs stay when some tensors change, to within what rounding of the weights does on either side."
+        run, want, got = self.bench.run, self.plain.want, self.bench.run(self.state | new, self.inputs)
+        if _error(self.plain, got) <= TOLERANCE: return True
+        for state, here, there in ((self.state | new, got, want), (self.state, want, got)):
+            rounded = [run(_rounded(self.bench, state), self.inputs)]
+            point = _measured(_Point(run, state, self.inputs, here), self.others, rounded)
+            if _error(point, there) <= TOLERANCE: return True
+        return False
+
+
+def _holding(bench: Bench, found: list[Candidate], point: _Elsewhere) -> list[Candidate]:
     "Those candidates that hold at a point: all at once, or else half by half."
     if not found or _hold(bench, found, point): return found
     half = len(found)//2
     return _holding(bench, found[:half], point) + _holding(bench, found[half:], point) if half else []
 
 
-def _hold(bench: Bench, found: list[Candidate], point: Any) -> bool:
-    "Whether the outputs stay under all of them together, to within what rounding of the weights does on either side."
-    rng, new = torch.Generator().manual_seed(1), {}
-    for c in found: new |= c.apply(point.state | new, rng)
-    if _change(point, new) <= TOLERANCE: return True
-    there = _point(bench, bench.run, point.state | new, point.inputs, 1)
-    return _error(there, point.want) <= TOLERANCE
+def _hold(bench: Bench, found: list[Candidate], point: _Elsewhere) -> bool:
+    "Whether the outputs stay under all of them together."
+    rng, new, here = torch.Generator().manual_seed(1), {}, _here(bench.desk, point.state)
+    for c in found: new |= _outside(bench.desk, c.apply(here | new, rng))
+    return point.agrees(new)
 
 # %% ../nbs/08_survey.ipynb #f147a06d
 def _counted(bench: Bench, lost: dict, s: Structure | None = None, dead: Mapping = types.MappingProxyType({})) -> dict:
@@ -475,7 +524,7 @@ def _freed_memory_kept() -> Iterator[None]:
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     tuned = hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")
     def limits(mapped, kept): return tuned and [libc.mallopt(-3, mapped), libc.mallopt(-1, kept)]  # as in malloc.h
-    limits(2**30, 2**31 - 1)
+    limits(2**27, 2**28)
     try: yield
     finally:
         limits(2**25, 2**26)  # the largest that glibc comes to by itself
@@ -505,22 +554,25 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
     name, total, drops = type(model).__name__, sum(p.numel() for p in model.parameters()), _drops_out(model)
     if certify is None: certify = total <= _SMALL
     _now(bar, "running the example")
-    elsewhere = [_running(model, *inputs)]  # given up before the trace, for its memory
+    elsewhere = _running(model, *inputs)
     with borrowed(model) as shared:
         bench = prepare(model, *inputs, shared)
         bench.desk.dropped = drops
-        if reason := _unproved(bench, *elsewhere.pop()):
+        other, outputs = elsewhere
+        if reason := _unproved(bench, other(bench.states[0]), outputs):
             return SymmetryReport(name, [], [reason], threshold, {reason: total}, total,
                                   Certificate(total, None, missing=reason) if certify else None)
         _now(bar, "tracing")
         walk, why = _traced(bench, inputs)
         _now(bar, "searching")
-        if walk: _film(bench, walk)
+        bench.films = walk is not None
+        for p in [*([bench.small] if bench.small else []), *bench.points[:2]] if walk else (): _film(bench, walk, p)
         suggested, notes, unexamined = _searched(bench, walk) if walk else _untraced(bench, why)
         notes += _circumstances(bench, walk)
         _now(bar, f"proving {len(suggested)} families")
-        attempt = lambda c, notes=notes: _tried(bench, walk, c, seed, eps, how, threshold, notes)
-        rows = _judged(bench, suggested, attempt)
+        row = functools.partial(_tried, bench, how, threshold)
+        rows = [row(*x, notes) for x in zip(suggested, _judged(bench, walk, suggested, seed, eps), strict=True)]
+        attempt = lambda c: row(c, *try_all(bench, walk, [c], seed, eps), [])
         tried, certificate, added = list(zip(suggested, rows, strict=True)), None, []
         _now(bar, "counting directions" if certify else "writing")
         if certify: certificate, added, rows = _certificate(bench, walk, tried, attempt, total, notes)
@@ -531,9 +583,10 @@ def _examined(model: nn.Module, inputs: tuple, seed: int, eps: str, how: dict, t
 def _certificate(bench: Bench, walk: Trace | None, tried: list, attempt: Callable, total: int, notes: list) -> tuple:
     "The certificate, families that it has found, each with its proved row, and the rows that hold for all inputs."
     added, proved = [], lambda row: row is not None and row.error <= TOLERANCE and not row.control <= EVIDENCE
-    for p in bench.points: p.replay = None  # from here the model itself is asked
+    bench.films = False   # from here the model itself is asked
+    _without_films(bench)
     def prove(c):
-        if proved(row := attempt(c, [])): added.append(row)
+        if proved(row := attempt(c)): added.append(row)
         return proved(row)
     good = [c for c, row in tried if proved(row)]
     exact = [c for c, row in tried if proved(row) and row.own_error <= TOLERANCE]
@@ -591,7 +644,7 @@ def _searched(bench: Bench, walk: Trace) -> tuple[list[Candidate], list[str], di
     if not structure: return [], notes, _counted(bench, lost)
     channels = lambda: with_shifts(structure, candidates(structure))
     found = _attempt(notes, lost, "channels", channels, bench.desk.parameters) or []
-    exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench)) or []
+    exchanges = _attempt(notes, lost, "exchanges", lambda: _exchanges(bench, walk.program)) or []
     known = {(c.group, frozenset(c.tensors)) for c in exchanges}
     more = _attempt(notes, lost, "branches", lambda: branches(bench, structure)) or []
     exchanges += [c for c in more if (c.group, frozenset(c.tensors)) not in known]
@@ -628,12 +681,11 @@ def _attempt(notes: list, lost: dict, what: str, search: Callable, names: Any = 
         return None
 
 # %% ../nbs/08_survey.ipynb #surveytrie0
-def _tried(bench: Bench, walk: Trace, c: Candidate, seed: int, eps: str, how: dict, threshold: float,
-           notes: list) -> Symmetry | None:
-    "The row of a candidate, or a note on why it cannot be tried."
+def _tried(bench: Bench, how: dict, threshold: float, c: Candidate, outcome: Any, notes: list) -> Symmetry | None:
+    "The row of a candidate that was tried, or a note on why it could not be."
     def row():
-        proof = try_out(bench, walk, c, seed, eps)
-        return proof and _row(c, proof, c.distances(bench.states[0], how), threshold)
+        if isinstance(outcome, Exception): raise outcome
+        return outcome and _row(c, outcome, c.distances(_here(bench.desk, bench.states[0]), how), threshold)
     return _attempt(notes, {}, f"{c.symmetry} of {c.first}", row)
 
 

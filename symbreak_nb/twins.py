@@ -15,7 +15,8 @@ import torch
 
 from .channels import Structure, _colours, _descendants, _parts, families, gather
 from .actions import _closure, _permuted
-from .proofs import TOLERANCE, Bench, _change, _idle
+from .proofs import TOLERANCE, Bench, _change, _moved
+from .states import _shapes
 
 # %% auto #0
 __all__ = ['merge']
@@ -26,8 +27,8 @@ def _works(bench: Bench, s: Structure, image: dict) -> bool:
     image = _closure(s, image)
     if image is None: return False
     for p in bench.points[:2][::-1]:
-        new = _permuted(s, p.state, image)
-        if not new or _idle(p.state, new) or not _change(p, new) <= TOLERANCE: return False
+        far, idle = _moved(bench, p, lambda state, rng: _permuted(s, state, image), None)
+        if idle or not far <= TOLERANCE: return False
     return True
 
 
@@ -116,8 +117,8 @@ def _gates(bench: Bench, experts: list) -> list[tuple]:
     "(name of a tensor, axis) whose entries move with the experts; empty if none make the exchange of two a symmetry."
     n, inside, point = len(experts), {name for names in experts for name in names}, bench.points[1]
     layers = defaultdict(list)
-    for name, t in bench.states[0].items():
-        axes = [d for d in range(t.ndim) if t.shape[d] == n]
+    for name, shape in _shapes(bench.states[0]).items():
+        axes = [d for d, size in enumerate(shape) if size == n]
         if axes and name not in inside: layers[name.rpartition(".")[0]].append((name, axes[0]))
     sets = [*layers.values(), sum(layers.values(), [])] if len(layers) > 1 else list(layers.values())
     swap = [1, 0, *range(2, n)]

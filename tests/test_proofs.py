@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 from symbreak_nb.groups import Candidate
-from symbreak_nb.proofs import EVIDENCE, TOLERANCE, _apart, _snapshot, _unproved, borrowed, prepare, try_out
+from symbreak_nb.proofs import EVIDENCE, TOLERANCE, _apart, _each_slope, _slopes, _snapshot, _unproved, borrowed, prepare
 from symbreak_nb.run import RunError
 from symbreak_nb.trace import trace
+from symbreak_nb.trials import try_out
 from torch import nn
 
 L, X = nn.Linear, lambda *shape: torch.randn(*shape, dtype=torch.float64)
@@ -73,3 +74,28 @@ def test_the_control_of_a_group_that_moves_nothing_of_effect_is_zero():
     moved = Candidate("permutation", "S_2", 1, lambda s, rng: {"1.weight": s["1.weight"].flip(0)}, [], None, "1.weight")
     proof = try_out(bench, walk, moved)
     assert proof.error == 0 and proof.control <= EVIDENCE
+
+
+def test_other_whole_numbers_are_not_those_of_the_example_in_another_order():
+    class Bag(nn.Embedding):
+        def forward(self, i): return super().forward(i).sum(1)
+    for seed in range(20):
+        bench = prepare(Bag(4, 2).double(), (torch.tensor([[0, 1, 2]]),), {}, seed=seed)
+        assert bench.inputs[-1][0][0].unique().numel() < 3
+
+
+def test_a_slope_is_used_as_soon_as_it_is_known_and_is_that_of_all_uses_of_a_weight():
+    torch.manual_seed(0)
+    tied = nn.Sequential(L(3, 3), nn.Tanh(), L(3, 3)).double()
+    tied[2].weight = tied[0].weight
+    bench, _ = measured(tied, X(5, 3))
+    found, p = {}, bench.points[0]
+    _each_slope(bench.desk, p.state, p.inputs, 3, lambda name, g: found.setdefault(name, g.clone()))
+    whole = _slopes(bench.desk, p.state, p.inputs, 3)
+    assert found.keys() == whole.keys() == {"0.weight", "0.bias", "2.bias"}
+    weights = [tied[0].weight, tied[0].bias, tied[2].bias]
+    out = tied(p.inputs[0][0])
+    z = torch.randn(out.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    want = dict(zip(("0.weight", "0.bias", "2.bias"), torch.autograd.grad((out*z).sum(), weights), strict=True))
+    for n, g in found.items():
+        assert torch.allclose(g, want[n], rtol=1e-9, atol=1e-12) and torch.equal(g, whole[n]), n

@@ -1,9 +1,10 @@
 "A replay gives what the model gives, stops where nothing differs, and closes nothing that a huge constant could hide."
 import pytest
 import torch
-from symbreak_nb.proofs import _film, _load, _unproved, prepare
+from symbreak_nb.proofs import _load, _unproved, prepare
 from symbreak_nb.replays import _record, _replay
 from symbreak_nb.trace import _sources, trace
+from symbreak_nb.trials import _film
 from torch import nn
 
 from models import L, from_forward
@@ -14,7 +15,8 @@ X = torch.randn(5, 3, dtype=torch.float64)
 def measured(net, x=X):
     bench = prepare(net, (x,), {})
     assert not _unproved(bench, bench.states[1], bench.run(bench.states[1], bench.inputs[0]))
-    _film(bench, trace(net, (x,)))
+    bench.films, walk = True, trace(net, (x,))
+    for p in bench.points: _film(bench, walk, p)
     return bench
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from symbreak_nb import operations, survey
+from symbreak_nb import operations, states, survey, trials
 from symbreak_nb.run import ParameterError, RunError
 from torch import nn
 from torch.nn import functional as F
@@ -246,7 +246,7 @@ def test_a_form_that_a_rule_does_not_follow_is_a_note_and_a_bug_in_a_rule_is_an_
 
 
 def test_a_candidate_that_cannot_be_tried_is_left_out_with_a_note(monkeypatch):
-    monkeypatch.setattr(survey, "try_out", broken)
+    monkeypatch.setattr(trials._Trial, "at", broken)
     report = symmetry_report(nn.Sequential(L(3, 4), nn.ReLU(), L(4, 2)), X(4, 3))
     assert not len(report) and any("left out: IndexError" in note for note in report.notes)
 
@@ -375,7 +375,7 @@ def test_what_holds_for_one_mask_or_for_one_set_of_indices_is_not_proved():
     assert {r.group for r in untouched(looked_up, torch.tensor([[0, 1, 2]]))} == {"S_4"}
 
 
-FLOORS = ("labels", "operations", "trace", "channels", "groups", "proofs", "survey")
+FLOORS = ("labels", "operations", "trace", "channels", "groups", "states", "proofs", "trials", "survey")
 
 
 @pytest.mark.parametrize("name", FLOORS)
@@ -418,3 +418,25 @@ def test_a_shift_that_a_norm_takes_away_holds_for_small_weights_too(size, eps, b
     report = symmetry_report(net, torch.randn(6, 4), certify=False)
     assert ("0", "translation") in {(row.layer, row.symmetry) for row in report}
     assert not any("example only" in note or "not confirmed" in note for note in report.notes)
+
+
+LARGE = {  # models that are treated as if they were too large to keep their states
+    "relu": lambda: (nn.Sequential(L(3, 5), nn.ReLU(), L(5, 4), nn.Tanh(), L(4, 2)), X(6, 3)),
+    "linear": lambda: (nn.Sequential(L(3, 4), L(4, 2)), X(6, 3)),
+    "batch norm": lambda: (nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3)).eval(), X(2, 2, 6, 6)),
+    "layer norm": lambda: (nn.Sequential(L(3, 5), nn.LayerNorm(5), L(5, 2)), X(6, 3)),
+    "transformer": lambda: (nn.TransformerEncoderLayer(4, 2, 6, batch_first=True).eval(), X(2, 5, 4)),
+    "tokens": lambda: (from_forward(lambda s, i: s.b(torch.tanh(s.t[i].sum(1))), t=P(5, 4), b=L(4, 2)),
+                       torch.tensor([[0, 1, 2], [3, 4, 1]])),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_states_that_are_made_anew_give_the_same_report(name, monkeypatch):
+    torch.manual_seed(0)
+    model, x = LARGE[name]()
+    rows = lambda report: sorted((r.layer, r.symmetry, r.group, r.dos, r.dosb, round(r.delta, 9), r.control > 1e-7) for r in report)
+    kept = untouched(model, x)
+    monkeypatch.setattr(states, "_KEPT", 0)
+    made = untouched(model, x)
+    assert len(kept) and str(rows(made)) == str(rows(kept)) and made.notes == kept.notes and made.unexamined == kept.unexamined
