@@ -321,17 +321,17 @@ def _sloped(bench: Bench, trials: list) -> None:
         elif p.slopes is None: p.slopes = _slopes(bench.desk, p.state, p.inputs, 7, weigh=weigh)
     except Exception: p.slopes = {}  # the model has none
     if large: return waiting.end()
-    for t in trials: t.control = _along(t.c, p.state, p.slopes, t.rng)
+    for t in trials: _along(t, p.state, p.slopes)
 
 
-def _along(c: Candidate, state: Any, slopes: dict, rng: torch.Generator) -> float:
+def _along(t: _Trial, state: Any, slopes: dict) -> None:
     "The largest slope along an element less one tensor; the first that is enough decides."
-    most = 0.0
-    for other in _without(c, state, rng):
-        along = sum(float(((x - state[n])*slopes[n]).sum()) for n, x in other.items() if n in slopes)
-        most = max(most, abs(along)) if math.isfinite(along) else most
-        if most > EVIDENCE: break
-    return most
+    try:
+        for other in _without(t.c, state, t.rng):
+            along = sum(float(((x - state[n])*slopes[n]).sum()) for n, x in other.items() if n in slopes)
+            if math.isfinite(along): t.control = max(t.control, abs(along))
+            if t.control > EVIDENCE: return
+    except Exception as error: t.failure = error
 
 # %% ../nbs/08_trials.ipynb #trialslop2
 class _Waiting:
@@ -359,8 +359,7 @@ class _Waiting:
 
     def _decide(self, t: _Trial) -> None:
         del self.left[t]
-        try: t.control = _along(t.c, self.state, self.slopes, t.rng)
-        except Exception as error: t.failure = error
+        _along(t, self.state, self.slopes)
         self.asked.subtract(t.c.tensors)
         for n in t.c.tensors:
             if self.asked[n] <= 0: self.slopes.pop(n, None)

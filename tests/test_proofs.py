@@ -4,11 +4,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from symbreak_nb import states
 from symbreak_nb.groups import Candidate
 from symbreak_nb.proofs import EVIDENCE, TOLERANCE, _apart, _each_slope, _slopes, _snapshot, _unproved, borrowed, prepare
 from symbreak_nb.run import RunError
 from symbreak_nb.trace import trace
-from symbreak_nb.trials import try_out
+from symbreak_nb.trials import try_all, try_out
 from torch import nn
 
 L, X = nn.Linear, lambda *shape: torch.randn(*shape, dtype=torch.float64)
@@ -99,3 +100,17 @@ def test_a_slope_is_used_as_soon_as_it_is_known_and_is_that_of_all_uses_of_a_wei
     want = dict(zip(("0.weight", "0.bias", "2.bias"), torch.autograd.grad((out*z).sum(), weights), strict=True))
     for n, g in found.items():
         assert torch.allclose(g, want[n], rtol=1e-9, atol=1e-12) and torch.equal(g, whole[n]), n
+
+
+@pytest.mark.parametrize("kept", [2**26, 0])
+def test_a_candidate_that_fails_at_any_point_stands_alone(kept, monkeypatch):
+    monkeypatch.setattr(states, "_KEPT", kept)
+    torch.manual_seed(0)
+    bench, walk = measured(nn.Sequential(L(3, 4), nn.ReLU(), L(4, 2)).double(), X(5, 3))
+    scaled = lambda s: {"0.weight": 2*s["0.weight"], "0.bias": 2*s["0.bias"], "2.weight": s["2.weight"]/2}
+    for calls in range(4):   # of the element before it fails: at a point, or for the control
+        left = iter([scaled]*calls)
+        fails = Candidate("rescaling", "R+", 1, lambda s, rng, left=left: next(left)(s), ["0.weight"], None, "0.weight")
+        good = Candidate("rescaling", "R+", 1, lambda s, rng: scaled(s), ["0.weight", "0.bias", "2.weight"], None, "0.weight")
+        broken, proof = try_all(bench, walk, [fails, good])
+        assert isinstance(broken, Exception) == (calls < 3) and proof.error <= TOLERANCE < proof.control
