@@ -17,8 +17,8 @@ import torch
 from .actions import _Steps
 from .groups import Candidate
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, _change, _Desk, _each_slope, _error, _here, _is_wide, _load, _moved, _outside, _Point,
-    _point, _settle, _slopes, _Standing, _written,
+    EVIDENCE, TOLERANCE, Bench, _change, _Desk, _each_slope, _error, _here, _is_wide, _load, _more_rounding, _moved,
+    _outside, _Point, _point, _settle, _slopes, _Standing, _written,
 )
 from .replays import _record, _replay, _value
 from .states import _is_large
@@ -205,8 +205,12 @@ class _Trial:
         return self.failure is None and not self.idle and (self.error <= TOLERANCE or "scaling" in self.c.symmetry)
 
     def at(self, bench: Bench, p: _Point, first: bool = False) -> None:
-        "Apply a random element at a point."
+        "Apply a random element at a point; the same one again if what moved may be rounding alone."
+        before = self.rng.get_state()
         far, idle = _moved(bench, p, self.c.apply, self.rng, sure=not first)
+        if TOLERANCE < far <= 1e3*TOLERANCE and _more_rounding(bench, p):
+            self.rng.set_state(before)
+            far, _ = _moved(bench, p, self.c.apply, self.rng, sure=True)
         self.error, self.idle = max(self.error, far), first and idle
 
 

@@ -114,3 +114,17 @@ def test_a_candidate_that_fails_at_any_point_stands_alone(kept, monkeypatch):
         good = Candidate("rescaling", "R+", 1, lambda s, rng: scaled(s), ["0.weight", "0.bias", "2.weight"], None, "0.weight")
         broken, proof = try_all(bench, walk, [fails, good])
         assert isinstance(broken, Exception) == (calls < 3) and proof.error <= TOLERANCE < proof.control
+
+
+def test_rounding_is_measured_again_before_a_small_error_refuses_a_group():
+    torch.manual_seed(0)
+    bench, walk = measured(nn.Sequential(L(3, 4), nn.ReLU(), L(4, 2)).double(), X(5, 3))
+    off = lambda size: Candidate("rescaling", "R+", 1, lambda s, rng: {
+        "0.weight": 1.7*s["0.weight"], "0.bias": 1.7*s["0.bias"] + size, "2.weight": s["2.weight"]/1.7}, ["0.weight"], None, "0.weight")
+    true, near, false = off(0.0), off(1e-9), off(1e-5)
+    assert try_out(bench, walk, true).error <= TOLERANCE and not any(p.finer for p in bench.points)
+    assert TOLERANCE < try_out(bench, walk, near).error < 1e3*TOLERANCE and any(p.finer for p in bench.points)
+    assert try_out(bench, walk, false).error > 1e3*TOLERANCE
+    p = bench.points[1]
+    p.scale, p.finer = [torch.full_like(t, 1e-7) for t in p.scale], False   # as if these had hardly moved, by chance
+    assert try_out(bench, walk, true).error <= TOLERANCE and p.finer
