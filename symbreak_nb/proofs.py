@@ -231,6 +231,12 @@ def _load(desk: _Desk, state: Mapping | None) -> None:
         _write(given if n in given else state, n, desk.held[n].data)
 
 
+def _put(desk: _Desk, name: str, x: torch.Tensor) -> None:
+    "Write a tensor that belongs to no state: the next state that is loaded takes its place."
+    desk.now.pop(name, None)
+    desk.held[name].data.copy_(x)
+
+
 def _outside(desk: _Desk, change: Mapping) -> dict:
     "Some tensors, and copies of those that lie in the desk itself."
     places = {_span(t)[0] for t in desk.held.values()} if change else ()
@@ -725,6 +731,5 @@ def _written(bench: Bench, p: _Point, act: _Steps, element: Any, skip: str = "",
     for n, x in act.each(_Standing(desk, p.state), element):
         if n == skip: continue
         idle = idle and _near(desk.held[n].detach(), x)
-        desk.now.pop(n, None)
-        desk.held[n].data.copy_(x)
+        _put(desk, n, x)
     return _error(p, p.run(None, p.inputs), seen), idle

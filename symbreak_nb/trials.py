@@ -18,7 +18,7 @@ from .actions import _Steps
 from .groups import Candidate
 from symbreak_nb.proofs import (
     EVIDENCE, TOLERANCE, Bench, _change, _Desk, _each_slope, _error, _here, _is_wide, _load, _more_rounding, _moved,
-    _outside, _Point, _point, _settle, _slopes, _Standing, _written,
+    _outside, _Point, _point, _put, _settle, _slopes, _Standing, _written,
 )
 from .replays import _record, _replay, _value
 from .states import _is_large
@@ -32,7 +32,7 @@ def _limit_points(bench: Bench, trace: Trace) -> list[_Point]:
     "Points of the traced program at eps = 0, if that program is the model as long as eps is its own."
     if bench.limit is None:
         p, run = bench.points[1], _traced_run(bench, trace, 0.0)
-        faithful = bench.filmed or _error(p, _traced_run(bench, trace, None)(p.state, p.inputs)) <= 1e3*TOLERANCE
+        faithful = p.replay or _error(p, _traced_run(bench, trace, None)(p.state, p.inputs)) <= 1e3*TOLERANCE
         bench.limit = [_point(bench, run, q.state, q.inputs, 1) for q in bench.points] if faithful else []
         for q in bench.limit: q.eps = 0.0
     return bench.limit
@@ -140,7 +140,7 @@ def _judged(bench: Bench, trace: Trace, found: list, seed: int, eps: str) -> lis
 def _together(bench: Bench, kept: list) -> bool:
     "Whether a random element of all groups, one after another, leaves the outputs of the model alone."
     rng, desk = torch.Generator().manual_seed(5), bench.desk
-    for p in bench.points[:2]:
+    for p in bench.points:
         state = p.state if _is_large(p.state) else dict(p.state)
         _load(desk, state)
         for c in kept: state = _after(desk, state, c.apply, rng)
@@ -154,9 +154,7 @@ def _after(desk: _Desk, state: Any, act: Callable, rng: torch.Generator) -> Any:
     here = _Standing(desk, state, moves=True)
     if isinstance(act, _Steps): moves = act.each(here, act.draw(rng))
     else: moves = _outside(desk, act(here, rng)).items()  # some give one tensor in the place of another
-    for n, x in moves:
-        desk.now.pop(n, None)
-        desk.held[n].data.copy_(x)
+    for n, x in moves: _put(desk, n, x)
     return state
 
 # %% ../nbs/08_trials.ipynb #5b7f7bc8
