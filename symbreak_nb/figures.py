@@ -345,6 +345,7 @@ def figure_faults(fig: Any) -> list[str]:
 
 # %% ../nbs/00_figures.ipynb #f1a00026
 MORE_STEPS = [1, 2, 2.5, 3, 4, 5, 6, 8, 10]
+ROOM = 0.2    # part of the height of a panel that is added at once above its data
 
 
 def _thin_ticks(fig: Any) -> bool:
@@ -361,15 +362,40 @@ def _thin_ticks(fig: Any) -> bool:
     return not crowded([box for row in rows for box in row])
 
 
-def _lay_out(fig: Any) -> None:
-    "Lay a figure out, and anew while labels of ticks meet, at most eight times; then its layout is fixed."
-    layout = fig.get_layout_engine()
+def _covered(fig: Any) -> list[tuple[Any, Any]]:
+    "Legends in their own panels, unless hung elsewhere by their author, each with a panel whose data it covers."
+    shown = [ax for ax in _all_axes(fig) if ax.get_visible() and ax.name != "3d"]
+    legends = [(legend, ax) for ax in shown if (legend := ax.get_legend()) and legend._bbox_to_anchor is None]
+    boxes = [(legend, box) for legend, ax in legends if (box := _legend_box(legend, ax))]
+    data = {ax: _drawn_in(ax) for ax in shown} if boxes else {}
+    return [(legend, ax) for legend, box in boxes for ax in shown
+            if _same_place(box.ax, ax) and _hits(box, data[ax], tuple(ax.bbox.extents))]
+
+
+def _make_room(fig: Any) -> bool:
+    "Room above data that a legend covers; whether none does."
+    covered = _covered(fig)
+    for legend, ax in covered:
+        legend.set_loc("best")
+        scale = ax.yaxis.get_transform()
+        low, high = scale.transform(ax.get_ylim())
+        ax.set_ylim(top=float(scale.inverted().transform(high + ROOM*(high - low))))
+    return not covered
+
+
+def _lay_out(fig: Any, room: bool = True) -> None:
+    "Lay a figure out, and anew, at most eight times, while labels meet or legends cover data; then it is fixed."
+    layout, limits = fig.get_layout_engine(), {ax: ax.get_ylim() for ax in _all_axes(fig)}
     for _ in range(8):
         if layout is not None:
             fig.set_layout_engine(layout)
             fig.draw_without_rendering()
             fig.set_layout_engine("none")   # not anew for every format; the ticks count anew on axes of the new length
-        if _thin_ticks(fig): return
+        if _thin_ticks(fig) & (not room or _make_room(fig)): return
+    if room and (covered := _covered(fig)):   # as by a legend over a line from bottom to top
+        for _, ax in covered: ax.set_ylim(limits[ax])
+        fig.set_layout_engine(layout)
+        _lay_out(fig, room=False)
 
 # %% ../nbs/00_figures.ipynb #figrendered
 def _rendered(fig: Any, stamp: str) -> tuple[dict[str, bytes], list[str]]:

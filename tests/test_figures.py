@@ -93,6 +93,30 @@ def test_ticks_that_an_author_placed_stay_and_their_fault_is_told():
     assert _rendered(fig, "smoke, seed 0")[1] and len(axes[0, 0].get_xticks()) == 5
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_panel_gets_room_for_its_legend(seed, scale):
+    rng, (fig, axes) = np.random.default_rng(seed), panels(4, size=(14, 3.3))
+    for ax in axes[0]:
+        for k in range(3): ax.errorbar(range(9), np.exp(rng.standard_normal(9)), 0.1, fmt="o-", ms=3, label=f"side {k}")
+        ax.set(yscale=scale, xlabel="T", ylabel="order")
+        ax.legend(fontsize=8, **({"loc": "upper left"} if seed % 2 else {}))
+    assert figure_faults(fig)
+    assert _rendered(fig, "smoke, seed 0")[1] == []
+
+
+def test_a_legend_that_its_author_hung_elsewhere_stays_and_room_that_does_not_help_is_not_taken():
+    fig, axes = panels(2, size=(7, 2))
+    for ax in axes[0]:
+        curve(ax)
+        for x in np.linspace(0, 1, 9): ax.axvline(x)
+    axes[0, 0].legend(loc="center")
+    axes[0, 1].legend(loc="upper center", bbox_to_anchor=(0.5, 0.9))
+    before = [ax.get_ylim() for ax in axes[0]]
+    faults = _rendered(fig, "smoke, seed 0")[1]
+    assert len(faults) == 1 and "legend" in faults[0] and [ax.get_ylim() for ax in axes[0]] == before
+
+
 def test_a_colour_bar_against_the_next_panel():
     fig, axes = panels(2, layout="none", size=(6, 2))
     image = axes[0, 0].imshow(np.eye(4))
@@ -146,13 +170,13 @@ def test_the_faults_of_a_figure_are_stored_and_listed(tmp_path, capsys):
     run = Run(Declaration("wells"), dict(profile="smoke", device="cpu", out_dir=tmp_path/"wells"))
     fig, axes = panels()
     curve(axes[0, 0])
-    axes[0, 0].legend(loc="center")
-    run.figure(fig, "bad", "A legend hides its curve")
-    assert "bad: 'legend (a measured curve ...)' over a curve" in capsys.readouterr().out
+    axes[0, 0].text(0.5, 0.5, "a note")
+    run.figure(fig, "bad", "A note hides its curve")
+    assert "bad: 'a note' over a curve" in capsys.readouterr().out
     run.finish()
     figures = tool("figures")
     assert figures.main([str(tmp_path)]) == 1
-    assert capsys.readouterr().out == "wells: bad: 'legend (a measured curve ...)' over a curve\n"
+    assert capsys.readouterr().out == "wells: bad: 'a note' over a curve\n"
     (tmp_path/"wells"/"metrics.json").write_text("{}")
     assert figures.main([str(tmp_path)]) == 0
 
