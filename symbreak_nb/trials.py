@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -15,17 +16,18 @@ from typing import Any
 import torch
 
 from .actions import _Steps
+from .distances import _span
 from .groups import Candidate
 from symbreak_nb.proofs import (
-    EVIDENCE, TOLERANCE, Bench, _change, _Desk, _each_slope, _error, _here, _is_wide, _load, _more_rounding, _moved,
-    _outside, _Point, _point, _put, _settle, _slopes, _Standing, _written,
+    EVIDENCE, TOLERANCE, Bench, _change, _Desk, _each_slope, _error, _here, _idle, _is_wide, _load, _more_rounding,
+    _moved, _near, _outside, _Point, _point, _put, _settle, _slopes, _Standing, _written,
 )
 from .replays import _record, _replay, _value
 from .states import _is_large
 from .trace import Trace, _exactly, _inside, _leaves, _meet_in_storage, _nodes, _same_view, _sources
 
 # %% auto #0
-__all__ = ['Proof']
+__all__ = ['ALONE', 'SPLITS', 'Proof']
 
 # %% ../nbs/08_trials.ipynb #3828c4bf
 def _limit_points(bench: Bench, trace: Trace) -> list[_Point]:
@@ -66,6 +68,7 @@ def _film(bench: Bench, trace: Trace, p: _Point) -> None:
         _without_films(bench)
         p.replay = _replayer(bench, trace, p, _ROOM)
     bench.filmed |= bool(p.replay)
+    if not p.replay and not bench.filmed and not bench.small: bench.films = False   # there is no room for one
 
 
 def _all_points(bench: Bench) -> list[_Point]:
@@ -104,10 +107,11 @@ def _replayer(bench: Bench, trace: Trace, p: _Point, room: int) -> Callable | No
 # %% ../nbs/08_trials.ipynb #trialseat1
 def _seats(desk: _Desk, sources: dict) -> dict | None:
     "Name of a weight -> (placeholder, how its tensor follows from the weight); None if one lies across several."
-    found = defaultdict(list)
+    found, stored = defaultdict(list), defaultdict(list)
+    for n, owner in desk.held.items(): stored[_span(owner)[0]].append(n)
     for x, (_, _, t) in sources.items():
         if not isinstance(t, torch.Tensor) or t.layout != torch.strided or not t.numel(): continue
-        near = [n for n, owner in desk.held.items() if _meet_in_storage(t, owner)]
+        near = [n for n in stored[_span(t)[0]] if _meet_in_storage(t, desk.held[n])]
         if not near: continue
         if len(near) > 1 or not _inside(t, desk.held[near[0]]): return None
         found[near[0]].append((x, functools.partial(_seat, desk.held[near[0]].detach(), t)))
@@ -143,19 +147,23 @@ def _together(bench: Bench, kept: list) -> bool:
     for p in bench.points:
         state = p.state if _is_large(p.state) else dict(p.state)
         _load(desk, state)
-        for c in kept: state = _after(desk, state, c.apply, rng)
+        for c in kept: state, _ = _after(desk, state, c.apply, rng)
         if not _error(p, p.run(None if _is_large(p.state) else state, p.inputs)) <= 1e3*TOLERANCE: return False
     return True
 
 
-def _after(desk: _Desk, state: Any, act: Callable, rng: torch.Generator) -> Any:
-    "A state after an element of a group; that of a large model is changed where it stands."
-    if not _is_large(state): return state | act(state, rng)
-    here = _Standing(desk, state, moves=True)
+def _after(desk: _Desk, state: Any, act: Callable, rng: torch.Generator) -> tuple[Any, bool]:
+    "A state after an element of a group, and whether it is the same; that of a large model is changed where it stands."
+    if not _is_large(state):
+        change = act(state, rng)
+        return state | change, _idle(state, change)
+    here, idle = _Standing(desk, state, moves=True), True
     if isinstance(act, _Steps): moves = act.each(here, act.draw(rng))
     else: moves = _outside(desk, act(here, rng)).items()  # some give one tensor in the place of another
-    for n, x in moves: _put(desk, n, x)
-    return state
+    for n, x in moves:
+        idle = idle and _near(desk.held[n].detach(), x)
+        _put(desk, n, x)
+    return state, idle
 
 # %% ../nbs/08_trials.ipynb #5b7f7bc8
 @dataclass(frozen=True)
@@ -215,9 +223,59 @@ class _Trial:
 def _visit(bench: Bench, trace: Trace, p: _Point, trials: list, act: Callable) -> None:
     "Do something with all trials at one point; what goes wrong stays with the trial."
     _film(bench, trace, p)
+    _each(trials, act)
+
+
+def _each(trials: list, act: Callable) -> None:
     for t in trials:
         try: act(t)
         except Exception as error: t.failure = error  # the code of the model runs in it
+
+# %% ../nbs/08_trials.ipynb #trialsets1
+ALONE, SPLITS = 16, 4   # as many trials go one by one; how often the others are split in two at a point
+
+
+def _apply_all(bench: Bench, trace: Trace, p: _Point, trials: list, first: bool = False) -> None:
+    "A random element of every candidate at a point: each by itself, or in sets where one costs a whole forward pass."
+    _film(bench, trace, p)
+    alone = [t for t in trials if p.replay or len(trials) <= ALONE or hasattr(t.c.apply, "bench")]
+    _each(alone, lambda t: t.at(bench, p, first))
+    rest = [t for t in trials if t not in alone and t.error <= TOLERANCE]
+    if first:
+        kinds = itertools.groupby(sorted(rest, key=lambda t: (t.c.symmetry, len(t.c.tensors))), lambda t: t.c.symmetry)
+        for _, kind in kinds: _halved(bench, p, list(kind), True)
+        return
+    rng = torch.Generator().manual_seed(len(rest))
+    for _ in range(SPLITS):
+        side = torch.randint(2, (len(rest),), generator=rng).tolist()
+        for half in (0, 1):
+            _halved(bench, p, [t for t, k in zip(rest, side, strict=True) if k == half and t.error <= TOLERANCE])
+
+
+def _halved(bench: Bench, p: _Point, trials: list, first: bool = False) -> None:
+    "Trials in one set if no output moves, or else in halves."
+    trials = [t for t in trials if t.failure is None]
+    if len(trials) <= 4: return _each(trials, lambda t: t.at(bench, p, first))
+    far = _all_at_once(bench, p, trials, first)
+    if far <= TOLERANCE:
+        for t in trials: t.error = max(t.error, far)
+        return
+    half = len(trials)//2
+    for part in (trials[:half], trials[half:]): _halved(bench, p, part, first)
+
+
+def _all_at_once(bench: Bench, p: _Point, trials: list, first: bool) -> float:
+    "How far the outputs move under a random element of each candidate, one after another; nan if one goes wrong."
+    desk, large = bench.desk, _is_large(p.state)
+    state = p.state if large else dict(p.state)
+    _load(desk, state)
+    for t in trials:
+        try: state, idle = _after(desk, state, t.c.apply, t.rng)
+        except Exception as error:
+            t.failure = error
+            return math.nan
+        if first: t.idle = idle
+    return _error(p, p.run(None if large else state, p.inputs))
 
 # %% ../nbs/08_trials.ipynb #prooftryou0
 def try_out(bench: Bench, trace: Trace, c: Candidate, seed: int = 0, eps: str = "limit") -> Proof | None:
@@ -250,8 +308,8 @@ def try_all(bench: Bench, trace: Trace, found: list[Candidate], seed: int = 0, e
     "As `try_out` for many candidates, point after point; what goes wrong with one stands in its place."
     trials = [_Trial(c, torch.Generator().manual_seed(seed + 1)) for c in found]
     first, *others = bench.points[1], *(p for p in bench.points if p is not bench.points[1])
-    _visit(bench, trace, first, trials, lambda t: t.at(bench, first, True))
-    for p in others: _visit(bench, trace, p, [t for t in trials if t.going], lambda t, p=p: t.at(bench, p))
+    _apply_all(bench, trace, first, trials, True)
+    for p in others: _apply_all(bench, trace, p, [t for t in trials if t.going])
     for t in trials: t.own = t.error
     if eps == "limit": _at_limit(bench, trace, [t for t in trials if t.going and t.error > TOLERANCE])
     _control(bench, trace, [t for t in trials if t.going and t.error <= TOLERANCE and not t.c.free])
@@ -265,7 +323,7 @@ def _at_limit(bench: Bench, trace: Trace, trials: list) -> None:
         points = []
         for t in trials: t.failure = error
     for t in trials if points else (): t.limit, t.error = True, 0.0
-    for p in points: _visit(bench, trace, p, trials, lambda t, p=p: t.at(bench, p))
+    for p in points: _apply_all(bench, trace, p, trials)
 
 # %% ../nbs/08_trials.ipynb #proofprove1
 def _control(bench: Bench, trace: Trace, trials: list) -> None:
