@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,8 @@ import torch
 
 from .channels import Structure, _colours, _descendants, _parts, families, gather
 from .actions import _closure, _permuted
-from .proofs import TOLERANCE, Bench, _change, _moved
-from .states import _shapes
+from .proofs import TOLERANCE, Bench, _change, _each_slope, _moved, _Point
+from .states import _Noise, _noise, _Recipe, _shapes, _State
 
 # %% auto #0
 __all__ = ['merge']
@@ -113,20 +113,69 @@ def _choices(rows: list) -> Iterator[list]:
         for n in [len(mine), *range(1, min(3, len(mine)))]: yield from map(list, itertools.combinations(mine, n))
 
 # %% ../nbs/08_twins.ipynb #twinsexp1
-def _gates(bench: Bench, experts: list) -> list[tuple]:
-    "(name of a tensor, axis) whose entries move with the experts; empty if none make the exchange of two a symmetry."
-    n, inside, point = len(experts), {name for names in experts for name in names}, bench.points[1]
-    layers = defaultdict(list)
+def _gate_sets(bench: Bench, experts: list) -> list[list[tuple]]:
+    "Sets of (name of a tensor, axis) outside of the experts that have an entry for each; at most 32."
+    n, inside, layers = len(experts), {name for names in experts for name in names}, defaultdict(list)
     for name, shape in _shapes(bench.states[0]).items():
         axes = [d for d, size in enumerate(shape) if size == n]
         if axes and name not in inside: layers[name.rpartition(".")[0]].append((name, axes[0]))
-    sets = [*layers.values(), sum(layers.values(), [])] if len(layers) > 1 else list(layers.values())
-    swap = [1, 0, *range(2, n)]
+    return ([*layers.values(), sum(layers.values(), [])] if len(layers) > 1 else list(layers.values()))[:32]
+
+
+def _gates(bench: Bench, experts: list) -> list[tuple]:
+    "(name of a tensor, axis) whose entries move with the experts; empty if none make the exchange of two a symmetry."
+    point, swap = bench.points[1], [1, 0, *range(2, len(experts))]
     works = lambda gates: _change(point, _with_gates(point.state, experts, gates, swap)) <= TOLERANCE
-    return next((gates for gates in sets[:32] if works(gates)), [])
+    return next((gates for gates in _gate_sets(bench, experts) if works(gates)), [])
 
 
 def _with_gates(state: dict, experts: list, gates: list, order: list) -> dict:
     "Expert k and its entries of the gates take what belonged to expert order[k]."
     new = {n: state[m] for names, j in zip(experts, order, strict=True) for n, m in zip(names, experts[j], strict=True)}
     return new | {name: state[name].index_select(axis, torch.tensor(order)) for name, axis in gates}
+
+# %% ../nbs/08_twins.ipynb #twinstied1
+def _tied(bench: Bench, state: Mapping, groups: list) -> _State:
+    "A state in which all members of each group are equal, and so are the first two entries of what may be their gates."
+    same, axes = {}, defaultdict(set)
+    def find(n): return n if same.get(n, n) == n else find(same[n])
+    for first, *others in groups:
+        for names in others: same.update((find(n), find(m)) for n, m in zip(names, first, strict=True))
+    for members in groups:
+        for n, axis in itertools.chain(*_gate_sets(bench, members)): axes[find(n)].add(axis)
+    def alter(name, x):
+        if find(name) != name: x.copy_(state[find(name)])
+        for axis in axes[find(name)]: x.select(axis, 1).copy_(x.select(axis, 0))
+    return _State(_Recipe(state, alter))
+
+# %% ../nbs/08_twins.ipynb #twinstied3
+def _equal_slopes(bench: Bench, point: _Point, groups: list) -> Callable:
+    "Whether two lists of names may change places for all that slopes at a tied point tell."
+    tied, rng = _tied(bench, point.state, groups), torch.Generator().manual_seed(11)
+    noise, mixture, samples = _noise(_shapes(tied), lambda x: x.normal_(generator=rng)), {}, {}
+    along, step = [0.0, 0.0], 1e-7
+    def weigh(k, z): return mixture.setdefault(k, z)
+    def use(name, g):
+        moves = g*_direction(noise, name, tied[name])
+        along[0], along[1] = along[0] + float(moves.sum()), along[1] + float(moves.square().sum())
+        samples[name] = g.reshape(-1)[::max(g.numel()//4096, 1)].clone()
+    def moved(by):
+        def alter(n, x): x.add_(_direction(noise, n, x), alpha=by) if n in bench.desk.parameters else None
+        return _State(_Recipe(tied, alter))
+    try:
+        _each_slope(bench.desk, tied, point.inputs, 11, use, weigh=weigh)
+        ends = [point.run(moved(by), point.inputs) for by in (step, -step)]
+        parts = [(torch.view_as_real(t) if t.is_complex() else t for t in pair) for pair in zip(*ends, strict=True)]
+        found = sum(float(((a - b)*mixture[k]).sum()) for k, (a, b) in enumerate(parts) if k in mixture)/(2*step)
+    except Exception: return lambda a, b: True   # the model has no slopes there
+    if bench.desk.coarse or not abs(found - along[0]) <= 1e-6*along[1]**0.5: return lambda a, b: True
+    most = max((float(g.abs().max()) for g in samples.values()), default=0.0)
+    def near(a, b):
+        size = max(float(a.abs().max()), float(b.abs().max()))
+        return float((a - b).abs().max()) <= 1e-6*size + 1e-9*most
+    return lambda a, b: all(near(samples[n], samples[m]) for n, m in zip(a, b, strict=True) if {n, m} <= set(samples))
+
+
+def _direction(noise: _Noise, name: str, x: torch.Tensor) -> torch.Tensor:
+    "Where a tensor moves to: at random, and as far as it is large."
+    return noise.put(name, torch.empty_like(x)).mul_(x.square().mean().sqrt())
