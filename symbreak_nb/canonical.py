@@ -20,7 +20,8 @@ from .actions import _closure, _permuted, _rotated, _scaled
 from .groups import Candidate, _laid, _vector, candidates
 from .proofs import TOLERANCE, Bench, _error, _unproved, borrowed, prepare
 from .run import ParameterError, RunError
-from .shifts import _taken_up, _translations
+from .shifts import _translations
+from .tables import _all_taken_up
 from .survey import _arguments, _confirmed, _exchanges, _running
 from .trace import _floats, _owners, trace
 from .trials import Proof, _film, try_all
@@ -51,7 +52,7 @@ def _workshop(model: nn.Module, example: Any) -> Iterator[tuple[Bench, Structure
 
 def _movable(bench: Bench, s: Structure) -> list[Candidate]:
     "All families of which an element can be built on purpose."
-    shifts = [c for c in _translations(bench, s).found + _taken_up(bench, s) if not c.free]
+    shifts = [c for c in _translations(bench, s).found + _all_taken_up(bench, s) if not c.free]
     shifts = [c if c.means else replace(c, means=("shift",)) for c in shifts]
     found, _ = _confirmed(bench, _exchanges(bench, s.trace.program) + branches(bench, s) + shifts)
     return [c for c in candidates(s) + found if c.means]

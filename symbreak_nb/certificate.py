@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ import torch
 from torch import nn
 
 from .groups import Candidate
-from .proofs import Bench, _point, borrowed, prepare
+from .proofs import Bench, _each_slope, _here, _point, borrowed, prepare
 from .reach import _drawn, _near, _reached, _stands, _tour, _unmoved, _unreached
 from .recognition import _beyond, _left, _readable, _search
 from .run import ParameterError, between
 from symbreak_nb.spectra import (
-    CLEAR, CUT, _explained, _fresh, _largest, _orthonormal, _places, _slope_rows, _spectrum, _Spectrum, _states,
+    CLEAR, CUT, _explained, _fresh, _largest, _orthonormal, _slope_rows, _spectrum, _Spectrum, _states,
 )
+from .states import _shapes
+from .tables import _reduced
 from .trace import _floats
 
 # %% auto #0
@@ -191,53 +194,70 @@ WINDOW = 4  # neighbouring tensors whose probes are counted together
 
 
 def _probes(names: list, state: dict) -> list[tuple]:
-    "Directions to probe: (kind, tensor, slopes of all tensors -> slope along it)."
-    found = []
+    "Directions to probe: (kind, tensor, slopes of this tensor -> slope along it)."
+    found, shapes = [], _shapes(state)
     for n in names:
-        t, third = state[n], len(state[n])//3 if state[n].ndim else 0
+        t = state[n]
+        third = len(t)//3 if t.ndim else 0
         starts = (0, third, 2*third) if any(w in n for w in ("in_proj", "qkv", "c_attn")) else (0,)
-        if t.ndim == 0: found.append(("shift", n, lambda g, n=n: g[n]))
+        if t.ndim == 0: found.append(("shift", n, lambda g: g))
         if t.ndim == 1:
-            found += [("shift", n, lambda g, n=n, i=i: g[n][i]) for i in starts]
-            found.append(("level", n, lambda g, n=n: g[n].sum()))
-            if (w := n.removesuffix("bias") + "weight") in state and w != n and state[w].ndim > 1:
-                found.append(("carry", n, lambda g, n=n, w=w: g[n] @ state[w][:, 0].reshape(len(g[n]), -1)[:, 0]))
+            found += [("shift", n, lambda g, i=i: g[i]) for i in starts]
+            found.append(("level", n, lambda g: g.sum()))
+            if (w := n.removesuffix("bias") + "weight") in state and w != n and len(shapes[w]) > 1:
+                column = state[w][:, 0].reshape(len(t), -1)[:, 0].clone()
+                found.append(("carry", n, lambda g, column=column: g @ column))
         for d in range(2 if t.ndim > 1 else 0):
             for i in starts if d == 0 else (0,):
-                at = lambda x, d=d, i=i: x.select(d, min(i, x.shape[d] - 1))
-                found.append(("stretch", n, lambda g, n=n, at=at: (at(g[n])*at(state[n])).sum()))
-                if t.shape[d] < 2: continue
-                found.append(("mix", n, lambda g, n=n, at=at, d=d, i=i: (at(g[n])*state[n].select(d, i + 1)).sum()))
-        if t.ndim == 2: found.append(("level", n, lambda g, n=n: g[n][:, 0].sum()))
+                own = min(i, t.shape[d] - 1)
+                found.append(("stretch", n, _slice_along(d, own, t.select(d, own))))
+                if t.shape[d] > 1: found.append(("mix", n, _slice_along(d, i, t.select(d, i + 1))))
+        if t.ndim == 2: found.append(("level", n, lambda g: g[:, 0].sum()))
     return found
 
+
+def _slice_along(d: int, i: int, way: torch.Tensor) -> Callable:
+    "Slopes of a tensor -> the slope along a direction that moves only its i-th slice."
+    way = way.clone()   # and not all of its tensor
+    return lambda g: (g.select(d, i)*way).sum()
+
 # %% ../nbs/08_certificate.ipynb #certbigm02
-def _probed(bench: Bench, state: dict, names: list, probes: list, rows: int) -> torch.Tensor:
-    "Slopes along all probes: (rows, probes)."
-    places, found, k = _places(names, state), [], 0
+def _probed(bench: Bench, state: dict, names: list, probes: list, rows: int) -> tuple[torch.Tensor, dict]:
+    "Slopes of mixtures of the outputs along all probes, (rows, probes); and which rows of each matrix had any slope."
+    of, found, k, felt = defaultdict(list), [], 0, {}
+    for j, (_, n, _) in enumerate(probes): of[n].append(j)
     while len(found) < rows and k < 2*rows + 8:
-        try: some = _slope_rows(bench, state, _near(bench, 4*k), names, 1)
-        except Exception: some = ()  # the model does not run with these numbers
+        row = torch.zeros(len(probes), dtype=torch.float64)
+        def use(name, g, row=row):
+            for j in of[name]: row[j] = probes[j][2](g.double())
+            if g.ndim > 1 and not (name in felt and felt[name].all()):
+                felt[name] = felt.get(name, False) | g.flatten(1).any(1)
+        try: _each_slope(bench.desk, state, _near(bench, 4*k), 100 + k, use, names)
+        except Exception: row.fill_(math.nan)  # the model does not run with these numbers
         k += 1
-        for row in some:
-            slopes = {n: row[at].reshape(state[n].shape) for n, at in places.items()}
-            found.append(torch.stack([probe(slopes) for _, _, probe in probes]))
-    return torch.stack(found) if found else torch.zeros(0, len(probes), dtype=torch.float64)
+        if row.any() and bool((row.abs() < 1e100).all()): found.append(row)
+    return torch.stack(found) if found else torch.zeros(0, len(probes), dtype=torch.float64), felt
 
 
-def _reduced(basis: torch.Tensor) -> torch.Tensor:
-    "The reduced echelon form of the rows: each direction with few entries."
-    basis, done = basis.clone(), 0
-    for j in range(basis.shape[1]):
-        if done == len(basis): break
-        i = done + int(basis[done:, j].abs().argmax())
-        if float(basis[i, j].abs()) < 1e-6: continue
-        basis[[done, i]] = basis[[i, done]]
-        basis[done] = basis[done]/basis[done, j]
-        others = torch.arange(len(basis)) != done
-        basis[others] -= basis[others, j:j + 1]*basis[done]
-        done += 1
-    return torch.where(basis.abs() < 1e-7, 0.0, basis)
+def _telling(probes: list, rows: torch.Tensor, felt: dict, shapes: dict) -> list[int]:
+    "Probes that move an output, and not as others do: in a table they may differ in rows that no input looks up."
+    found, known = [], defaultdict(list)
+    for j, (_, n, probe) in enumerate(probes):
+        if not rows[:, j].any(): continue
+        if n in felt and not felt[n].all():
+            way = _way(probe, shapes[n])[felt[n]].reshape(-1, 1)
+            basis = torch.stack(known[n], 1) if known[n] else way[:, :0]
+            rest = way - basis @ torch.linalg.lstsq(basis.T @ basis, basis.T @ way, driver="gelsd").solution
+            if float(rest.norm()) <= 1e-9*float(way.norm()): continue
+            known[n].append(way[:, 0])
+        found.append(j)
+    return found
+
+
+def _way(probe: Callable, shape: tuple) -> torch.Tensor:
+    "The direction that a probe measures along."
+    leaf = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad(): return torch.autograd.grad(probe(leaf), leaf)[0]
 
 
 def _accounted(direction: torch.Tensor, probes: list, families: list) -> bool:
@@ -255,17 +275,13 @@ def _along(probes: list, state: dict, families: list) -> torch.Tensor:
     "The first directions of families with velocities, in terms of the probes, where these suffice."
     found, of = [torch.zeros(0, len(probes), dtype=torch.float64)], defaultdict(list)
     for j, (_, n, _) in enumerate(probes): of[n].append(j)
-    def direction(j):
-        n, probe = probes[j][1:]
-        leaf = torch.zeros_like(state[n], requires_grad=True)
-        with torch.enable_grad(): return torch.autograd.grad(probe({n: leaf}), leaf)[0].reshape(-1)
     for c in families:
         for v in itertools.islice(c.tangents(state), 2) if c.tangents else ():
             row = torch.zeros(1, len(probes), dtype=torch.float64)
             for n, t in v.items():
                 if not t.any(): continue
-                if t.numel() > 5*10**6: break
-                ways = torch.stack([direction(j) for j in of[n]], 1)
+                if t.numel() > 5*10**6 or not of[n]: break
+                ways = torch.stack([_way(probes[j][2], t.shape).reshape(-1) for j in of[n]], 1)
                 part = torch.linalg.lstsq(ways.T @ ways, ways.T @ t.reshape(-1, 1), driver="gelsd").solution
                 if float((ways @ part - t.reshape(-1, 1)).norm()) > 1e-9*float(t.norm()): break
                 row[0, of[n]] = part[:, 0]
@@ -305,16 +321,19 @@ def _moved_by(direction: torch.Tensor, probes: list) -> dict:
 def _sampled(bench: Bench, families: list) -> Certificate:
     "What a sample of directions in every tensor says."
     names, state = bench.desk.parameters, bench.states[1]
-    probes, total = _probes(names, state), sum(state[n].numel() for n in names)
-    windows = [set(names[k:k + WINDOW]) for k in range(0, max(len(names) - WINDOW//2, 1), WINDOW//2)]
-    windows = [[j for j, (_, n, _) in enumerate(probes) if n in some] for some in windows]
-    rows = _probed(bench, state, names, probes, max(map(len, windows)) + 8)
+    probes, total = _probes(names, state), sum(_shapes(state)[n].numel() for n in names)
+    near = [set(names[k:k + WINDOW]) for k in range(0, max(len(names) - WINDOW//2, 1), WINDOW//2)]
+    windows = lambda: [[j for j, (_, n, _) in enumerate(probes) if n in some] for some in near]
+    rows, felt = _probed(bench, state, names, probes, max(map(len, windows())) + 8)
+    telling, idle = _telling(probes, rows, felt, _shapes(state)), len(probes)
+    rows, probes, idle = rows[:, telling], [probes[j] for j in telling], idle - len(telling)
     scale, high, low = rows.norm(dim=0), 1.0, 0.0
-    scale = scale.clamp(min=1e-3*float(scale.max())) if len(rows) else scale
-    null, known, left = torch.zeros(0, len(probes), dtype=torch.float64), _along(probes, state, families), []
+    scale = scale.clamp(min=1e-3*float(scale.max())) if rows.numel() else scale
+    null, left = torch.zeros(0, len(probes), dtype=torch.float64), []
+    known = _along(probes, _here(bench.desk, state), families)
     seen = (rows @ known.T).norm(dim=0) > 1e-8*(rows.abs() @ known.T.abs()).norm(dim=0)
     if len(rows): known = known[~seen]
-    for some in windows if len(rows) else ():
+    for some in filter(None, windows() if rows.numel() else ()):
         _, s, vh = torch.linalg.svd(rows[:, some]/scale[some], full_matrices=True)
         small = s <= CUT*s[0]
         high, low = min([high, *(s[~small]/s[0]).tolist()]), max([low, *(s[small]/s[0]).tolist()])
@@ -325,8 +344,8 @@ def _sampled(bench: Bench, families: list) -> Certificate:
         null, known, left = torch.cat([null, new]), torch.cat([known, rest[named]]), left + list(rest[~named])
     rank = lambda v: _orthonormal(v.T, 1e-6).shape[1] if len(v) else 0
     said = (f"a sample of {len(probes):,} directions in {len(names)} tensors of {total:,} parameters, {WINDOW} "
-            "neighbours at a time")
-    if not len(rows): return Certificate(total, None, missing="the model gives no slopes")
+            "neighbours at a time" + (f"; {idle} more lie where no output depends on them" if idle else ""))
+    if not rows.numel(): return Certificate(total, None, missing="the model gives no slopes")
     left = _modulo(torch.stack(left), torch.zeros(0, len(probes))) if left else []
     clear = high >= CLEAR*max(low, 1e-15)
     count, unexplained = rank(null), tuple(_moved_by(v*scale, probes) for v in left)

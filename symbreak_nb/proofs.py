@@ -336,7 +336,7 @@ def _each_slope(desk: _Desk, state: dict, inputs: tuple, seed: int, use: Callabl
             outputs = [torch.view_as_real(t) if t.is_complex() else t for t in _call(desk, inputs)]
             outputs = [(k, t) for k, t in enumerate(outputs) if t.requires_grad]
             if not outputs: return
-            draw = lambda t: torch.randn(t.shape, generator=rng, dtype=torch.float64)
+            draw = lambda t: torch.randn(t.shape, generator=rng, dtype=torch.float64)*t.detach().isfinite()
             total = sum((t*weigh(k, draw(t))).sum() for k, t in outputs)
         alone = _alone(desk, leaves)
         def taken(name, g):

@@ -17,7 +17,7 @@ import torch
 from .channels import Structure, _as_rows, _from_rows
 from .frozen import _norms
 from .groups import Candidate, _no_distances
-from .proofs import TOLERANCE, Bench, _change, _each_slope, _noisy, _randn, _randomised, _slopes
+from .proofs import TOLERANCE, Bench, _change, _each_slope, _noisy, _randn, _randomised
 from .states import _noise, _shapes
 
 # %% auto #0
@@ -31,7 +31,8 @@ def _cheap(bench: Bench) -> tuple: return bench.small.inputs if bench.small else
 class _Translations:
     "What slopes at random weights tell."
     found: list = field(default_factory=list)   # candidates
-    dead: dict = field(default_factory=dict)    # tensor -> elements that this example does not look at
+    dead: dict = field(default_factory=dict)    # tensor -> elements that this example does not look at,
+    asleep: list = field(default_factory=list)  # and the candidates that only move those
     flat: list = field(default_factory=list)    # tensors that have no slope at all
 
 
@@ -53,22 +54,32 @@ def _translations(bench: Bench, s: Structure) -> _Translations:
     largest = max((row.largest for row in rows.values()), default=0.0)
     for name in names:
         if name in out.flat: continue
+        hits, free = [], None
         for k in range(len(s.trace.tensors[name].axes)):
             hit = _flat_directions(bench, s, rows[name, k], largest)
-            if hit: out.found.append(hit)
-            if hit and hit.free: break
-        if count := _asleep(bench, s, name, rows): out.dead[name] = count
+            if hit: hits.append(hit)
+            if hit and hit.free: free = rows[name, k].without_slope(largest)
+            if free is not None: break
+        exactly, asleep = _still(s, name, rows), False
+        if free is not None: asleep = bool(exactly[free].all())   # or else some are zero by chance of rounding
+        if free is not None and not asleep: exactly = exactly & ~free
+        if count := _asleep(bench, name, exactly): out.dead[name] = count
+        out.found += hits
+        if asleep and count: out.asleep += [h for h in hits if h.free]
     return out
 
-
-def _asleep(bench: Bench, s: Structure, name: str, rows: dict) -> int:
-    "Elements in rows that this example does not look at: slopes of exactly zero, and large moves change no output."
-    shape = s.trace.tensors[name].shape
-    most = torch.zeros(shape, dtype=torch.bool)
+# %% ../nbs/08_shifts.ipynb #shftslee01
+def _still(s: Structure, name: str, rows: dict) -> torch.Tensor:
+    "Elements in rows whose slopes are exactly zero, along the axis that has most of them."
+    most = torch.zeros(s.trace.tensors[name].shape, dtype=torch.bool)
     for k in range(len(s.trace.tensors[name].axes) if most.numel() else 0):
-        dims = s.places.dims[name, k]
-        still = (rows[name, k].highest == 0).reshape([n if d in dims else 1 for d, n in enumerate(shape)]).expand(shape)
+        still = rows[name, k].spread(rows[name, k].highest == 0)
         if int(still.sum()) > int(most.sum()): most = still
+    return most
+
+
+def _asleep(bench: Bench, name: str, most: torch.Tensor) -> int:
+    "How many elements this example does not look at: of those without a slope all, if large moves change no output."
     if not most.any(): return 0
     moved = lambda p, step: {name: p.state[name] + step*_randn(bench, most)*most}
     still = all(_change(p, moved(p, step)) <= TOLERANCE for p in bench.points for step in (1, 10))
@@ -80,6 +91,7 @@ class _Rows:
 
     def __init__(self, s: Structure, name: str, k: int):
         self.name, self.dims, self.largest, self.highest = name, s.places.dims[name, k], 0.0, None
+        self.shape = s.trace.tensors[name].shape
         self.kinds = _places_of_a_kind(s, name, k)
         self.rest = torch.tensor([math.inf if len(where) < 2 else 0.0 for where in self.kinds], dtype=torch.float64)
         self.kind = torch.full((len(s.places.roots[name, k]),), len(self.kinds))   # of each row; the last is none
@@ -91,6 +103,16 @@ class _Rows:
         if self.highest is None: return True
         high = torch.zeros(len(self.kinds) + 1, dtype=torch.float64).scatter_reduce_(0, self.kind, self.highest, "amax")
         return bool((self.rest <= 1e-5).any() or (high[:-1] <= 1e-8*self.largest).any() or (self.highest == 0).any())
+
+    def spread(self, chosen: torch.Tensor) -> torch.Tensor:
+        "The elements in chosen rows."
+        return chosen.reshape([n if d in self.dims else 1 for d, n in enumerate(self.shape)]).expand(self.shape)
+
+    def without_slope(self, largest: float) -> torch.Tensor:
+        "The elements in kinds of rows that have no slope beyond rounding."
+        chosen = torch.zeros(len(self.highest), dtype=torch.bool)
+        for where in self.kinds: chosen[where] = float(self.highest[where].max()) <= 1e-11*largest
+        return self.spread(chosen)
 
     def add(self, slopes: torch.Tensor) -> None:
         "Take in the slopes at one more state."
@@ -207,16 +229,15 @@ def _uptakes(s: Structure, vectors: list) -> Iterator[_Uptake]:
     yield from map(_Uptake, reversed(vectors))
 
 # %% ../nbs/08_shifts.ipynb #shftupta02
-def _taken_up(bench: Bench, s: Structure) -> list[Candidate]:
-    "Shifts of a bias, or of a third of one, that another bias takes up."
-    tensors = s.trace.tensors
-    vectors = [n for n in tensors if n in s.trace.parameters and len(tensors[n].shape) == 1]
+def _vectors(s: Structure) -> list[str]:
+    "Parameters of one axis."
+    return [n for n, value in s.trace.tensors.items() if n in s.trace.parameters and len(value.shape) == 1]
+
+
+def _taken_up(bench: Bench, s: Structure, passes: list) -> list[Candidate]:
+    "Shifts of a bias, or of a third of one, that another bias takes up; by passes: (state, slopes of all vectors)."
+    tensors, vectors = s.trace.tensors, [n for n in _vectors(s) if all(n in slopes for _, slopes in passes)]
     if len(vectors) < 2: return []
-    passes = []
-    for seed in range(3):
-        state = _randomised(bench, bench.states[0])
-        passes.append((state, _slopes(bench.desk, state, _noisy(bench, _cheap(bench)), seed, vectors)))
-    vectors = [n for n in vectors if all(n in slopes for _, slopes in passes)]
     of = lambda one: torch.stack([one(state, slopes) for state, slopes in passes])
     pieces, found = defaultdict(list), []
     for n in vectors:

@@ -31,15 +31,16 @@ from symbreak_nb.proofs import (
     _Point, _randn, _rounded, _settle, _unproved, _width, borrowed, prepare,
 )
 from .run import COLORS, ParameterError, RunError, between, one_of
-from .shifts import _cheap, _merged, _taken_up, _translations, _Translations
+from .shifts import _cheap, _merged, _translations, _Translations
+from .tables import _all_taken_up
 from .states import _Recipe, _shapes, _State
 from .trace import Trace, _floats, _leaves, _line, _listed, _owners, trace
 from .trials import Proof, _film, _judged, _without_films, try_all
-from .twins import _gates, _with_gates, merge
+from .twins import _equal_slopes, _gate_sets, _gates, _with_gates, merge
 from .views import as_json
 
 # %% auto #0
-__all__ = ['SymmetryReport', 'symmetry_report']
+__all__ = ['MANY', 'SymmetryReport', 'symmetry_report']
 
 # %% ../nbs/08_survey.ipynb #46c24668
 def _siblings(model: nn.Module) -> list[tuple[str, list]]:
@@ -60,14 +61,27 @@ def _siblings(model: nn.Module) -> list[tuple[str, list]]:
 def _exchanges(bench: Bench, program: Any = None) -> list[Candidate]:
     "Permutations of whole submodules: branches of an ensemble, experts, factors of a product."
     found, point, ordered = [], bench.small or bench.points[1], _ordered(program)
-    for path, members in _siblings(bench.desk.model):
-        if any(n not in bench.states[0] for names in members for n in names): continue
-        swapped = lambda m, first=members[0]: _exchanged(_here(bench.desk, point.state), [first, m], [1, 0])
+    known = lambda members: all(n in bench.states[0] for names in members for n in names)
+    siblings = [(path, members) for path, members in _siblings(bench.desk.model) if known(members)]
+    equal = _equal_slopes(bench, point, [m for _, m in siblings]) if _trials(bench, siblings, ordered) > MANY else None
+    for path, members in siblings:
+        first, *others = members
+        others = [m for m in others if not equal or equal(first, m)]
+        swapped = lambda m, first=first: _exchanged(_here(bench.desk, point.state), [first, m], [1, 0])
         alike = lambda m, swapped=swapped: _change(point, swapped(m)) <= TOLERANCE
-        group = members[:1] + [m for m in members[1:] if not ordered(members[0], m) and alike(m)]
-        gates = _gates(bench, members) if len(group) == 1 else []
+        group = [first, *(m for m in others if not ordered(first, m) and alike(m))]
+        gates = _gates(bench, members) if len(group) == 1 and members[1] in others else []
         if len(group) > 1 or gates: found.append(_exchange(path, members if gates else group, gates))
     return found
+
+
+MANY = 16  # trials by a forward pass each: slopes are used if there are more
+
+
+def _trials(bench: Bench, siblings: list, ordered: Callable) -> int:
+    "How many forward passes it would take to try all exchanges."
+    return sum(sum(not ordered(members[0], m) for m in members[1:]) + len(_gate_sets(bench, members))
+               for _, members in siblings)
 
 # %% ../nbs/08_survey.ipynb #surveychai1
 _MATRICES = ("linear", "addmm", "mm", "matmul", "conv1d", "conv2d", "conv3d")
@@ -649,14 +663,14 @@ def _searched(bench: Bench, walk: Trace) -> tuple[list[Candidate], list[str], di
     more = _attempt(notes, lost, "branches", lambda: branches(bench, structure)) or []
     exchanges += [c for c in more if (c.group, frozenset(c.tensors)) not in known]
     moved = _attempt(notes, lost, "translations", lambda: _translations(bench, structure)) or _Translations()
-    taken = _attempt(notes, lost, "shifts", lambda: _taken_up(bench, structure)) or []
+    taken = _attempt(notes, lost, "shifts", lambda: _all_taken_up(bench, structure)) or []
     confirmed = lambda: _confirmed(bench, exchanges + moved.found + taken)
     kept, more = _attempt(notes, lost, "exchanges and translations", confirmed) or ([], [])
     free = list(dict.fromkeys([*(c.first for c in kept if c.free), *moved.dead]))
     if free: notes.append(f"no output depends on these for such inputs: {', '.join(free)}")
     if moved.flat: notes.append(f"no slope, so no translations looked for: {', '.join(moved.flat)}")
     found += [c for c in kept if c.symmetry != "translation"]
-    alone = lambda c: c.symmetry == "translation" and c not in taken and not (c.free and c.first in moved.dead)
+    alone = lambda c: c.symmetry == "translation" and c not in taken and c not in moved.asleep
     found += _merged([c for c in kept if alone(c)]) + [c for c in kept if c in taken]
     if hasattr(walk.program, "why") or bench.desk.drawn:
         found, other = _attempt(notes, lost, "other paths", lambda: _confirmed(bench, found)) or ([], [])
