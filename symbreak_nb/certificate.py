@@ -204,8 +204,9 @@ def _probes(names: list, state: dict) -> list[tuple]:
         if t.ndim == 1:
             found += [("shift", n, lambda g, i=i: g[i]) for i in starts]
             found.append(("level", n, lambda g: g.sum()))
-            if (w := n.removesuffix("bias") + "weight") in state and w != n and len(shapes[w]) > 1:
-                column = state[w][:, 0].reshape(len(t), -1)[:, 0].clone()
+            w = n.removesuffix("bias") + "weight"
+            if w in state and w != n and len(shapes[w]) > 1 and len(t) in shapes[w][:2]:
+                column = state[w].select(int(shapes[w][0] == len(t)), 0).reshape(len(t), -1)[:, 0].clone()
                 found.append(("carry", n, lambda g, column=column: g @ column))
         for d in range(2 if t.ndim > 1 else 0):
             for i in starts if d == 0 else (0,):
@@ -242,7 +243,8 @@ def _probed(bench: Bench, state: dict, names: list, probes: list, rows: int) -> 
 def _telling(probes: list, rows: torch.Tensor, felt: dict, shapes: dict) -> list[int]:
     "Probes that move an output, and not as others do: in a table they may differ in rows that no input looks up."
     found, known = [], defaultdict(list)
-    for j, (_, n, probe) in enumerate(probes):
+    for j in sorted(range(len(probes)), key=lambda j: probes[j][0] != "level"):   # the plainest first
+        n, probe = probes[j][1:]
         if not rows[:, j].any(): continue
         if n in felt and not felt[n].all():
             way = _way(probe, shapes[n])[felt[n]].reshape(-1, 1)
@@ -251,7 +253,7 @@ def _telling(probes: list, rows: torch.Tensor, felt: dict, shapes: dict) -> list
             if float(rest.norm()) <= 1e-9*float(way.norm()): continue
             known[n].append(way[:, 0])
         found.append(j)
-    return found
+    return sorted(found)
 
 
 def _way(probe: Callable, shape: tuple) -> torch.Tensor:
@@ -271,17 +273,19 @@ def _accounted(direction: torch.Tensor, probes: list, families: list) -> bool:
     return any(right(c) and tensors <= set(c.tensors) for c in families)
 
 # %% ../nbs/08_certificate.ipynb #certbigm04
-def _along(probes: list, state: dict, families: list) -> torch.Tensor:
-    "The first directions of families with velocities, in terms of the probes, where these suffice."
+def _along(probes: list, state: dict, families: list, felt: dict) -> torch.Tensor:
+    "The first directions of families with velocities, in terms of the probes, where these suffice; felt rows count."
     found, of = [torch.zeros(0, len(probes), dtype=torch.float64)], defaultdict(list)
     for j, (_, n, _) in enumerate(probes): of[n].append(j)
     for c in families:
         for v in itertools.islice(c.tangents(state), 2) if c.tangents else ():
             row = torch.zeros(1, len(probes), dtype=torch.float64)
             for n, t in v.items():
-                if not t.any(): continue
+                some = felt[n] if n in felt else ...
+                if not t[some].any(): continue
                 if t.numel() > 5*10**6 or not of[n]: break
-                ways = torch.stack([_way(probes[j][2], t.shape).reshape(-1) for j in of[n]], 1)
+                ways = torch.stack([_way(probes[j][2], t.shape)[some].reshape(-1) for j in of[n]], 1)
+                t = t[some]
                 part = torch.linalg.lstsq(ways.T @ ways, ways.T @ t.reshape(-1, 1), driver="gelsd").solution
                 if float((ways @ part - t.reshape(-1, 1)).norm()) > 1e-9*float(t.norm()): break
                 row[0, of[n]] = part[:, 0]
@@ -330,7 +334,7 @@ def _sampled(bench: Bench, families: list) -> Certificate:
     scale, high, low = rows.norm(dim=0), 1.0, 0.0
     scale = scale.clamp(min=1e-3*float(scale.max())) if rows.numel() else scale
     null, left = torch.zeros(0, len(probes), dtype=torch.float64), []
-    known = _along(probes, _here(bench.desk, state), families)
+    known = _along(probes, _here(bench.desk, state), families, felt)
     seen = (rows @ known.T).norm(dim=0) > 1e-8*(rows.abs() @ known.T.abs()).norm(dim=0)
     if len(rows): known = known[~seen]
     for some in filter(None, windows() if rows.numel() else ()):

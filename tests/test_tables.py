@@ -112,3 +112,29 @@ def test_candidates_in_sets_are_judged_as_each_by_itself(monkeypatch):
     good, (a, b, failed, idle), again = proofs[:len(true)], proofs[len(true):len(true) + 4], proofs[len(true) + 4:]
     assert seen and len(true) >= 4 and all(p.error <= TOLERANCE < p.control for p in good + again)
     assert a.error > TOLERANCE and b.error > TOLERANCE and isinstance(failed, ZeroDivisionError) and idle is None
+
+
+class Transposed(nn.Module):
+    "A layer whose matrix is inputs by outputs."
+
+    def __init__(self, a, b):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(a, b)/a**0.5), nn.Parameter(torch.randn(b))
+
+    def forward(self, x): return x @ self.weight + self.bias
+
+
+def test_a_large_certificate_of_layers_that_are_transposed():
+    torch.manual_seed(0)
+    model = from_forward(lambda s, x: s.c(torch.tanh(s.b(torch.tanh(s.a(x))))), a=Transposed(20, 60), b=Transposed(60, 50), c=L(50, 7))
+    certificate = symmetry_report(model, torch.randn(30, 20), certify=True).certificate
+    assert certificate.null_dimension == certificate.explained == 0 and "a sample of" in certificate.missing
+
+
+def test_rows_that_no_input_looks_up_are_no_directions():
+    "A table of two rows with one in use: its probes differ where nothing looks."
+    torch.manual_seed(0)
+    model = from_forward(lambda s, x: s.h(torch.tanh(s.l(x) + s.kind(torch.zeros(len(x), dtype=torch.long)))), l=L(30, 60), kind=E(2, 60),
+                         h=L(60, 5))
+    certificate = symmetry_report(model, torch.randn(40, 30), certify=True).certificate
+    assert certificate.null_dimension == certificate.explained >= 1 and "no output depends" in certificate.missing
