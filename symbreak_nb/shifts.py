@@ -221,7 +221,8 @@ def _uptakes(s: Structure, vectors: list) -> Iterator[_Uptake]:
     norms = {norm.bias: norm for norm in _norms(s)}
     for n in vectors:
         if n in norms: yield _Uptake(n, norm=norms[n])
-        weight = n.removesuffix("bias") + "weight"
+        owner, dot, last = n.rpartition(".")
+        weight = owner + dot + last.replace("bias", "weight")   # in_proj_bias and bias_ih_l0 too
         shape = s.trace.tensors[weight].shape if weight != n and weight in s.trace.parameters else ()
         size = s.trace.tensors[n].shape[0]
         if len(shape) == 2 and shape[0] == size: yield _Uptake(n, weight)

@@ -22,8 +22,13 @@ from .shifts import _cheap, _taken_up, _uptakes, _vectors
 __all__ = ['MOST_ROWS']
 
 # %% ../nbs/08_tables.ipynb #tablfind01
-_FACTORS = ("linear", "addmm", "mm", "matmul", "bmm", "mul", "einsum", "lstm", "gru", "layer_norm", "batch_norm",
-            *(f"conv{way}{d}d" for way in ("", "_transpose") for d in (1, 2, 3)))
+_MATRICES = dict(linear=1, addmm=2, mm=1, matmul=1, bmm=1, conv1d=1, conv2d=1, conv3d=1, conv_transpose1d=1,
+                 conv_transpose2d=1, conv_transpose3d=1)   # operation -> place of its matrix among the arguments
+
+
+def _multiplies(node: Any, user: Any) -> bool:
+    "Whether an operation uses a value as its matrix, and not as what the matrix acts on."
+    return (k := _MATRICES.get(_name(user))) is not None and any(a is node for a in user.args[k:k + 1])
 
 
 def _tables(s: Structure) -> list[str]:
@@ -33,7 +38,7 @@ def _tables(s: Structure) -> list[str]:
     for node in program.graph.nodes if names else ():
         n = names.get(node.name)
         if n not in s.trace.parameters or len(s.trace.tensors[n].shape) < 2 or not node.users: continue
-        if not any(_name(user) in _FACTORS for user in node.users): found.append(n)
+        if not any(_multiplies(node, user) for user in node.users): found.append(n)
     return found
 
 # %% ../nbs/08_tables.ipynb #tablrows01
@@ -130,6 +135,7 @@ def _vanishing(columns: list, within: float) -> Iterator[dict]:
     _, s, vh = torch.linalg.svd(matrix[:, live]/size[live], full_matrices=True)
     null = vh[int((s > within*s[0]).sum()):]/size[live]
     for row in _reduced(null/null.abs().amax(1, keepdim=True)) if len(null) else ():
+        row = row/row[row != 0].abs().min()   # halves of one are twice the other
         whole = row.round()
         if float((row - whole).abs().max()) < 1e-6: yield {int(live[j]): int(whole[j]) for j in whole.nonzero()[:, 0]}
 

@@ -73,6 +73,8 @@ class _Still(TorchFunctionMode):
         if "dropout" in name and args and "attention" not in name:
             self.dropped |= _drops(*args[1:3], **kwargs)
             return args[0]
+        if name == "embedding" and not (kwargs.get("max_norm") or args[3:4] not in ((), (None,))):
+            args, kwargs["padding_idx"] = args[:2], None   # slopes of all rows, not only of those that are trained
         if "grouped_mm" in name: return _grouped(*map(_wide, args[:2]), *args[2:3], **kwargs)
         if name == "scaled_dot_product_attention":
             self.dropped |= bool(args[4] if len(args) > 4 else kwargs.get("dropout_p", 0))

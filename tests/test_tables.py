@@ -46,6 +46,24 @@ def test_a_shift_that_only_this_example_allows_is_no_row():
     assert found == [("R^4", ("place.weight", "word.weight"))]
 
 
+def test_the_row_of_padding_counts_and_a_scaled_table_moves_by_half():
+    model = from_forward(lambda s, i: s.h(torch.tanh(s.word(i) + s.place(torch.arange(i.shape[1])))), word=E(7, 4, padding_idx=0),
+                         place=E(5, 4), h=L(4, 3))
+    found, report = rows(model, torch.tensor([[0, 1, 2, 3, 0], [4, 5, 6, 1, 2]]))
+    assert found == [("R^4", ("place.weight", "word.weight"))] and report.certificate.complete and not report.unexamined
+    twice = lambda s, i: s.h(torch.tanh(s.word(i)*2 + s.place(torch.arange(i.shape[1]))))
+    model = from_forward(twice, word=E(7, 4), place=E(5, 4), h=L(4, 3))
+    assert rows(model, torch.randint(7, (3, 5)), certify=False)[0] == [("R^4", ("place.weight", "word.weight"))]
+
+
+def test_a_matrix_takes_the_shift_of_its_rows_to_its_bias():
+    attend = lambda s, x: s.o((s.q(s.t) @ s.k(x).mT).softmax(-1) @ s.v(x))
+    found, _ = rows(from_forward(attend, t=P(3, 4), q=L(4, 4), k=L(5, 4), v=L(5, 4), o=L(4, 2)), torch.randn(6, 5), certify=False)
+    assert ("R^4", ("q.bias", "t")) in found
+    cell = from_forward(lambda s, i: s.h(s.g(s.word(i))[0]), word=E(5, 3), g=nn.GRU(3, 4, batch_first=True), h=L(4, 2))
+    assert ("R^3", ("g.bias_ih_l0", "word.weight")) in rows(cell, torch.randint(5, (4, 6)), certify=False)[0]
+
+
 def test_positions_along_any_axis_and_twice_as_fast():
     model = from_forward(lambda s, x: s.h(torch.tanh(s.c(x) + 2*s.place)), c=nn.Conv1d(2, 4, 3), place=P(4, 6), h=L(6, 3))
     found, _ = rows(model, torch.randn(3, 2, 8))
@@ -59,7 +77,7 @@ def test_the_canonical_model_has_no_mean_to_give():
     i = torch.tensor([0, 3, 1, 2, 4])
     family, = (r for r in symmetry_report(model, i) if r.symmetry == "translation")
     one, two = (canonicalise(copy.deepcopy(m), i) for m in (model, family.apply(copy.deepcopy(model), 5)))
-    assert float((model.place.weight - family.apply(copy.deepcopy(model), 5).place.weight).abs().max()) > 0.1
+    assert not torch.allclose(model.place.weight, family.apply(copy.deepcopy(model), 5).place.weight, atol=0.1)
     for (n, a), b in zip(one.named_parameters(), two.parameters(), strict=True): assert torch.allclose(a, b, atol=1e-5), n
 
 
