@@ -114,6 +114,12 @@ def _power(matrix: np.ndarray, exponent: float, cut: float = 1e-10) -> np.ndarra
     return (vectors[:, keep]*values[keep]**exponent) @ vectors[:, keep].T
 
 
+def _invertible(size: int, rng: np.random.Generator) -> np.ndarray:
+    "A random matrix with singular values between 1/2 and 2: a normal one is now and then next to singular."
+    u, v = (np.linalg.qr(rng.normal(size=(size, size)))[0] for _ in range(2))
+    return u*2**rng.uniform(-1, 1, size) @ v
+
+
 def universal_kernel(V: np.ndarray, sigma_x: np.ndarray, sigma_e: np.ndarray) -> np.ndarray:
     """The kernel of all hidden layers at the noise equilibrium, in the coordinates of the inputs.
 
@@ -221,11 +227,11 @@ def _hidden_layers(weights: Sequence[np.ndarray], x: np.ndarray) -> list[np.ndar
 
 def _theorem_gap(shapes: Sequence[Sequence[int]], rng: np.random.Generator, inputs: int = 4, outputs: int = 2) -> dict:
     "Largest 1 - alignment, errors of c_0, map and balance, over equilibria of a random task and transforms."
-    V, e = rng.normal(size=(outputs, inputs)), rng.normal(size=(outputs, outputs))
+    V, e = rng.normal(size=(outputs, inputs)), _invertible(outputs, rng)
     x = rng.normal(size=(40, inputs))
     layers, scales, off, unbalanced = [], [], [], []
     for widths in shapes:
-        M = rng.normal(size=(inputs, inputs))
+        M = _invertible(inputs, rng)
         seen, back = x @ M.T, np.linalg.inv(M)
         sigma = seen.T @ seen/len(x)
         weights = equilibrium(V @ back, sigma, e @ e.T, widths, rng)
