@@ -281,11 +281,10 @@ def _along(probes: list, state: dict, families: list, felt: dict) -> torch.Tenso
         for v in itertools.islice(c.tangents(state), 2) if c.tangents else ():
             row = torch.zeros(1, len(probes), dtype=torch.float64)
             for n, t in v.items():
-                some = felt[n] if n in felt else ...
-                if not t[some].any(): continue
+                some, shape = felt[n] if n in felt else ..., t.shape
+                if not (t := t[some]).any(): continue
                 if t.numel() > 5*10**6 or not of[n]: break
-                ways = torch.stack([_way(probes[j][2], t.shape)[some].reshape(-1) for j in of[n]], 1)
-                t = t[some]
+                ways = torch.stack([_way(probes[j][2], shape)[some].reshape(-1) for j in of[n]], 1)
                 part = torch.linalg.lstsq(ways.T @ ways, ways.T @ t.reshape(-1, 1), driver="gelsd").solution
                 if float((ways @ part - t.reshape(-1, 1)).norm()) > 1e-9*float(t.norm()): break
                 row[0, of[n]] = part[:, 0]
