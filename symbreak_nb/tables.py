@@ -19,7 +19,7 @@ from .reach import _name
 from .shifts import _cheap, _taken_up, _uptakes, _vectors
 
 # %% auto #0
-__all__ = ['MOST_ROWS']
+__all__ = ['MOST_ROWS', 'WIDEST']
 
 # %% ../nbs/08_tables.ipynb #tablfind01
 _MATRICES = dict(linear=1, addmm=2, mm=1, matmul=1, bmm=1, conv1d=1, conv2d=1, conv3d=1, conv_transpose1d=1,
@@ -42,7 +42,7 @@ def _tables(s: Structure) -> list[str]:
     return found
 
 # %% ../nbs/08_tables.ipynb #tablrows01
-MOST_ROWS = 256   # rows of a table that are told apart
+MOST_ROWS, WIDEST = 256, 2**14   # rows of a table that are told apart; elements of a row
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _vanishing(columns: list, within: float) -> Iterator[dict]:
     size = matrix.norm(dim=0)
     live = (size > 1e-11*size.max()).nonzero()[:, 0]
     if len(live) < 2 or len(live) > len(matrix): return   # too few slopes to tell
-    _, s, vh = torch.linalg.svd(matrix[:, live]/size[live], full_matrices=True)
+    _, s, vh = torch.linalg.svd(matrix[:, live]/size[live], full_matrices=False)
     null = vh[int((s > within*s[0]).sum()):]/size[live]
     for row in _reduced(null/null.abs().amax(1, keepdim=True)) if len(null) else ():
         row = row/row[row != 0].abs().min()   # halves of one are twice the other
@@ -151,7 +151,8 @@ def _all_taken_up(bench: Bench, s: Structure) -> list[Candidate]:
 def _table_shifts(bench: Bench, s: Structure, tables: list, passes: list) -> list[Candidate]:
     "Shifts of rows of tables that other rows, or biases, take up."
     vectors = _vectors(s)
-    widths, ups = sorted({n for t in tables for n in s.trace.tensors[t].shape if n > 1}), list(_uptakes(s, vectors))
+    widths = sorted({n for t in tables for n in s.trace.tensors[t].shape if 1 < n <= WIDEST})
+    ups = list(_uptakes(s, vectors))
     passes, found, within = list(passes), [], 1e-5 if bench.desk.coarse else 1e-9
     for width in widths:
         while True:
