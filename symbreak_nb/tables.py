@@ -17,6 +17,7 @@ from .groups import Candidate, _no_distances
 from .proofs import Bench, _each_slope, _noisy, _randomised, _redrawn
 from .reach import _name
 from .shifts import _cheap, _taken_up, _uptakes, _vectors
+from .states import _shapes
 
 # %% auto #0
 __all__ = ['MOST_ROWS', 'WIDEST']
@@ -78,19 +79,24 @@ def _of_rows(g: torch.Tensor, axis: int) -> dict:
 
 def _passes(bench: Bench, tables: list, vectors: list, count: int) -> list[tuple]:
     "Backward passes: (state, slopes of vectors, (table, axis) -> slopes of its rows)."
-    found, given = [], _cheap(bench)
+    found = []
     for seed in range(count):
-        state, slopes, rows = _randomised(bench, bench.states[0]), {}, {}
-        def use(name, g, slopes=slopes, rows=rows):
-            if name in vectors: slopes[name] = g.double()
-            else: rows.update({(name, d): _of_rows(g.double(), d) for d in range(g.ndim)})
-        inputs = _noisy(bench, given)
-        try: _each_slope(bench.desk, state, _redrawn(bench, inputs), seed, use, [*tables, *vectors])
-        except Exception:  # the model does not run with these numbers
-            slopes.clear(), rows.clear()
-            _each_slope(bench.desk, state, inputs, seed, use, [*tables, *vectors])
-        found.append((state, slopes, rows))
+        state, inputs = _randomised(bench, bench.states[0]), _noisy(bench, _cheap(bench))
+        try: slopes = _pass(bench, state, _redrawn(bench, inputs), seed, tables, vectors)
+        except Exception: slopes = None  # the model does not run with these numbers, or its slopes are no numbers
+        found.append((state, *(slopes or _pass(bench, state, inputs, seed, tables, vectors))))
     return found
+
+
+def _pass(bench: Bench, state: Any, inputs: tuple, seed: int, tables: list, vectors: list) -> tuple[dict, dict]:
+    "Slopes of vectors, and of the rows of tables; an error if one is not finite."
+    slopes, rows = {}, {}
+    def use(name, g):
+        if not g.isfinite().all(): raise ArithmeticError(f"a slope of {name} is not finite")
+        if name in vectors: slopes[name] = g.double()
+        else: rows.update({(name, d): _of_rows(g.double(), d) for d in range(g.ndim)})
+    _each_slope(bench.desk, state, inputs, seed, use, [*tables, *vectors])
+    return slopes, rows
 
 # %% ../nbs/08_tables.ipynb #tablsolve1
 def _reduced(basis: torch.Tensor) -> torch.Tensor:
@@ -108,14 +114,14 @@ def _reduced(basis: torch.Tensor) -> torch.Tensor:
     return torch.where(basis.abs() < 1e-7, 0.0, basis)
 
 
-def _columns(passes: list, ups: list, width: int) -> list[tuple]:
-    "(What moves, its slopes in all passes as one row), for what has a width; tables first."
+def _columns(passes: list, ups: list, width: int, by_row: bool = True) -> list[tuple]:
+    "(What moves, its slopes in all passes as one row), for what has a width; tables first, by row or as wholes."
     found, zero = [], torch.zeros(width, dtype=torch.float64)
     keys = {k for _, _, rows in passes for k, parts in rows.items() if len(parts[-1]) == width}
     for table, axis in sorted(keys):
         parts = [rows.get((table, axis), {-1: zero}) for _, _, rows in passes]
         used = sorted({i for p in parts for i in p if i >= 0})
-        apart = len(used) <= MOST_ROWS and all(len(p) > 1 or not p[-1].any() for p in parts)
+        apart = by_row and len(used) <= MOST_ROWS and all(len(p) > 1 or not p[-1].any() for p in parts)
         for i in used if apart else [-1]:
             part = _Part(table, axis, (i,) if apart else ())
             found.append((part, torch.cat([p.get(i, zero) for p in parts])))
@@ -152,13 +158,15 @@ def _table_shifts(bench: Bench, s: Structure, tables: list, passes: list) -> lis
     "Shifts of rows of tables that other rows, or biases, take up."
     vectors = _vectors(s)
     widths = sorted({n for t in tables for n in s.trace.tensors[t].shape if 1 < n <= WIDEST})
-    ups = list(_uptakes(s, vectors))
+    ups, size = list(_uptakes(s, vectors)), sum(n.numel() for n in _shapes(bench.states[0]).values())
+    most = 24 if size < 10**6 else 3   # passes
     passes, found, within = list(passes), [], 1e-5 if bench.desk.coarse else 1e-9
     for width in widths:
-        while True:
-            columns = _columns(passes, ups, width)
-            if len(columns) + 8 <= len(passes)*width or len(passes) > 16: break
+        columns = _columns(passes, ups, width)
+        while len(columns) + 8 > len(passes)*width and len(passes) < most:
             passes += _passes(bench, tables, vectors, len(passes))
+            columns = _columns(passes, ups, width)
+        if len(columns) + 8 > len(passes)*width: columns = _columns(passes, ups, width, by_row=False)
         if not any(isinstance(what, _Part) for what, _ in columns): continue
         used = defaultdict(set)
         for what, _ in columns:
